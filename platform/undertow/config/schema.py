@@ -1,0 +1,209 @@
+"""The configuration of one experiment: what a YAML file may say, with every default.
+
+Everything is frozen, and an unknown key is an error. What belongs to one plugin sits under its own name
+(``cell.options.lstm``), so changing ``cell.name`` leaves no stale option behind.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, strict, closed."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class TaskConfig(Section):
+    """Which task, and how long its sequences are."""
+
+    name: str
+    """A name from `undertow list tasks`."""
+    length: Count | None = None
+    """Sequence length in time steps; the task's own default when absent."""
+    options: dict[str, dict[str, Any]] = {}
+    """The task's own options, under its name."""
+
+
+class CellConfig(Section):
+    """Which cell, and how wide and deep the network is."""
+
+    name: str
+    """A name from `undertow list cells`."""
+    hidden_size: Count = 128
+    """Width H of every layer."""
+    layers: Count = 1
+    """How many layers are stacked."""
+    dropout: Fraction = 0.0
+    """Probability of dropping an activation between layers."""
+    options: dict[str, dict[str, Any]] = {}
+    """The cell's own options, under its name."""
+
+
+class Scheduler(Section):
+    """How the learning rate moves, stepped once a training step."""
+
+    name: Literal["constant", "cosine", "linear", "step", "exponential", "plateau"] = "constant"
+    """`cosine` and `linear` fall to zero at `train.max_steps`; `plateau` watches the validation loss."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    """Steps over which the rate first rises from zero in a straight line."""
+    gamma: Positive = 0.1
+    """Factor of `step`, `exponential` (over `every` steps) and `plateau`."""
+    every: Count = 1000
+    """Steps between two cuts of `step`; the span of one `gamma` of `exponential`."""
+    patience: Count = 5
+    """Validations without improvement before `plateau` cuts."""
+
+
+class OptimConfig(Section):
+    """The optimiser."""
+
+    name: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
+    """The optimiser, by its name in torch.optim."""
+    lr: Positive = 1e-3
+    """Learning rate."""
+    weight_decay: NonNegative = 0.0
+    """Weight decay (decoupled for adamw, L2 for the others)."""
+    momentum: Fraction = 0.0
+    """Momentum of sgd and rmsprop."""
+    betas: Annotated[tuple[Fraction, Fraction], Field(strict=False)] = (0.9, 0.999)
+    """Decay rates of adam and adamw."""
+    clip_norm: Positive | None = None
+    """Largest norm of the whole gradient; longer ones are scaled down."""
+    clip_value: Positive | None = None
+    """Largest size of one gradient entry; larger ones are cut."""
+    scheduler: Scheduler = Scheduler()
+    """The learning-rate schedule."""
+
+    @model_validator(mode="after")
+    def _one_way_to_clip(self) -> "OptimConfig":
+        if self.clip_norm is not None and self.clip_value is not None:
+            raise ValueError("clip_norm and clip_value exclude each other: keep one")
+        return self
+
+
+class EarlyStopping(Section):
+    """Stop when a validation metric no longer improves."""
+
+    metric: str = "val/loss"
+    """A validation metric."""
+    patience: Count = 5
+    """Validations without improvement before the run stops."""
+    min_delta: NonNegative = 0.0
+    """Smaller changes do not count as improvement."""
+
+
+class Checkpoints(Section):
+    """When the run is saved. `last.ckpt` is always there after the first save; `best.ckpt` by `metric`."""
+
+    every: Count | None = None
+    """Steps between two saves of `last.ckpt`; at every validation when absent."""
+    metric: str = "val/loss"
+    """The validation metric that decides which checkpoint is the best."""
+
+
+class TrainConfig(Section):
+    """The training loop and where it runs."""
+
+    max_steps: Count = 2000
+    """Training steps (optimiser updates)."""
+    batch_size: Count = 64
+    """Examples per step over all devices together."""
+    accumulate: Count = 1
+    """Batches whose gradients are averaged in one step."""
+    val_every: Count = 200
+    """Training steps between two validations."""
+    val_examples: Count = 1024
+    """Examples of one validation (fewer if the split holds fewer)."""
+    log_every: Count = 10
+    """Training steps between two points of `train/loss`."""
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
+    """Kind of device."""
+    devices: Literal["auto"] | Count = "auto"
+    """How many devices; `auto` takes every GPU there is, or one CPU process."""
+    strategy: str = "auto"
+    """A Lightning strategy, such as `ddp`; `auto` takes `ddp` for several devices."""
+    precision: Literal["32-true", "64-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true"] = "32-true"
+    """Number format, as Lightning names it."""
+    deterministic: bool = False
+    """Refuse operations whose result may differ from run to run."""
+    threads: Count | None = None
+    """CPU threads of one process; torch's own choice when absent."""
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Processes that prepare batches; 0 prepares them in the training process."""
+    early_stopping: EarlyStopping | None = None
+    """Absent: train for all of `max_steps`."""
+    checkpoint: Checkpoints = Checkpoints()
+    """When the run is saved."""
+
+
+class ProbeConfig(Section):
+    """One probe and when it measures; it always measures before the first step and after the last."""
+
+    name: str
+    """A name from `undertow list probes`."""
+    every: Count | None = None
+    """Training steps between two measurements; at the start and the end only when absent."""
+    examples: Count = 32
+    """Size of the fixed sub-batch of the validation split it measures on."""
+    options: dict[str, Any] = {}
+    """The probe's own options."""
+
+
+class TrackConfig(Section):
+    """What is recorded, and where."""
+
+    experiment: Annotated[str, Field(min_length=1)] = "default"
+    """The MLflow experiment."""
+    uri: str | None = None
+    """MLflow tracking URI; `MLFLOW_TRACKING_URI`, or else an SQLite store beside the run folders, when absent."""
+    log_checkpoint: bool = False
+    """Store the best checkpoint with the run in MLflow."""
+    log_model: bool = False
+    """Store an inference-ready model with its signature in MLflow."""
+    tags: dict[str, str] = {}
+    """More tags for the run."""
+
+
+class PluginsConfig(Section):
+    """Which plugins may be loaded."""
+
+    allow: list[str] | None = None
+    """Only these distributions, by name; every installed one when absent."""
+    block: list[str] = []
+    """Never these distributions; they are not even imported."""
+    files: list[Path] = Field(default=[], strict=False)
+    """Scratch plugins: Python files, relative to the configuration file."""
+    strict: bool = False
+    """Refuse to start when any plugin fails to load."""
+
+
+class ExperimentConfig(Section):
+    """One experiment: a network, a task, how it is trained, what is measured and where it is recorded."""
+
+    question: str = ""
+    """What the experiment is to answer, in a sentence; becomes the run's description."""
+    task: TaskConfig
+    cell: CellConfig
+    optim: OptimConfig = OptimConfig()
+    train: TrainConfig = TrainConfig()
+    probes: list[ProbeConfig] = [ProbeConfig(name="gradient-profile", every=100)]
+    """What is measured; the gradient profile every 100 steps when absent."""
+    track: TrackConfig = TrackConfig()
+    plugins: PluginsConfig = PluginsConfig()
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Fixes the initial weights, the examples and their order."""
+
+    @property
+    def run_name(self) -> str:
+        """The factors that runs are compared by, such as ``lstm-T256-s1``."""
+        return f"{self.cell.name.replace('/', '-')}-T{self.task.length}-s{self.seed}"

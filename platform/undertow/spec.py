@@ -1,0 +1,114 @@
+"""Specs: what a plugin says about a cell, a task or a probe before anything heavy is imported.
+
+A spec is frozen data. `factory` names the class as ``"package.module:Class"`` (``":Class"`` for the module that holds
+the hooks), so that listing a thousand cells imports none of them:
+
+    CellSpec(
+        name="leaky-rnn",
+        summary="h = (1 - a) h + a tanh(Wx + Uh)",
+        factory="leaky_rnn.cell:LeakyRNN",
+        options=LeakyOptions,
+        state=("h",),
+        paper="Jaeger 2007",
+    )
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+API = 1
+"""The version of the plugin contract that this host speaks."""
+
+API_WINDOW = range(1, API + 1)
+"""Every version of the contract that this host still accepts."""
+
+Shape = Literal["one-to-one", "one-to-many", "many-to-one", "aligned", "seq2seq"]
+"""The five shapes of sequence work; loss sits on the steps that have a target."""
+
+Direction = Literal["min", "max"]
+
+
+class Options(BaseModel):
+    """Base of every plugin's options: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """What every plugin object says of itself.
+
+    Args:
+        name: Lower-case words joined by hyphens, unique within its kind.
+        summary: One line for the catalogue.
+        factory: The class, as ``"package.module:Class"``; imported when a run needs it.
+        options: A subclass of `Options`; its fields are what ``<kind>.options.<name>`` accepts.
+        paper: The source: authors, year, arXiv number.
+        api: The version of the plugin contract it was written for.
+    """
+
+    name: str
+    summary: str
+    factory: str
+    options: type[Options] = Options
+    paper: str = ""
+    api: int = API
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellSpec(Spec):
+    """A recurrent cell.
+
+    Args:
+        state: Names of the state parts, in the order in which `step` returns them, such as ``("h", "c")``.
+        equation: The update, in one line per state part.
+    """
+
+    state: tuple[str, ...]
+    equation: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lengths:
+    """The sequence lengths a task can have, in time steps, both ends included."""
+
+    default: int
+    minimum: int = 1
+    maximum: int | None = None
+
+    def __contains__(self, length: object) -> bool:
+        """Whether the task can have this length."""
+        return (
+            isinstance(length, int)
+            and self.minimum <= length
+            and (self.maximum is None or length <= self.maximum)
+        )
+
+    def __str__(self) -> str:
+        """The range in words."""
+        if self.maximum is None:
+            return f"{self.minimum} or more"
+        return str(self.minimum) if self.maximum == self.minimum else f"{self.minimum} to {self.maximum}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSpec(Spec):
+    """A task: data, loss and score.
+
+    Args:
+        shape: Which of the five shapes of sequence work it is.
+        lengths: The lengths it can have, in time steps.
+        metrics: The names of its scores beside the loss, each with the direction that is better.
+    """
+
+    shape: Shape
+    lengths: Lengths
+    metrics: Mapping[str, Direction] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeSpec(Spec):
+    """A measurement of a model that leaves its training bit-identical."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Batch,
         Cell,
         Curve,
+        GateKind,
         Measurement,
         Model,
         Probe,
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
         Tokens,
         Vector,
     )
-    from undertow.errors import Diverged, RequestError, UndertowError
+    from undertow.errors import Diverged, Interrupted, RequestError, UndertowError
     from undertow.hookspecs import hookimpl
+    from undertow.nn.loop import trajectory, unroll
     from undertow.run import RunResult, run
     from undertow.spec import CellSpec, Lengths, Options, ProbeSpec, TaskSpec
 
@@ -35,19 +37,23 @@ __version__ = "0.1.0"
 
 _HOME = {
     "undertow.contract": (
-        "Batch", "Cell", "Curve", "Measurement", "Model", "Probe", "State", "Subject", "Task", "Tokens", "Vector",
+        "Batch", "Cell", "Curve", "GateKind", "Measurement", "Model", "Probe", "State", "Subject", "Task", "Tokens",
+        "Vector",
     ),
-    "undertow.errors": ("Diverged", "RequestError", "UndertowError"),
+    "undertow.errors": ("Diverged", "Interrupted", "RequestError", "UndertowError"),
     "undertow.hookspecs": ("hookimpl",),
+    "undertow.nn.loop": ("trajectory", "unroll"),
     "undertow.run": ("RunResult", "run"),
     "undertow.spec": ("CellSpec", "Lengths", "Options", "ProbeSpec", "TaskSpec"),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
-__all__ = [  # noqa: RUF022  # grouped as above
-    "Batch", "Cell", "Curve", "Measurement", "Model", "Probe", "State", "Subject", "Task", "Tokens", "Vector",
-    "Diverged", "RequestError", "UndertowError",
+__all__ = [  # noqa: RUF022  (grouped as above)
+    "Batch", "Cell", "Curve", "GateKind", "Measurement", "Model", "Probe", "State", "Subject", "Task", "Tokens",
+        "Vector",
+    "Diverged", "Interrupted", "RequestError", "UndertowError",
     "hookimpl",
+    "trajectory", "unroll",
     "RunResult", "run",
     "CellSpec", "Lengths", "Options", "ProbeSpec", "TaskSpec",
 ]  # fmt: skip

@@ -224,6 +224,7 @@ class Subject:
         model: The network, not wrapped by any strategy.
         task: Its task.
         batch: A fixed sub-batch of the validation split, on the model's device.
+        state: Names of the cell's state parts, in their order.
         step: Training steps done.
         seconds_per_step: Of training so far, without probes and validation; None before the first step.
         batch_size: Examples of one training step, over all devices.
@@ -232,6 +233,7 @@ class Subject:
     model: Model
     task: Task
     batch: Batch
+    state: tuple[str, ...]
     step: int
     seconds_per_step: float | None
     batch_size: int

@@ -24,6 +24,10 @@ class Diverged(UndertowError):
     """The loss stopped being a finite number, so training on would only record noise."""
 
 
+class Interrupted(UndertowError):
+    """The run was stopped from outside; its state is saved, and it can go on."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `` Did you mean `lstm`?``, or the list of what exists when nothing is near.
 

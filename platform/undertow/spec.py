@@ -81,11 +81,7 @@ class Lengths:
 
     def __contains__(self, length: object) -> bool:
         """Whether the task can have this length."""
-        return (
-            isinstance(length, int)
-            and self.minimum <= length
-            and (self.maximum is None or length <= self.maximum)
-        )
+        return isinstance(length, int) and self.minimum <= length and (self.maximum is None or length <= self.maximum)
 
     def __str__(self) -> str:
         """The range in words."""

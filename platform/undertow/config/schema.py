@@ -117,7 +117,7 @@ class TrainConfig(Section):
     max_steps: Count = 2000
     """Training steps (optimiser updates)."""
     batch_size: Count = 64
-    """Examples per step over all devices together."""
+    """Examples of one batch, over all devices together."""
     accumulate: Count = 1
     """Batches whose gradients are averaged in one step."""
     val_every: Count = 200

@@ -1,0 +1,20 @@
+"""The network: the time loop (`loop`), the stacked layers (`model`), building them from plugins (`build`).
+
+`measuring` runs a probe over it so that training cannot tell.
+"""
+
+from undertow.nn.build import build_model, build_probes, build_task
+from undertow.nn.loop import trajectory, unroll, unroll_by_steps
+from undertow.nn.measuring import measuring
+from undertow.nn.model import SequenceModel
+
+__all__ = [
+    "SequenceModel",
+    "build_model",
+    "build_probes",
+    "build_task",
+    "measuring",
+    "trajectory",
+    "unroll",
+    "unroll_by_steps",
+]

@@ -1,0 +1,60 @@
+"""The time loop: one layer, run over a sequence.
+
+    y_TBH, state = unroll(cell, x_TBI, cell.initial_state(batch_size))
+
+A cell with a `scan` of its own (a fused kernel, a parallel scan) runs through it. Any other is projected once, for all
+steps in one matrix product, and stepped. Either way the state that comes back can be handed to the next piece of the
+same sequence, and running in pieces equals running whole.
+
+T time, B batch, I input, H hidden.
+"""
+
+import torch
+from torch import Tensor
+
+from undertow.contract import Cell, Scans, State
+
+
+def unroll(cell: Cell, x_TBI: Tensor, state: State) -> tuple[Tensor, State]:
+    """Run `cell` over some steps, the fastest way it offers.
+
+    Args:
+        cell: One layer.
+        x_TBI: Its input, at least one step.
+        state: Its state before the first of them.
+
+    Returns:
+        The readout at every step, `y_TBH`, and the state after the last.
+    """
+    return cell.scan(x_TBI, state) if isinstance(cell, Scans) else unroll_by_steps(cell, x_TBI, state)
+
+
+def unroll_by_steps(cell: Cell, x_TBI: Tensor, state: State) -> tuple[Tensor, State]:
+    """Run `cell` step by step, whether or not it has a `scan`; arguments and result as `unroll`."""
+    outputs = []
+    for z in cell.project(x_TBI).unbind(0):
+        state = cell.step(z, state)
+        outputs.append(cell.readout(state))
+    return torch.stack(outputs), state
+
+
+def trajectory(cell: Cell, x_TBI: Tensor, state: State) -> State:
+    """The state *before* every step: what `Cell.gates` takes, for all steps at once.
+
+    Where the readout is the whole state, one `unroll` gives it; otherwise the cell is stepped.
+
+    Args:
+        cell: One layer.
+        x_TBI: Its input.
+        state: Its state before the first step.
+
+    Returns:
+        Each state part with a leading time dimension, `(T, B, …)`.
+    """
+    if len(state) == 1 and type(cell).readout is Cell.readout:
+        y_TBH, _ = unroll(cell, x_TBI, state)
+        return (torch.cat([state[0].unsqueeze(0), y_TBH[:-1]]),)
+    states = [state]
+    for z in cell.project(x_TBI).unbind(0)[:-1]:
+        states.append(cell.step(z, states[-1]))
+    return tuple(torch.stack(parts) for parts in zip(*states, strict=True))

@@ -1,0 +1,260 @@
+"""One experiment from its configuration to a finished, tracked run.
+
+    result = undertow.run("experiments/smoke/digits.yaml", set=["cell.name=gru", "task.length=128"])
+    result.metrics["gradient/h/half_life"]     # in time steps
+    result.curves["gradient/h/by_lag"]         # lags, and log10 of the gradient's norm there
+
+A wrong request is refused before anything is written. After that a run folder holds everything, and whatever happens
+to the process or to the tracking server, the run's record is shipped and its status is true in the end.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from undertow.config.load import Loaded, dump, flatten, load_experiment, load_mapping
+from undertow.errors import Interrupted, RequestError, UndertowError
+from undertow.track.folder import RunFolder, home_folder
+from undertow.track.outbox import Outbox
+from undertow.track.provenance import provenance
+from undertow.track.tracker import start_shipper
+from undertow.worker import Result, execute
+
+if TYPE_CHECKING:
+    from undertow.train.devices import Devices
+    from undertow.train.saving import StopRequest
+
+SHIPPING_SECONDS = 30.0
+"""How long a run waits, once its work is done, for its record to reach the tracking store."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run.
+
+    Attributes:
+        name: Its factors, such as ``lstm-T256-s0``.
+        folder: Where its configuration, outbox and checkpoints are.
+        run_id: Its id in MLflow; None while the store has not been reached.
+        shipped: Whether the whole record has reached the store.
+        steps: Training steps done.
+        metrics: The latest value of every scalar, by metric name.
+        curves: The last curves, by metric name: steps of the axis, and values.
+    """
+
+    name: str
+    folder: Path
+    run_id: str | None
+    shipped: bool
+    steps: int
+    metrics: Mapping[str, float]
+    curves: Mapping[str, tuple[list[int], list[float]]]
+
+
+def run(
+    config: str | os.PathLike[str] | Mapping[str, Any],
+    *,
+    set: Sequence[str] = (),
+    plugins: Sequence[str | os.PathLike[str]] = (),
+    home: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+) -> RunResult:
+    """Run one experiment.
+
+    Args:
+        config: A YAML file, or the same as a mapping.
+        set: Overrides, ``"cell.hidden_size=64"``.
+        plugins: Python files with scratch plugins.
+        home: Where run folders and the default store are; `UNDERTOW_HOME`, or ``runs``, when None.
+        progress: Show how far it is, on standard error.
+
+    Returns:
+        What the run came to.
+
+    Raises:
+        RequestError: The request is wrong; nothing was written.
+        Interrupted: Ctrl-C or SIGTERM; the state is saved, and `resume` goes on from it.
+        UndertowError: The work failed.
+    """
+    files = [Path(plugin) for plugin in plugins]
+    if isinstance(config, Mapping):
+        loaded = load_mapping(config, set, files)
+    else:
+        loaded = load_experiment(Path(config), set, files)
+    return start(loaded, home=Path(home) if home else home_folder(), progress=progress)
+
+
+def start(
+    loaded: Loaded,
+    *,
+    home: Path,
+    progress: bool = True,
+    on_start: Callable[[RunFolder, "Devices"], None] | None = None,
+) -> RunResult:
+    """Run a loaded experiment in a new run folder; result and errors as `run`.
+
+    Args:
+        loaded: What to run.
+        home: Where run folders and the default store are.
+        progress: Show how far it is.
+        on_start: Called once the request has proven right, with the new folder and the devices.
+    """
+    from undertow.train.saving import StopRequest
+
+    stop = StopRequest()
+    with stop.listening():
+        devices, facts = _try_out(loaded)
+        config = loaded.config
+        folder = RunFolder.create(
+            home,
+            config.run_name,
+            experiment=config.track.experiment,
+            uri=config.track.uri,
+            config_yaml=dump(config),
+        )
+        try:
+            _open_record(folder, loaded, facts)
+            if on_start:
+                on_start(folder, devices)
+            return _work(folder, loaded, devices, stop, progress)
+        finally:
+            folder.release()
+
+
+def resume(
+    reference: str,
+    *,
+    home: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+    on_start: Callable[[RunFolder, "Devices"], None] | None = None,
+) -> RunResult:
+    """Go on with a run that was stopped, from its last checkpoint, in the same folder and the same MLflow run.
+
+    Args:
+        reference: A run folder, its name, the run's name if only one has it, or an MLflow run id.
+        home: As in `run`.
+        progress: As in `run`.
+        on_start: As in `start`.
+
+    Returns:
+        What the run came to.
+
+    Raises:
+        RequestError: No such run, it has finished, or it is still running.
+    """
+    from undertow.train.saving import StopRequest
+
+    folder = RunFolder.find(Path(home) if home else home_folder(), reference)
+    if folder.result.exists() and Result.read(folder.result).status == "FINISHED":
+        raise RequestError(f"{folder.path.name} has finished: there is nothing to go on with")
+    folder.acquire()
+    stop = StopRequest()
+    try:
+        with stop.listening():
+            loaded = load_experiment(folder.config)
+            devices, _ = _try_out(loaded)
+            outbox = Outbox(folder.outbox)
+            outbox.status("RUNNING")
+            outbox.close()
+            if on_start:
+                on_start(folder, devices)
+            return _work(folder, loaded, devices, stop, progress)
+    finally:
+        folder.release()
+
+
+def _try_out(loaded: Loaded) -> tuple["Devices", dict[str, str]]:
+    """Build everything once, so that what is wrong is told before anything is written; facts for provenance."""
+    import torch
+
+    from undertow.nn import build_model, build_probes, build_task
+    from undertow.train.data import digest
+    from undertow.train.devices import resolve_devices
+
+    devices = resolve_devices(loaded.config.train)
+    task = build_task(loaded.config, loaded.registry)
+    build_model(loaded.config, loaded.registry, task)
+    build_probes(loaded.config, loaded.registry)
+    return devices, {
+        "undertow.torch": str(torch.__version__),
+        "undertow.cuda": torch.version.cuda or "none",
+        "undertow.device": devices.name,
+        "undertow.devices": str(devices.count),
+        "undertow.dataset": digest(task),
+    }
+
+
+def _open_record(folder: RunFolder, loaded: Loaded, facts: Mapping[str, str]) -> None:
+    """Everything that is known before the first step."""
+    config = loaded.config
+    origin = provenance(loaded.registry.distributions(), config.seed, facts)
+    outbox = Outbox(folder.outbox)
+    outbox.start(
+        name=config.run_name,
+        experiment=config.track.experiment,
+        params=flatten(config),
+        tags={**origin.tags, **config.track.tags},
+        description=config.question,
+    )
+    outbox.artifact("config.yaml")
+    if origin.diff:
+        (folder.path / "uncommitted.diff").write_text(origin.diff)
+        outbox.artifact("uncommitted.diff")
+    outbox.close()
+
+
+def _work(folder: RunFolder, loaded: Loaded, devices: "Devices", stop: "StopRequest", progress: bool) -> RunResult:
+    """Train, close the record, and see it shipped."""
+    shipper = start_shipper(folder.home)
+    if devices.count == 1:
+        result = execute(folder, loaded.config, loaded.registry, devices, stop, progress=progress)
+    else:
+        result = _execute_on_ranks(folder, devices, stop, progress=progress)
+    outbox = Outbox(folder.outbox)
+    if result.reason:
+        outbox.tags({"undertow.end": result.reason})
+    outbox.status(result.status)
+    outbox.close()
+    shipped = shipper.wait(folder, SHIPPING_SECONDS)
+    if result.status == "KILLED":
+        raise Interrupted(f"{folder.path.name}: {result.reason}. Go on with: undertow run --resume {folder.path.name}")
+    if result.status == "FAILED":
+        raise UndertowError(f"{folder.path.name}: {result.reason}")
+    return RunResult(
+        name=loaded.config.run_name,
+        folder=folder.path,
+        run_id=folder.run_id,
+        shipped=shipped,
+        steps=result.steps,
+        metrics=result.metrics,
+        curves=result.curves,
+    )
+
+
+def _execute_on_ranks(folder: RunFolder, devices: "Devices", stop: "StopRequest", *, progress: bool) -> Result:
+    """One process a device, under torchrun, in a process group of their own, so that Ctrl-C reaches only this one."""
+    folder.result.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", str(devices.count), "-m", "undertow.worker", str(folder.path)]
+    ranks = subprocess.Popen(command if progress else [*command, "--quiet"], start_new_session=True)
+    told = False
+    while True:
+        try:
+            code = ranks.wait(timeout=0.2)
+            break
+        except subprocess.TimeoutExpired:
+            if stop.reason and not told:
+                ranks.send_signal(signal.SIGTERM)
+                told = True
+        except KeyboardInterrupt:
+            os.killpg(ranks.pid, signal.SIGKILL)
+    if folder.result.exists():
+        return Result.read(folder.result)
+    if stop.reason:
+        return Result("KILLED", f"stopped by {stop.reason}")
+    return Result("FAILED", f"a process of the run ended with exit code {code} before it could say why")

@@ -1,0 +1,56 @@
+"""How long training takes, without validation, probes and saving."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+class Clock:
+    """Counts seconds of training; the first step, which warms up kernels, is left out.
+
+    On a GPU it waits for the device when it stops and starts, so that queued work is booked where it belongs.
+    """
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+        self._steps = 0
+        self._since: float | None = None
+
+    def step(self) -> None:
+        """One more training step is done; the clock starts after the first."""
+        if self._since is None:
+            self._since = _now()
+        else:
+            self._steps += 1
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What happens inside is not training."""
+        self.pause()
+        try:
+            yield
+        finally:
+            self.resume()
+
+    def pause(self) -> None:
+        """Stop counting."""
+        if self._since is not None:
+            self._seconds += _now() - self._since
+
+    def resume(self) -> None:
+        """Go on counting."""
+        if self._since is not None:
+            self._since = _now()
+
+    @property
+    def seconds_per_step(self) -> float | None:
+        """Mean so far, as of the last pause; None before the second step."""
+        return self._seconds / self._steps if self._steps and self._seconds else None
+
+
+def _now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()

@@ -1,0 +1,134 @@
+"""Batches: which examples every training step sees, on every rank.
+
+The examples of step k are a pure function of (seed, k), and each rank takes its slice of them. So two devices see what
+one would, nothing needs shuffling in step, and a resumed run starts at step k without replaying the first k - 1.
+"""
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from undertow.config.schema import TrainConfig
+from undertow.contract import Batch, Split, Task
+from undertow.draws import permutation
+
+Indices = NDArray[np.int64]
+
+
+class Stream:
+    """Example numbers of every training batch, without end: this rank's share, from batch `first` on.
+
+    A split that holds n examples is read in passes, each in an order of its own; a batch may span two of them.
+    """
+
+    def __init__(self, size: int | None, batch_size: int, seed: int, rank: int, ranks: int, first: int = 0) -> None:
+        self.size = size
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank = rank
+        self.ranks = ranks
+        self.first = first
+
+    def __iter__(self) -> Iterator[Indices]:
+        """Yield arrays of `batch_size / ranks` numbers."""
+        share = self.batch_size // self.ranks
+        order_of_pass: dict[int, Indices] = {}
+        start = self.first * self.batch_size + self.rank * share
+        while True:
+            positions = np.arange(start, start + share)
+            start += self.batch_size
+            if self.size is None:
+                yield positions
+                continue
+            passes = positions // self.size
+            for number in np.unique(passes):
+                if int(number) not in order_of_pass:
+                    order_of_pass = {k: v for k, v in order_of_pass.items() if k >= number - 1}
+                    order_of_pass[int(number)] = permutation(self.seed, f"order/{number}", self.size)
+            yield np.array(
+                [order_of_pass[int(n)][p % self.size] for n, p in zip(passes, positions, strict=True)],
+                dtype=np.int64,
+            )
+
+
+class Examples(Dataset[Batch]):
+    """A split as a torch dataset whose items are whole batches: `examples[indices]`."""
+
+    def __init__(self, task: Task, split: Split) -> None:
+        self.task = task
+        self.split: Split = split
+
+    def __getitem__(self, indices: Indices) -> Batch:
+        """The examples of these numbers, side by side."""
+        return self.task.batch(self.split, indices)
+
+
+class TaskData(pl.LightningDataModule):
+    """Lightning's view of a task.
+
+    Args:
+        task: Where examples come from.
+        config: Batch size, number of validation examples and preparing processes.
+        seed: Fixes the order of the training examples.
+    """
+
+    def __init__(self, task: Task, config: TrainConfig, seed: int) -> None:
+        super().__init__()
+        self.task = task
+        self.config = config
+        self.seed = seed
+        self._first = 0
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """This rank's share of every training batch from the first one not yet seen."""
+        stream = Stream(self.task.size("train"), self.config.batch_size, self.seed, *self._rank_of(), first=self._first)
+        return self._loader("train", stream)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """This rank's share of the first `val_examples` of the validation split."""
+        rank, ranks = self._rank_of()
+        held = self.task.size("val")
+        count = self.config.val_examples if held is None else min(held, self.config.val_examples)
+        starts = range(0, count, self.config.batch_size)
+        chunks = [np.arange(start, min(start + self.config.batch_size, count)) for start in starts]
+        return self._loader("val", [part for c in chunks if len(part := np.array_split(c, ranks)[rank])])
+
+    def state_dict(self) -> dict[str, int]:
+        """How many training batches were seen."""
+        assert self.trainer is not None
+        return {"batches": self.trainer.global_step * self.config.accumulate}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on after the batches that were seen."""
+        self._first = state_dict["batches"]
+
+    def _rank_of(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _loader(self, split: Split, batches: Stream | list[Indices]) -> DataLoader[Batch]:
+        return DataLoader(
+            Examples(self.task, split),
+            sampler=batches,  # with batch_size=None each of its items indexes a whole batch
+            batch_size=None,
+            num_workers=self.config.workers,
+            persistent_workers=self.config.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # its own: the default would draw from the state that dropout uses
+        )
+
+
+def digest(task: Task, examples: int = 256) -> str:
+    """A fingerprint of the data: SHA-256 over the first examples of both splits."""
+    sha = hashlib.sha256()
+    splits: tuple[Split, ...] = ("train", "val")
+    for split in splits:
+        held = task.size(split)
+        batch = task.batch(split, np.arange(examples if held is None else min(held, examples)))
+        for tensor in batch:
+            sha.update(tensor.contiguous().numpy().tobytes())
+    return sha.hexdigest()[:16]

@@ -1,0 +1,62 @@
+"""Optimisers and learning-rate schedules by name."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+
+from undertow.config.schema import OptimConfig, Scheduler
+
+
+def build_optimizer(config: OptimConfig, parameters: Iterable[nn.Parameter]) -> Optimizer:
+    """The optimiser of a configuration over `parameters`."""
+    lr, decay = config.lr, config.weight_decay
+    match config.name:
+        case "adam":
+            return torch.optim.Adam(parameters, betas=config.betas, lr=lr, weight_decay=decay)
+        case "adamw":
+            return torch.optim.AdamW(parameters, betas=config.betas, lr=lr, weight_decay=decay)
+        case "sgd":
+            return torch.optim.SGD(parameters, momentum=config.momentum, lr=lr, weight_decay=decay)
+        case "rmsprop":
+            return torch.optim.RMSprop(parameters, momentum=config.momentum, lr=lr, weight_decay=decay)
+
+
+def build_scheduler(config: Scheduler, optimizer: Optimizer, max_steps: int) -> dict[str, Any] | None:
+    """The schedule, as Lightning takes it, stepped once a training step; None if the rate never moves."""
+    if config.name == "plateau":
+        plateau = ReduceLROnPlateau(optimizer, factor=config.gamma, patience=config.patience)
+        return {"scheduler": plateau, "monitor": "val/loss", "interval": "step", "reduce_on_plateau": True}
+    if config.name == "constant" and not config.warmup_steps:
+        return None
+    return {"scheduler": LambdaLR(optimizer, Rate(config, max_steps)), "interval": "step"}
+
+
+class Rate:
+    """The factor on the learning rate at a step, in [0, 1]: the warm-up, then the schedule."""
+
+    def __init__(self, config: Scheduler, max_steps: int) -> None:
+        self.config = config
+        self.max_steps = max_steps
+
+    def __call__(self, step: int) -> float:
+        """The factor at `step`, counted from 0."""
+        config = self.config
+        if step < config.warmup_steps:
+            return (step + 1) / config.warmup_steps
+        done = step - config.warmup_steps
+        share = min(1.0, done / max(1, self.max_steps - config.warmup_steps))
+        match config.name:
+            case "cosine":
+                return 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * share))))
+            case "linear":
+                return 1 - share
+            case "step":
+                return float(config.gamma ** (done // config.every))
+            case "exponential":
+                return float(config.gamma ** (done / config.every))
+            case _:
+                return 1.0

@@ -1,0 +1,138 @@
+"""What a run measures on its way, written to its journal by rank 0.
+
+A journal takes rows ``(metric name, value, step)``; the outbox of `undertow.track` is one.
+"""
+
+import math
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from undertow.contract import Curve
+from undertow.errors import Diverged
+from undertow.train.clock import Clock
+
+Row = tuple[str, float, int]
+
+
+class Journal(Protocol):
+    """Where rows go; appending must be cheap and must not fail because a server is down."""
+
+    def metrics(self, rows: Iterable[Row]) -> None:
+        """Append rows of (name, value, step)."""
+        ...
+
+
+class Record:
+    """The rows of one run: passed on to the journal, and the latest kept for the result.
+
+    A resumed run repeats the steps since its last checkpoint; their rows are already in the journal and stay out.
+
+    Args:
+        journal: Where rows go; None on every rank but the first.
+        known: Steps already in the journal, by metric name.
+    """
+
+    def __init__(self, journal: Journal | None, known: Mapping[str, set[int]] | None = None) -> None:
+        self.steps = 0
+        self.latest: dict[str, float] = {}
+        self.curves: dict[str, Curve] = {}
+        self._journal = journal
+        self._known = known or {}
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Record values at a training step."""
+        finite = {name: value for name, value in values.items() if _is_finite(name, value)}
+        self.latest |= finite
+        self._write((name, value, step) for name, value in finite.items())
+
+    def curve(self, name: str, curve: Curve) -> None:
+        """Record a curve along its own axis."""
+        pairs = zip(curve.steps, curve.values, strict=True)
+        self._write((name, value, step) for step, value in pairs if _is_finite(name, value))
+
+    def _write(self, rows: Iterable[Row]) -> None:
+        new = [row for row in rows if row[2] not in self._known.get(row[0], ())]
+        if self._journal is not None and new:
+            self._journal.metrics(new)
+
+
+class Recorder(pl.Callback):
+    """Records the training loss and rate every `every` steps, each validation, and how fast training is.
+
+    Raises (from its hooks):
+        Diverged: The training loss since the last look is not a finite number.
+    """
+
+    def __init__(self, record: Record, clock: Clock, every: int) -> None:
+        self._record = record
+        self._clock = clock
+        self._every = every
+        self._sum: Tensor | None = None
+        self._batches = 0
+        self._step = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The sum since the last recorded loss, so that a resumed run records what an uninterrupted one would."""
+        return {"sum": None if self._sum is None else self._sum.item(), "batches": self._batches}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with that sum."""
+        self._sum = None if state_dict["sum"] is None else torch.tensor(state_dict["sum"])
+        self._batches = state_dict["batches"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take up the step count of a resumed run."""
+        self._step = self._record.steps = trainer.global_step
+        if self._sum is not None:
+            self._sum = self._sum.to(pl_module.device)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Add the loss of a batch; at the end of a step that is due, look at the sum."""
+        loss = outputs["loss"].detach() * trainer.accumulate_grad_batches
+        self._sum = loss if self._sum is None else self._sum + loss
+        self._batches += 1
+        if trainer.global_step == self._step:
+            return
+        self._step = self._record.steps = trainer.global_step
+        self._clock.step()
+        if self._step % self._every == 0:
+            self._look(trainer)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop the clock, and never validate weights that a broken loss has reached."""
+        self._clock.pause()
+        self._look(trainer, write=False)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Record what was reported."""
+        metrics = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
+        self._record.scalars(metrics, trainer.global_step)
+        self._clock.resume()
+
+    def _look(self, trainer: pl.Trainer, *, write: bool = True) -> None:
+        if self._sum is None:
+            return
+        mean = self._sum / self._batches
+        if trainer.world_size > 1:
+            mean = trainer.strategy.reduce(mean, reduce_op="mean")
+        loss = mean.item()
+        if not math.isfinite(loss):
+            raise Diverged(f"the training loss became {loss} by step {self._step}")
+        if write:
+            self._sum, self._batches = None, 0
+            rate = trainer.optimizers[0].param_groups[0]["lr"]
+            self._record.scalars({"train/loss": loss, "train/lr": rate}, self._step)
+
+
+def _is_finite(name: str, value: float) -> bool:
+    if math.isfinite(value):
+        return True
+    warnings.warn(f"{name} is {value}: left out of the record", stacklevel=4)
+    return False

@@ -1,0 +1,126 @@
+"""The work of one run, in the process that does it: `execute` in place, or one process a device under torchrun.
+
+    python -m torch.distributed.run --nproc-per-node 2 -m undertow.worker RUN_FOLDER
+
+Everything a process needs stands in the run folder, frozen before any of them starts: the resolved configuration, the
+outbox that rank 0 appends to, the checkpoints. How it ended is written there too, as `result.json`.
+"""
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from undertow.config.load import load_experiment
+from undertow.errors import Interrupted, UndertowError
+from undertow.track.folder import RunFolder
+from undertow.track.outbox import Outbox
+
+if TYPE_CHECKING:
+    from undertow.config.schema import ExperimentConfig
+    from undertow.registry import Registry
+    from undertow.train.devices import Devices
+    from undertow.train.saving import StopRequest
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """How the work of a run ended.
+
+    Attributes:
+        status: As MLflow names it.
+        reason: Why it ended so; empty when finished.
+        steps: Training steps done.
+        metrics: The latest value of every scalar, by metric name.
+        curves: The last curves, by metric name: steps of the axis, and values.
+    """
+
+    status: Status
+    reason: str = ""
+    steps: int = 0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    curves: Mapping[str, tuple[list[int], list[float]]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> "Result":
+        """Read what `write` wrote."""
+        return cls(**json.loads(path.read_text()))
+
+    def write(self, path: Path) -> None:
+        """Write as JSON, whole or not at all."""
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(asdict(self)))
+        temporary.replace(path)
+
+
+def execute(
+    folder: RunFolder,
+    config: "ExperimentConfig",
+    registry: "Registry",
+    devices: "Devices",
+    stop: "StopRequest",
+    *,
+    progress: bool,
+) -> Result:
+    """Train in this process, and write down how it ended, whatever happens.
+
+    Args:
+        folder: The run's folder.
+        config: Its configuration.
+        registry: The plugins.
+        devices: Where to train.
+        stop: Set to end after the current step.
+        progress: Show how far it is.
+
+    Returns:
+        The result; the one of rank 0 is also in the folder.
+    """
+    from undertow.train.job import train
+    from undertow.train.record import Record
+
+    first = os.environ.get("RANK", "0") == "0"
+    outbox = Outbox(folder.outbox) if first else None
+    record = Record(outbox, folder.recorded() if first else None)
+    status: Status = "FINISHED"
+    reason = ""
+    try:
+        train(config, registry, folder.checkpoints, devices, record=record, stop=stop, progress=progress)
+    except (Interrupted, KeyboardInterrupt) as error:
+        status, reason = "KILLED", str(error) or "stopped at once by the second Ctrl-C"
+    except UndertowError as error:
+        status, reason = "FAILED", str(error)
+    except Exception as error:  # noqa: BLE001  (whatever it is, the run must end with a true status)
+        status = "FAILED"
+        (folder.path / "traceback.txt").write_text(traceback.format_exc())
+        reason = f"{type(error).__name__}: {error} (see {folder.path / 'traceback.txt'})"
+    finally:
+        if outbox is not None:
+            outbox.close()
+    curves = {name: (list(curve.steps), list(curve.values)) for name, curve in record.curves.items()}
+    result = Result(status, reason, record.steps, record.latest, curves)
+    if first:
+        result.write(folder.result)
+    return result
+
+
+def main() -> None:
+    """Be one rank of a run over several devices."""
+    from undertow.train.devices import resolve_devices
+    from undertow.train.saving import StopRequest
+
+    folder = RunFolder.open(Path(sys.argv[1]))
+    stop = StopRequest()
+    with stop.listening():
+        loaded = load_experiment(folder.config)
+        devices = resolve_devices(loaded.config.train)
+        execute(folder, loaded.config, loaded.registry, devices, stop, progress="--quiet" not in sys.argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Undertow's own probes. `hooks` registers them; each other module is one probe."""

@@ -1,0 +1,81 @@
+"""Cost: what a network takes in numbers, operations, bytes and time. Reported apart, since they do not go together.
+
+A GRU has a quarter fewer parameters than an LSTM and may still be the slower one.
+"""
+
+import resource
+import sys
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from undertow import Measurement, Probe, Subject
+
+
+class Cost(Probe):
+    """Scalars ``cost/<what>``:
+
+    - ``parameters``: trained numbers of the whole network; ``cell_parameters``: of the recurrent layers alone;
+    - ``state``: numbers handed from one step to the next, one example, all layers;
+    - ``flops``: forward, one example, one time step, recurrent layers, matrix products only (2 for a multiply-add);
+    - ``activation_bytes``: kept for the backward pass, one example, the whole sequence;
+    - ``peak_bytes``: most memory the process took so far: of the GPU's allocator, or on a CPU the resident set;
+    - ``steps_per_second`` and ``sequence_steps_per_second``: training steps, and time steps of examples in them,
+      without validation and probes; absent before the first step.
+    """
+
+    def measure(self, subject: Subject) -> Measurement:
+        """Count, and run one step and one sequence of the sub-batch."""
+        network = cast(nn.Module, subject.model)
+        examples, steps = subject.batch.input.shape[:2]
+        scalars = {
+            "parameters": sum(p.numel() for p in network.parameters()),
+            "cell_parameters": sum(p.numel() for cell in subject.model.layers for p in cell.parameters()),
+            "state": sum(part[0].numel() for layer in subject.model.initial_state(1) for part in layer),
+            "flops": _flops(subject) / examples,
+            "activation_bytes": _activation_bytes(subject) / examples,
+            "peak_bytes": _peak_bytes(next(network.parameters()).device),
+        }
+        if subject.seconds_per_step:
+            scalars["steps_per_second"] = 1 / subject.seconds_per_step
+            scalars["sequence_steps_per_second"] = subject.batch_size * steps / subject.seconds_per_step
+        return Measurement({f"cost/{name}": float(value) for name, value in scalars.items()})
+
+
+def _flops(subject: Subject) -> int:
+    """Matrix-product operations of one time step of the sub-batch, counted where torch dispatches them.
+
+    The step itself is counted: fused kernels are opaque to the counter and do the same products.
+    """
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        y_TBH = subject.model.encode(subject.batch.input)[:1]
+        for cell, state in zip(subject.model.layers, subject.model.initial_state(y_TBH.shape[1]), strict=True):
+            y_TBH = cell.readout(cell.step(cell.project(y_TBH)[0], state)).unsqueeze(0)
+    return int(counter.get_total_flops())
+
+
+def _activation_bytes(subject: Subject) -> int:
+    """Bytes of the distinct buffers that autograd keeps for the backward pass, weights and the input left out."""
+    weights = {p.untyped_storage().data_ptr() for p in cast(nn.Module, subject.model).parameters()}
+    weights.add(subject.batch.input.untyped_storage().data_ptr())
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    x_TBI = subject.model.encode(subject.batch.input)
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        subject.model.advance(x_TBI, subject.model.initial_state(x_TBI.shape[1]))
+    return sum(kept.values())
+
+
+def _peak_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

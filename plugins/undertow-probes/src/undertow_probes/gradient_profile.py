@@ -1,0 +1,188 @@
+"""The gradient profile: how much gradient arrives at the state t steps before the loss, for every t that matters.
+
+The sequence is cut at K lags and run piece by piece, each piece on whatever fast path the cell has. The state handed
+over at a cut is an ordinary tensor of the graph, so one `torch.autograd.grad` gives the exact derivative at every cut:
+
+    norms = gradient_norms(model, task, batch, lags)     # {"h": …, "c": …}, each (L, K, B)
+
+L is the loss at the last supervised step s, summed over the examples (rows are independent, so each row's derivative is
+its own example's). The *lag* of a cut after step t is s - t. What is measured is the derivative with respect to the
+joint state of all layers as handed from step t to step t + 1; paths that climb to a higher layer within step t lie
+before the cut. Weights are frozen meanwhile, so kernels skip their gradients.
+
+T time, B batch, I input, H hidden, L layers, K lags, C cues.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from statistics import linear_regression
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from undertow import Batch, Curve, Measurement, Model, Probe, State, Subject, Task
+from undertow_probes.options import GradientProfileOptions
+
+FLOOR = -50.0
+"""What log10 of a norm reads when the norm is smaller than this, 0 included: below all that float32 can hold."""
+
+REACH = 1e-3
+"""The gradient reaches as far back as its norm stays above this share of its norm at the shortest lag."""
+
+
+class GradientProfile(Probe):
+    """Curves ``gradient/<state>/by_lag`` (log10 of the norm) and what they come to, in time steps.
+
+    Per example the L2 norm over H, over the batch the root mean square. Of several layers, ``<state>`` is the norm over
+    all of them and ``<state>/layer<l>`` that of one. Scalars of each:
+
+    - ``half_life``: steps over which the norm halves, from the least-squares line through ln norm against lag (points
+      at the floor left out); absent where the gradient does not shrink, then ``growth`` is 1;
+    - ``reach``: the largest measured lag with a norm above `REACH` of that at the shortest lag;
+    - ``at_cue``: log10 of the root mean square over examples and cue steps of the norm there; exact at a lag that was
+      cut (the nearest and the farthest cue always are), between two cuts on the straight line of the log;
+    - ``nonfinite``: how many measured norms are not finite numbers.
+    """
+
+    def measure(self, subject: Subject) -> Measurement:
+        """Measure; empty for sequences of one step, where nothing lies further back."""
+        options = cast(GradientProfileOptions, self.options)
+        last = last_supervised_step(subject.task, subject.batch)
+        if last < 1:
+            return Measurement()
+        cue_lags_BC = (last - subject.task.cues(subject.batch)).clamp(1, last)
+        lags = log_spaced(options.lags, last)
+        lags = sorted({*lags, int(cue_lags_BC.min()), int(cue_lags_BC.max())})
+        scalars: dict[str, float] = {}
+        curves: dict[str, Curve] = {}
+        norms_PLKB = gradient_norms(subject.model, subject.task, subject.batch, lags)
+        for part, norms_LKB in zip(subject.state, norms_PLKB, strict=True):
+            views = {part: torch.linalg.vector_norm(norms_LKB, dim=0)}
+            if len(norms_LKB) > 1:
+                views |= {f"{part}/layer{depth}": norms_KB for depth, norms_KB in enumerate(norms_LKB)}
+            for view, norms_KB in views.items():
+                name = f"gradient/{view}"
+                log_norms_K = _log10(_rms(norms_KB, dim=1))
+                curves[f"{name}/by_lag"] = Curve(lags, log_norms_K)
+                summary = summarise(lags, log_norms_K)
+                summary["at_cue"] = _at_cue(lags, norms_KB, cue_lags_BC)
+                summary["nonfinite"] = float((~norms_KB.isfinite()).sum())
+                scalars |= {f"{name}/{key}": value for key, value in summary.items() if math.isfinite(value)}
+        return Measurement(scalars, curves)
+
+
+def gradient_norms(model: Model, task: Task, batch: Batch, lags: Sequence[int]) -> Tensor:
+    """The norm of the derivative of the last supervised loss, by state part, layer, lag and example.
+
+    Args:
+        model: Any network; it is left as it was.
+        task: Whose loss it is.
+        batch: The examples.
+        lags: Ascending, in steps before the last supervised step s, each from 1 to s.
+
+    Returns:
+        `norms_PLKB` in float64; P counts the parts of the state.
+    """
+    last = last_supervised_step(task, batch)
+    cuts = [last - lag + 1 for lag in reversed(lags)]
+    x_TBI = model.encode(batch.input)[: last + 1].detach()
+    handed_over: list[tuple[State, ...]] = []
+    with _frozen(model):
+        with torch.no_grad():
+            y_TBH, state = model.advance(x_TBI[: cuts[0]], model.initial_state(x_TBI.shape[1]))
+        for start, stop in pairwise([*cuts, last + 1]):
+            state = tuple(tuple(_handed(part) for part in layer) for layer in state)
+            handed_over.append(state)
+            y_TBH, state = model.advance(x_TBI[start:stop], state)
+        loss = _last_losses(model, task, batch, y_TBH[-1], last).sum()
+        parts = [part for layers in handed_over for layer in layers for part in layer]
+        norms = [_norm(gradient) for gradient in torch.autograd.grad(loss, parts, materialize_grads=True)]
+    norms_KLPB = torch.stack(norms).reshape(len(cuts), len(model.layers), -1, x_TBI.shape[1])
+    return norms_KLPB.flip(0).permute(2, 1, 0, 3)
+
+
+def last_supervised_step(task: Task, batch: Batch) -> int:
+    """The last step that has a target in any of the examples."""
+    supervised_BT = task.supervised(batch)
+    if supervised_BT is None:
+        return batch.input.shape[1] - 1
+    return int(supervised_BT.any(0).nonzero().max())
+
+
+def log_spaced(count: int, longest: int) -> list[int]:
+    """At most `count` lags from 1 to `longest`, evenly spaced in the logarithm, ascending, each once."""
+    return sorted({round(longest ** (i / (count - 1))) for i in range(count)})
+
+
+def summarise(lags: Sequence[int], log_norms_K: Sequence[float]) -> dict[str, float]:
+    """Half-life, growth and reach of one curve, as `GradientProfile` defines them; what cannot be said is left out."""
+    seen = [(lag, value) for lag, value in zip(lags, log_norms_K, strict=True) if math.isfinite(value)]
+    summary: dict[str, float] = {}
+    if (points := [(lag, value) for lag, value in seen if value > FLOOR]) and len(points) > 1:
+        slope, _ = linear_regression(*zip(*points, strict=True))
+        summary["growth"] = float(slope >= 0)
+        if slope < 0:
+            summary["half_life"] = -math.log10(2) / slope
+    nearest = log_norms_K[0]
+    if math.isfinite(nearest) and nearest > FLOOR:
+        summary["reach"] = float(max(lag for lag, value in seen if value >= nearest + math.log10(REACH)))
+    else:
+        summary["reach"] = 0.0
+    return summary
+
+
+def _at_cue(lags: Sequence[int], norms_KB: Tensor, cue_lags_BC: Tensor) -> float:
+    """log10 of the root mean square, over examples and cues, of the norm at the cue's lag."""
+    if len(lags) == 1:
+        return _log10(_rms(norms_KB, dim=1))[0]
+    lags_K = torch.tensor(lags, dtype=torch.float64, device=norms_KB.device)
+    log_norms_BK = norms_KB.log10().clamp(min=FLOOR).T.contiguous()
+    at_BC = cue_lags_BC.to(lags_K)
+    above_BC = torch.searchsorted(lags_K, at_BC).clamp(1, len(lags) - 1)
+    share_BC = (at_BC - lags_K[above_BC - 1]) / (lags_K[above_BC] - lags_K[above_BC - 1])
+    low_BC, high_BC = log_norms_BK.gather(1, above_BC - 1), log_norms_BK.gather(1, above_BC)
+    norms_BC = 10.0 ** torch.lerp(low_BC, high_BC, share_BC)
+    return _log10(_rms(norms_BC.reshape(1, -1), dim=1))[0]
+
+
+def _last_losses(model: Model, task: Task, batch: Batch, y_BH: Tensor, last: int) -> Tensor:
+    """The loss of each example at the last supervised step; zero for an example that has no target there."""
+    if task.shape != "aligned":
+        return task.loss(model.decode(y_BH), batch.target)
+    losses_B = task.loss(model.decode(y_BH.unsqueeze(1)), batch.target[:, last : last + 1])[:, 0]
+    supervised_BT = task.supervised(batch)
+    return losses_B if supervised_BT is None else losses_B * supervised_BT[:, last]
+
+
+def _handed(part: Tensor) -> Tensor:
+    """A state part as a tensor of its own, so that its gradient counts only what passes from this step to the next."""
+    return part.clone() if part.requires_grad else part.detach().clone().requires_grad_()
+
+
+def _norm(gradient: Tensor) -> Tensor:
+    """Each example's L2 norm, in float64: the squares of small float32 numbers would vanish; shape `(B,)`."""
+    return gradient.detach().flatten(1).to(torch.float64).square().sum(1).sqrt()
+
+
+def _rms(norms: Tensor, dim: int) -> Tensor:
+    return norms.square().mean(dim).sqrt()
+
+
+def _log10(values: Tensor) -> list[float]:
+    return cast(list[float], values.log10().clamp(min=FLOOR).tolist())
+
+
+@contextmanager
+def _frozen(model: Model) -> Iterator[None]:
+    """Ask for no weight gradients meanwhile."""
+    trained = [p for p in cast(nn.Module, model).parameters() if p.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)

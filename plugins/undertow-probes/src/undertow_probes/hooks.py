@@ -1,0 +1,32 @@
+"""Registers the probes; imports no torch."""
+
+from collections.abc import Iterable
+
+from undertow import ProbeSpec, hookimpl
+from undertow_probes.options import GradientProfileOptions, SaturationOptions
+
+
+@hookimpl
+def undertow_register_probes() -> Iterable[ProbeSpec]:
+    """The probes of this distribution."""
+    return (
+        ProbeSpec(
+            name="gradient-profile",
+            summary="How much gradient arrives from the last supervised step, by lag: half-life, reach, at the cue",
+            factory="undertow_probes.gradient_profile:GradientProfile",
+            options=GradientProfileOptions,
+            paper="Bengio, Simard & Frasconi 1994; Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063",
+        ),
+        ProbeSpec(
+            name="saturation",
+            summary="Share of gate activations at their limits and the mean of their derivative, by gate and time",
+            factory="undertow_probes.saturation:Saturation",
+            options=SaturationOptions,
+            paper="Karpathy, Johnson & Fei-Fei 2015, arXiv 1506.02078",
+        ),
+        ProbeSpec(
+            name="cost",
+            summary="Parameters, state, FLOPs, activation and peak bytes, steps per second",
+            factory="undertow_probes.cost:Cost",
+        ),
+    )

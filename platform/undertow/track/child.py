@@ -1,0 +1,158 @@
+"""The shipper as a child of the training process: started, woken, waited for.
+
+shipper = start_shipper(home)
+...
+if not shipper.wait(folder, timeout=30):
+    print("not shipped yet; run `undertow sync`")
+shipper.close()
+"""
+
+import atexit
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from undertow.track.folder import Progress, RunFolder
+
+_POLL = 0.1
+_LOG_BYTES = 1 << 20
+
+_children: "dict[Path, ShipperProcess]" = {}
+
+
+class ShipperProcess:
+    """A shipper that serves `home` for as long as this process lives; `start_shipper` makes it.
+
+    Args:
+        home: The folder that holds the runs.
+        poll: Seconds between two looks at the outboxes.
+        grace: Seconds it goes on trying when this process is gone and the store is out of reach.
+    """
+
+    def __init__(self, home: Path, *, poll: float = 1.0, grace: float = 10.0) -> None:
+        self.home = home.absolute()
+        self.log = self.home / "shipper.log"
+        self._options = ["--poll", str(poll), "--grace", str(grace)]
+        self._process = self._start()
+
+    @property
+    def pid(self) -> int:
+        """Its process number."""
+        return self._process.pid
+
+    @property
+    def problem(self) -> str:
+        """The last line of its log: what went wrong, if anything did."""
+        try:
+            lines = self.log.read_text("utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
+            return ""
+        return lines[-1] if lines else ""
+
+    def revive(self) -> None:
+        """Start it again if it died."""
+        if self._process.poll() is not None:
+            self._hang_up()
+            self._process = self._start()
+
+    def wake(self) -> None:
+        """Have it look at the outboxes now."""
+        if self._process.stdin is not None and not self._process.stdin.closed:
+            try:
+                os.write(self._process.stdin.fileno(), b".")
+            except (BrokenPipeError, BlockingIOError):
+                return  # it has died, or has been woken often enough
+
+    def wait(
+        self, folder: RunFolder, timeout: float, progress_callback: Callable[[Progress], None] | None = None
+    ) -> bool:
+        """Wait until MLflow has the whole outbox of a run.
+
+        Args:
+            folder: The run.
+            timeout: Seconds.
+            progress_callback: Called several times a second while waiting.
+
+        Returns:
+            False if the time ran out first; the rest stays in the outbox.
+        """
+        deadline = time.monotonic() + timeout
+        self.wake()
+        while not folder.shipped:
+            if time.monotonic() >= deadline:
+                return False
+            self.revive()
+            if progress_callback:
+                progress_callback(folder.progress())
+            time.sleep(_POLL)
+        if progress_callback:
+            progress_callback(folder.progress())
+        return True
+
+    def close(self, timeout: float | None = None) -> None:
+        """Let it finish what it can and end.
+
+        Args:
+            timeout: Seconds to wait for its end; 0 when absent, since it ends by itself.
+        """
+        _children.pop(self.home, None)
+        self._hang_up()
+        try:
+            self._process.wait(timeout or 0.0)
+        except subprocess.TimeoutExpired:
+            _leave(self._process)
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        self.home.mkdir(parents=True, exist_ok=True)
+        if self.log.exists() and self.log.stat().st_size > _LOG_BYTES:
+            self.log.replace(self.log.with_suffix(".log.old"))
+        # -P: the folder it is started in must not lend it modules. A session of its own: Ctrl-C is for the training.
+        command = [sys.executable, "-P", "-m", "undertow.track.shipper", str(self.home), *self._options]
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, bufsize=0
+            )
+        assert process.stdin is not None
+        os.set_blocking(process.stdin.fileno(), False)
+        return process
+
+    def _hang_up(self) -> None:
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+
+def start_shipper(home: Path) -> ShipperProcess:
+    """Have a shipper serve `home` for as long as this process lives; one per home, started again if it died."""
+    home = home.absolute()
+    if home in _children:
+        _children[home].revive()
+    else:
+        _children[home] = ShipperProcess(home)
+    return _children[home]
+
+
+def _leave(process: "subprocess.Popen[bytes]") -> None:
+    """Part from a child that goes on without us, without subprocess warning of it."""
+    if process.poll() is None:
+        process.returncode = 0
+
+
+def _leave_all() -> None:
+    """At the end of this process. The kernel closes the pipes, last of all: only then are we gone."""
+    for child in _children.values():
+        _leave(child._process)
+
+
+def _forget_in_child() -> None:
+    """A process made by `fork` has no shipper, and must not hold its parent's pipe open."""
+    for child in _children.values():
+        child._hang_up()
+        child._process.returncode = 0
+    _children.clear()
+
+
+atexit.register(_leave_all)
+os.register_at_fork(after_in_child=_forget_in_child)

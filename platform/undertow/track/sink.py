@@ -1,0 +1,254 @@
+"""The MLflow side: what a store says, turned into whose move it is next.
+
+    sink = Sink(uri, artifacts=home / "artifacts")
+    run_id = sink.run_id(identity, started_at=1795474026549)
+    sink.store(run_id, [Metric("train/loss", 0.7, 10, 1795474026549)])
+
+MLflow is imported here and nowhere else, when the first of these is called.
+"""
+
+import logging
+import os
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from undertow.errors import UndertowError
+from undertow.track.lock import FileLock
+from undertow.track.records import FINAL, Item, Metric, Param, StatusChange, Tag
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from undertow.track.folder import Identity
+
+RUN_TAG = "undertow.run"
+
+_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # the retrying is ours, since MLflow's own would hold up other runs
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+
+
+class Unreachable(UndertowError):
+    """The store did not answer, or not as it should: try again later."""
+
+
+class Rejected(UndertowError):
+    """The store will never take this."""
+
+
+class Doubtful(UndertowError):
+    """The store would not take this, for a reason that may pass."""
+
+
+class Held(UndertowError):
+    """The run cannot be written to until a person does something."""
+
+
+class Vanished(UndertowError):
+    """The store does not know the run: it has to be sent again from the beginning."""
+
+
+class Sink:
+    """One tracking store.
+
+    Args:
+        uri: Its MLflow tracking URI.
+        artifacts: Where files go when the store is a database; a server has a place of its own.
+    """
+
+    def __init__(self, uri: str, artifacts: Path) -> None:
+        self.uri = uri
+        self.artifacts = artifacts
+        self._client: MlflowClient | None = None
+
+    def answers(self) -> bool:
+        """Whether the store answers a simple question."""
+        try:
+            with _asking():
+                self._connect().search_experiments(max_results=1)
+        except UndertowError:
+            return False
+        return True
+
+    def run_id(self, identity: "Identity", started_at: int) -> str:
+        """Find the run in MLflow by its tag, or create it.
+
+        Raises:
+            Held: It, or its experiment, cannot be written to.
+            Unreachable: Try again later.
+        """
+        try:
+            with _asking():
+                client = self._connect()
+                experiment = self._experiment(client, identity.experiment)
+                found = client.search_runs(
+                    [experiment], filter_string=f"tags.`{RUN_TAG}` = '{identity.uuid}'", run_view_type=3, max_results=1
+                )  # 3 is ViewType.ALL: a deleted run is found as well
+                if found:
+                    return str(found[0].info.run_id)
+                run = client.create_run(
+                    experiment, start_time=started_at, run_name=identity.name, tags={RUN_TAG: identity.uuid}
+                )
+                return str(run.info.run_id)
+        except Rejected as error:
+            raise Held(f"no run can be made in the experiment `{identity.experiment}`: {error}") from error
+        except (Doubtful, Vanished) as error:
+            raise Unreachable(str(error)) from error
+
+    def check(self, run_id: str) -> None:
+        """Return if the run can be written to.
+
+        Raises:
+            Held: It was deleted.
+            Vanished: There is no such run.
+            Unreachable: Try again later.
+        """
+        with _asking():
+            stage = self._connect().get_run(run_id).info.lifecycle_stage
+        if stage != "active":
+            raise Held(f"the run {run_id} was deleted in MLflow; restore it there, or delete its run folder")
+
+    def store(self, run_id: str, items: Sequence[Item]) -> None:
+        """Store metrics, parameters and tags, within the limits of one request.
+
+        Raises:
+            Rejected: At least one of them will never be taken.
+            Doubtful: At least one of them was not taken now.
+            Vanished: There is no such run.
+            Unreachable: Try again later.
+        """
+        with _asking():
+            from mlflow import entities
+
+            self._connect().log_batch(
+                run_id,
+                metrics=[
+                    entities.Metric(item.key, item.value, item.timestamp, item.step)
+                    for item in items
+                    if isinstance(item, Metric)
+                ],
+                params=[entities.Param(item.key, item.value) for item in items if isinstance(item, Param)],
+                tags=[entities.RunTag(item.key, item.value) for item in items if isinstance(item, Tag)],
+            )
+
+    def artifact(self, run_id: str, path: Path, directory: str) -> None:
+        """Store a file or a folder.
+
+        Raises:
+            Rejected: It is not there, or cannot be read.
+            Doubtful: It was not taken now.
+        """
+        if not path.exists():
+            raise Rejected(f"there is no {path}")
+        if not os.access(path, os.R_OK):
+            raise Rejected(f"{path} cannot be read")
+        try:
+            with _asking():
+                client = self._connect()
+                send = client.log_artifacts if path.is_dir() else client.log_artifact
+                send(run_id, str(path), directory or None)
+        except Unreachable as error:
+            raise Doubtful(str(error)) from error
+
+    def status(self, run_id: str, change: StatusChange) -> None:
+        """Set the run's status; a final one with its time.
+
+        Raises:
+            Unreachable: Try again later.
+        """
+        with _asking():
+            client = self._connect()
+            if change.status in FINAL:
+                client.set_terminated(run_id, change.status, end_time=change.at)
+            else:
+                client.update_run(run_id, status=change.status)
+
+    def _connect(self) -> "MlflowClient":
+        if self._client is None:
+            from mlflow import MlflowClient
+
+            if self.uri.startswith("sqlite:///"):
+                _prepare(Path(self.uri.removeprefix("sqlite:///")))
+            self._client = MlflowClient(tracking_uri=self.uri)
+        return self._client
+
+    def _experiment(self, client: "MlflowClient", name: str) -> str:
+        """The experiment's id; made if it is not there, restored if it was deleted, since a run is waiting for it."""
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            try:
+                return str(client.create_experiment(name, artifact_location=self._artifact_location(name)))
+            except Exception:
+                found = client.get_experiment_by_name(name)  # somebody else may have made it at the same moment
+                if found is None:
+                    raise
+        if found.lifecycle_stage != "active":
+            client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+
+    def _artifact_location(self, experiment: str) -> str | None:
+        if self.uri.startswith(("http://", "https://")) or self.uri.startswith("databricks"):
+            return None
+        return str(self.artifacts / (re.sub(r"[^\w.\-]+", "-", experiment).strip(".-") or "experiment"))
+
+
+def _prepare(database: Path) -> None:
+    """Make an SQLite store whole, or not at all.
+
+    MLflow's tables come by many migrations; a process killed among them, or a second one beside it, leaves a store that
+    nobody can open. So it is made under another name, by one process at a time, and renamed.
+    """
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(database.with_name(f".{database.name}.lock")) as lock:
+        lock.acquire(timeout=120)
+        if database.exists():
+            return
+        from mlflow import MlflowClient
+
+        draft = database.with_name(f".{database.name}.new")
+        draft.unlink(missing_ok=True)
+        MlflowClient(tracking_uri=f"sqlite:///{draft}").search_experiments(max_results=1)
+        draft.replace(database)
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """Ask MLflow quietly, with short patience, and turn what it raises into the errors above."""
+    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
+    os.environ.update({name: value for name, value in _ENVIRONMENT.items() if before[name] is None})
+    loud = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)  # its stack traces of a store that is down would bury everything else
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # third parties' deprecations; none is ours to act on
+            yield
+    except UndertowError:
+        raise
+    except Exception as error:  # HTTP, SQL and cloud drivers each raise their own
+        raise _translated(error) from error
+    finally:
+        logging.disable(loud)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+
+
+def _translated(error: Exception) -> UndertowError:
+    code: Any = getattr(error, "error_code", None)
+    text = " ".join(str(error).split())[:300] or repr(error)
+    match code:
+        case "INVALID_PARAMETER_VALUE" | "RESOURCE_ALREADY_EXISTS":
+            return Rejected(text)
+        case "BAD_REQUEST":  # a wrong value, but also a database connection that was lost
+            return Doubtful(text)
+        case "RESOURCE_DOES_NOT_EXIST":
+            return Vanished(text)
+    return Unreachable(text)

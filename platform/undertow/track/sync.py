@@ -1,0 +1,106 @@
+"""Sync: ship what an unreachable server missed, in the foreground.
+
+for result in sync(home):
+    print(result.folder.name, result.shipped, "shipped", result.left, "left", result.error or "")
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from undertow.errors import RequestError
+from undertow.track.courier import Courier
+from undertow.track.folder import RunFolder, shipper_lock
+from undertow.track.lock import FileLock
+from undertow.track.sink import Held, Sink, Unreachable
+
+_ATTEMPTS = 4
+
+
+@dataclass(frozen=True)
+class SyncResult:
+    """What came of one run that was not wholly shipped before.
+
+    Attributes:
+        folder: The run folder.
+        shipped: Records that were shipped now.
+        left: Records that still are not.
+        rejected: Records that MLflow will never take; they are in the folder's `rejected.jsonl`.
+        error: Why some are left; None if none are.
+    """
+
+    folder: Path
+    shipped: int
+    left: int
+    rejected: int
+    error: str | None
+
+
+def sync(
+    path: Path, progress: Callable[[Path, int, int], None] | None = None, *, patience: float = 10.0
+) -> list[SyncResult]:
+    """Ship all that is left in a home, or in one run folder; runs that died without a word become KILLED.
+
+    Args:
+        path: A home or a run folder.
+        progress: Called with the run folder, the bytes stored and the bytes written, after each batch.
+        patience: Seconds to wait for a shipper that is at work on this home.
+
+    Returns:
+        One result for each run that was not wholly shipped before; empty if there was none.
+
+    Raises:
+        RequestError: There is no such folder.
+    """
+    if not path.is_dir():
+        raise RequestError(f"There is no folder {path} to ship from.")
+    single = (path / "run.json").is_file()
+    folders = [RunFolder.open(path)] if single else list(RunFolder.all(path))
+    home = (path.parent if single else path).absolute()
+    with FileLock(shipper_lock(home)) as lock:
+        deadline = time.monotonic() + patience
+        while not lock.acquire(0.2):
+            left = [folder for folder in folders if not folder.shipped]
+            if not left or time.monotonic() > deadline:
+                return [_result(folder, 0, "a shipper is at work here, and goes on trying") for folder in left]
+        sinks: dict[str, Sink] = {}
+        silent: dict[str, str] = {}
+        results = []
+        for folder in folders:
+            uri = folder.identity.uri
+            sink = sinks.setdefault(uri, Sink(uri, home / "artifacts"))
+            courier = Courier(folder, sink, doubts=_ATTEMPTS, progress=_on(folder.path, progress))
+            if not courier.done:
+                error = silent.get(uri) or _visit(courier)
+                if error and uri not in silent and not sink.answers():
+                    silent[uri] = error  # one long wait for a dead server is enough
+                if error or courier.sent:
+                    results.append(_result(folder, courier.sent, error))
+        return results
+
+
+def _visit(courier: Courier) -> str | None:
+    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+    try:
+        Retrying(
+            retry=retry_if_exception_type(Unreachable),
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=wait_exponential(multiplier=0.5, max=15),
+            reraise=True,
+        )(courier.visit)
+    except (Unreachable, Held, OSError) as error:
+        return str(error)
+    return None
+
+
+def _result(folder: RunFolder, shipped: int, error: str | None) -> SyncResult:
+    progress = folder.progress()
+    return SyncResult(folder.path, shipped, progress.left, progress.rejected, error)
+
+
+def _on(path: Path, progress: Callable[[Path, int, int], None] | None) -> Callable[[int, int], None] | None:
+    if progress is None:
+        return None
+    return lambda done, total: progress(path, done, total)

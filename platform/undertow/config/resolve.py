@@ -1,0 +1,143 @@
+"""The second pass: hold a configuration against the plugins, and fill in what they know.
+
+    config = resolve(config, source, registry)
+
+Names of cells, tasks, probes and metrics must exist, the length must be one that the task can have, and options are
+checked by the plugin's own model. Options of a cell or task that is not the chosen one are left out of the result.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from undertow.config.explain import explain
+from undertow.config.schema import ExperimentConfig, ProbeConfig
+from undertow.config.source import Source, shown
+from undertow.config.yaml12 import Keys
+from undertow.errors import RequestError, did_you_mean
+from undertow.registry import Registry, blame
+from undertow.spec import Options, Spec, TaskSpec
+
+M = TypeVar("M", bound=BaseModel)
+S = TypeVar("S", bound=Spec)
+
+
+def resolve(config: ExperimentConfig, source: Source, registry: Registry) -> ExperimentConfig:
+    """Check everything that only the plugins can know, and fill in their defaults.
+
+    Args:
+        config: What the host's own schema let through.
+        source: Where its values were written.
+        registry: What the plugins offer.
+
+    Raises:
+        RequestError: A line for each mistake.
+    """
+    check = _Check(source, registry)
+    cell = check.found(registry.cell, config.cell.name, "cell", "name")
+    task = check.found(registry.task, config.task.name, "task", "name")
+    check.all_known(registry.cell, config.cell.options, "cell", "options")
+    check.all_known(registry.task, config.task.options, "task", "options")
+    cell_options = check.chosen(cell, config.cell.options, "cell", "options")
+    task_options = check.chosen(task, config.task.options, "task", "options")
+    length = check.length(task, config.task.length)
+    check.metrics(task, config)
+    probes = [check.probe(index, config.probes) for index in range(len(config.probes))]
+    if check.problems:
+        raise RequestError("\n".join(check.problems))
+    return config.model_copy(
+        update={
+            "cell": config.cell.model_copy(update={"options": cell_options}),
+            "task": config.task.model_copy(update={"options": task_options, "length": length}),
+            "probes": probes,
+        }
+    )
+
+
+def validate(model: type[M], data: Any, source: Source, prefix: Keys) -> M | list[str]:
+    """Validate plain data, strictly: ``"64"`` is not 64, and the only list that becomes a tuple is YAML's own.
+
+    It goes through JSON, since pydantic's strict rules for Python objects refuse what a file has no other way to say
+    (a list for a tuple, text for a path).
+
+    Returns:
+        The model, or a line for each mistake.
+    """
+    try:
+        return model.model_validate_json(json.dumps(data))
+    except ValidationError as error:
+        return explain(error, model, source, prefix)
+
+
+class _Check:
+    """Collects what is wrong, so that all of it is told at once."""
+
+    def __init__(self, source: Source, registry: Registry) -> None:
+        self.problems: list[str] = []
+        self._source = source
+        self._registry = registry
+
+    def found(self, find: Callable[[str], S], name: str, *way: str | int) -> S | None:
+        try:
+            return find(name)
+        except RequestError as error:
+            self._wrong(str(error), *way)
+            return None
+
+    def all_known(self, find: Callable[[str], Spec], options: Mapping[str, Any], *way: str | int) -> None:
+        for name in options:
+            self.found(find, name, *way, name)
+
+    def chosen(self, spec: Spec | None, options: Mapping[str, Any], *way: str | int) -> dict[str, Any]:
+        return {spec.name: self.options(spec, options.get(spec.name, {}), *way, spec.name)} if spec else {}
+
+    def options(self, spec: Spec, raw: Mapping[str, Any], *way: str | int) -> dict[str, Any]:
+        """The options with every default; empty if they are wrong."""
+        try:
+            valid: Options | list[str] = validate(spec.options, raw, self._source, way)
+            if isinstance(valid, Options):
+                return valid.model_dump()
+        except Exception as error:  # noqa: BLE001  # a validator of a plugin's own may raise anything
+            self._wrong(f"the options of `{spec.name}` cannot be checked: {blame(error)}.", *way)
+        else:
+            self.problems += valid
+        return {}
+
+    def length(self, task: TaskSpec | None, length: int | None) -> int | None:
+        if task is None:
+            return length
+        if length is not None and length not in task.lengths:
+            self._wrong(f"task `{task.name}` cannot have {length} steps; allowed: {task.lengths}", "task", "length")
+        return task.lengths.default if length is None else length
+
+    def metrics(self, task: TaskSpec | None, config: ExperimentConfig) -> None:
+        if task is None:
+            return
+        known = ["val/loss", *(f"val/{name}" for name in task.metrics)]
+        stopping = config.train.early_stopping
+        named = {
+            "early_stopping": stopping.metric if stopping else "val/loss",
+            "checkpoint": config.train.checkpoint.metric,
+        }
+        for section, metric in named.items():
+            if metric not in known:
+                said = f"task `{task.name}` has no metric {shown(metric)}.{did_you_mean(metric, known)}"
+                self._wrong(said, "train", section, "metric")
+
+    def probe(self, index: int, probes: list[ProbeConfig]) -> ProbeConfig:
+        probe = probes[index]
+        if any(other.name == probe.name for other in probes[:index]):
+            self._wrong(f"the probe `{probe.name}` is here twice; keep one.", "probes", index, "name")
+            return probe
+        before = len(self.problems)
+        spec = self.found(self._registry.probe, probe.name, "probes", index, "name")
+        if spec is None:
+            if "probes" not in self._source.data:
+                self.problems[before] += " It is there by default; write `probes: []` to measure nothing."
+            return probe
+        return probe.model_copy(update={"options": self.options(spec, probe.options, "probes", index, "options")})
+
+    def _wrong(self, words: str, *way: str | int) -> None:
+        self.problems.append(f"{self._source.place(*way)}: {'.'.join(map(str, way))}: {words}")

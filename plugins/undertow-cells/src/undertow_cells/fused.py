@@ -1,0 +1,59 @@
+"""What the cells on torch's fused kernels have in common: one kernel, and a way to its weights for the single step.
+
+T time, B batch, I input, H hidden, G gates (1, 3 or 4): the blocks of rows that torch stacks in one matrix.
+"""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from undertow import Cell, Options, State
+
+
+class FusedCell(Cell):
+    """A cell with one state part h whose `scan` is a one-layer torch kernel; `step` uses the same weights.
+
+    Attributes:
+        kernel: An `nn.RNN`, `nn.GRU` or `nn.LSTM`, time first; its initialisation, all from U(-1/√H, 1/√H), stands
+            unless the cell changes it.
+    """
+
+    def __init__(self, kernel: nn.RNNBase, options: Options, length: int) -> None:
+        super().__init__(kernel.input_size, kernel.hidden_size, options, length)
+        self.kernel = kernel
+
+    @property
+    def W(self) -> Tensor:
+        """From the input, `(GH, I)`."""
+        return cast(Tensor, self.kernel.weight_ih_l0)
+
+    @property
+    def U(self) -> Tensor:
+        """From the state, `(GH, H)`."""
+        return cast(Tensor, self.kernel.weight_hh_l0)
+
+    @property
+    def b_W(self) -> Tensor:
+        """Bias beside W, `(GH,)`."""
+        return cast(Tensor, self.kernel.bias_ih_l0)
+
+    @property
+    def b_U(self) -> Tensor:
+        """Bias beside U, `(GH,)`."""
+        return cast(Tensor, self.kernel.bias_hh_l0)
+
+    def initial_state(self, batch_size: int) -> State:
+        """Zeros, `(B, H)`."""
+        return (self.U.new_zeros(batch_size, self.hidden_size),)
+
+    def scan(self, x_TBI: Tensor, state: State) -> tuple[Tensor, State]:
+        """All steps in torch's fused kernel."""
+        y_TBH, h_1BH = self.kernel(x_TBI, state[0].unsqueeze(0).contiguous())
+        return y_TBH, (h_1BH.squeeze(0),)
+
+    def _make_orthogonal(self) -> None:
+        """Replace each gate's U by a random rotation (or reflection)."""
+        with torch.no_grad():
+            for block_HH in self.U.chunk(len(self.U) // self.hidden_size):
+                nn.init.orthogonal_(block_HH)

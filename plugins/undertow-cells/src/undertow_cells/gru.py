@@ -1,0 +1,53 @@
+"""The gated recurrent unit. B batch, T time, I input, H hidden; gates stacked in torch's order r, z, n.
+
+Cho et al. 2014, arXiv 1406.1078, with the reset gate after the matrix product: the form that cuDNN and torch compute.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from undertow import GateKind, State
+from undertow_cells.fused import FusedCell
+from undertow_cells.options import GruOptions
+
+
+class GRU(FusedCell):
+    """No memory apart: the state itself is carried on, by the share z.
+
+        r, z = σ(W x + b_W + U h + b_U),   one block of rows each
+        n    = tanh(W x + b_W + r ∘ (U h + b_U))
+        h'   = (1 - z) ∘ n + z ∘ h
+
+    Initialisation: everything from U(-1/√H, 1/√H), as in torch; `recurrent_init="orthogonal"` makes each gate's U a
+    random rotation.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, options: GruOptions, length: int) -> None:
+        super().__init__(nn.GRU(input_size, hidden_size), options, length)
+        if options.recurrent_init == "orthogonal":
+            self._make_orthogonal()
+
+    def project(self, x_TBI: Tensor) -> Tensor:
+        """W x + b_W, `(T, B, 3H)`; b_U stays with U h, which r scales."""
+        return functional.linear(x_TBI, self.W, self.b_W)
+
+    def step(self, z: Tensor, state: State) -> State:
+        """One step; `z` is `(B, 3H)`."""
+        _, keep, new = self._activations(z, state[0])
+        return (torch.lerp(new, state[0], keep),)
+
+    def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
+        """The reset gate `r`, the update gate `z`, the candidate `n`."""
+        reset, keep, new = self._activations(z, state[0])
+        return {"r": (reset, "sigmoid"), "z": (keep, "sigmoid"), "n": (new, "tanh")}
+
+    def _activations(self, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The paper's r, z and n."""
+        H = self.hidden_size
+        z_gates, z_new = z.split_with_sizes((2 * H, H), -1)
+        u_gates, u_new = functional.linear(h, self.U, self.b_U).split_with_sizes((2 * H, H), -1)
+        reset, keep = torch.sigmoid(z_gates + u_gates).chunk(2, -1)
+        return reset, keep, torch.tanh(torch.addcmul(z_new, reset, u_new))

@@ -1,0 +1,48 @@
+"""The plain recurrent network: one matrix, through which every gradient goes once a step. B batch, T time, H hidden.
+
+Elman 1990; the identity start is Le, Jaitly & Hinton 2015, arXiv 1504.00941, section 2.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from undertow import GateKind, State
+from undertow_cells.fused import FusedCell
+from undertow_cells.options import RnnOptions
+
+
+class RNN(FusedCell):
+    """h' = φ(W x + b_W + U h + b_U), with φ = tanh or relu.
+
+    Initialisation: all of W, U and the biases from U(-1/√H, 1/√H), as in torch. `recurrent_init="orthogonal"` replaces
+    U by a random rotation, `"identity"` by I, with zero biases; `recurrent_scale` then multiplies U. Together with
+    relu, the identity is the IRNN; Le et al. also draw W from N(0, 0.001²), which is not done here.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, options: RnnOptions, length: int) -> None:
+        super().__init__(nn.RNN(input_size, hidden_size, nonlinearity=options.nonlinearity), options, length)
+        self.kind: GateKind = options.nonlinearity
+        self.activation = torch.tanh if options.nonlinearity == "tanh" else torch.relu
+        with torch.no_grad():
+            if options.recurrent_init == "orthogonal":
+                self._make_orthogonal()
+            elif options.recurrent_init == "identity":
+                nn.init.eye_(self.U)
+                self.b_W.zero_()
+                self.b_U.zero_()
+            self.U.mul_(options.recurrent_scale)
+
+    def project(self, x_TBI: Tensor) -> Tensor:
+        """W x and both biases, `(T, B, H)`."""
+        return functional.linear(x_TBI, self.W, self.b_W + self.b_U)
+
+    def step(self, z: Tensor, state: State) -> State:
+        """One step; `z` is `(B, H)`."""
+        return (self.activation(torch.addmm(z, state[0], self.U.t())),)
+
+    def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
+        """The new state `h`: here it is an activation itself."""
+        return {"h": (self.activation(z + functional.linear(state[0], self.U)), self.kind)}

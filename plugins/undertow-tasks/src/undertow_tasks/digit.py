@@ -1,0 +1,22 @@
+"""Digit: the whole image in one step, the control that needs no memory. B batch."""
+
+import torch
+from torch import Tensor
+
+from undertow import Batch, Vector
+from undertow_tasks.scans import PIXELS, ScanTask
+
+
+class Digit(ScanTask):
+    """64 pixels in, one of ten digits out; what a cell does here is what a plain layer would."""
+
+    shape = "one-to-one"
+    inputs = Vector(PIXELS)
+
+    def show(self, images_BP: Tensor) -> Tensor:
+        """The image as the only step, `(B, 1, 64)`."""
+        return images_BP.unsqueeze(1)
+
+    def cues(self, batch: Batch) -> Tensor:
+        """The only step, `(B, 1)`."""
+        return torch.zeros(len(batch.target), 1, dtype=torch.int64, device=batch.target.device)

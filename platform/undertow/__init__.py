@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Measurement,
         Model,
         Probe,
+        Split,
         State,
         Subject,
         Task,
@@ -37,7 +38,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "undertow.contract": (
-        "Batch", "Cell", "Curve", "GateKind", "Measurement", "Model", "Probe", "State", "Subject", "Task", "Tokens",
+        "Batch", "Cell", "Curve", "GateKind", "Measurement", "Model", "Probe", "Split", "State", "Subject", "Task", "Tokens",
         "Vector",
     ),
     "undertow.errors": ("Diverged", "Interrupted", "RequestError", "UndertowError"),
@@ -49,7 +50,7 @@ _HOME = {
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [  # noqa: RUF022  (grouped as above)
-    "Batch", "Cell", "Curve", "GateKind", "Measurement", "Model", "Probe", "State", "Subject", "Task", "Tokens",
+    "Batch", "Cell", "Curve", "GateKind", "Measurement", "Model", "Probe", "Split", "State", "Subject", "Task", "Tokens",
         "Vector",
     "Diverged", "Interrupted", "RequestError", "UndertowError",
     "hookimpl",

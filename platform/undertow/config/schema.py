@@ -63,6 +63,12 @@ class Scheduler(Section):
     patience: Count = 5
     """Validations without improvement before `plateau` cuts."""
 
+    @model_validator(mode="after")
+    def _plateau_starts_at_once(self) -> "Scheduler":
+        if self.name == "plateau" and self.warmup_steps:
+            raise ValueError("a plateau schedule has no warm-up: drop warmup_steps or choose another schedule")
+        return self
+
 
 class OptimConfig(Section):
     """The optimiser."""

@@ -98,7 +98,7 @@ def train(
             warnings.filterwarnings("ignore", message=advice)
         trainer = _trainer(config, devices, callbacks, folder)
         trainer.fit(
-            Learner(model, task, config.optim, config.train.max_steps),
+            Learner(model, task, config),
             datamodule=TaskData(task, config.train, config.seed),
             ckpt_path=folder / LAST if (folder / LAST).exists() else None,
             weights_only=True,

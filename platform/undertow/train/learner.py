@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics import MeanMetric, Metric
 
-from undertow.config.schema import OptimConfig
+from undertow.config.schema import ExperimentConfig
 from undertow.contract import Batch, Task
 from undertow.errors import Diverged
 from undertow.nn.model import SequenceModel
@@ -21,16 +21,14 @@ class Learner(pl.LightningModule):
     Args:
         model: The network.
         task: Its task.
-        config: The optimiser.
-        max_steps: Training steps, which schedules are stretched over.
+        config: Its configuration.
     """
 
-    def __init__(self, model: SequenceModel, task: Task, config: OptimConfig, max_steps: int) -> None:
+    def __init__(self, model: SequenceModel, task: Task, config: ExperimentConfig) -> None:
         super().__init__()
         self.model = model
         self.task = task
         self.config = config
-        self.max_steps = max_steps
         self.val_loss = MeanMetric()
         self.val_metrics = torch.nn.ModuleDict(dict(task.metrics()))
 
@@ -49,7 +47,7 @@ class Learner(pl.LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Validate the last step's weights, whatever the interval: a stop that is asked for is validated at once."""
-        if self.global_step >= self.max_steps:
+        if self.global_step >= self.config.train.max_steps:
             self.trainer.should_stop = True
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -77,8 +75,8 @@ class Learner(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The optimiser and its schedule, by name."""
-        optimizer = build_optimizer(self.config, self.model.parameters())
-        schedule = build_scheduler(self.config.scheduler, optimizer, self.max_steps)
+        optimizer = build_optimizer(self.config.optim, self.model.parameters())
+        schedule = build_scheduler(self.config.optim.scheduler, self.config.train, optimizer)
         return optimizer if schedule is None else {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def _metrics(self) -> dict[str, Metric]:

@@ -1,6 +1,8 @@
 """Optimisers and learning-rate schedules by name."""
 
+import math
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -8,7 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
-from undertow.config.schema import OptimConfig, Scheduler
+from undertow.config.schema import OptimConfig, Scheduler, TrainConfig
 
 
 def build_optimizer(config: OptimConfig, parameters: Iterable[nn.Parameter]) -> Optimizer:
@@ -25,38 +27,34 @@ def build_optimizer(config: OptimConfig, parameters: Iterable[nn.Parameter]) -> 
             return torch.optim.RMSprop(parameters, momentum=config.momentum, lr=lr, weight_decay=decay)
 
 
-def build_scheduler(config: Scheduler, optimizer: Optimizer, max_steps: int) -> dict[str, Any] | None:
-    """The schedule, as Lightning takes it, stepped once a training step; None if the rate never moves."""
+def build_scheduler(config: Scheduler, train: TrainConfig, optimizer: Optimizer) -> dict[str, Any] | None:
+    """The schedule, as Lightning takes it, stepped once a training step; None if the rate never moves.
+
+    `plateau` is stepped once a validation instead.
+    """
     if config.name == "plateau":
         plateau = ReduceLROnPlateau(optimizer, factor=config.gamma, patience=config.patience)
-        return {"scheduler": plateau, "monitor": "val/loss", "interval": "step", "reduce_on_plateau": True}
+        every = train.val_every * train.accumulate  # Lightning counts batches here
+        return {"scheduler": plateau, "monitor": "val/loss", "interval": "step", "frequency": every}
     if config.name == "constant" and not config.warmup_steps:
         return None
-    return {"scheduler": LambdaLR(optimizer, Rate(config, max_steps)), "interval": "step"}
+    return {"scheduler": LambdaLR(optimizer, partial(rate, config, train.max_steps)), "interval": "step"}
 
 
-class Rate:
-    """The factor on the learning rate at a step, in [0, 1]: the warm-up, then the schedule."""
-
-    def __init__(self, config: Scheduler, max_steps: int) -> None:
-        self.config = config
-        self.max_steps = max_steps
-
-    def __call__(self, step: int) -> float:
-        """The factor at `step`, counted from 0."""
-        config = self.config
-        if step < config.warmup_steps:
-            return (step + 1) / config.warmup_steps
-        done = step - config.warmup_steps
-        share = min(1.0, done / max(1, self.max_steps - config.warmup_steps))
-        match config.name:
-            case "cosine":
-                return 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * share))))
-            case "linear":
-                return 1 - share
-            case "step":
-                return float(config.gamma ** (done // config.every))
-            case "exponential":
-                return float(config.gamma ** (done / config.every))
-            case _:
-                return 1.0
+def rate(config: Scheduler, max_steps: int, step: int) -> float:
+    """The factor on the learning rate at `step`, counted from 0: the warm-up, then the schedule; in [0, 1]."""
+    if step < config.warmup_steps:
+        return (step + 1) / config.warmup_steps
+    done = step - config.warmup_steps
+    share = min(1.0, done / max(1, max_steps - config.warmup_steps))
+    match config.name:
+        case "cosine":
+            return 0.5 * (1 + math.cos(math.pi * share))
+        case "linear":
+            return 1 - share
+        case "step":
+            return float(config.gamma ** (done // config.every))
+        case "exponential":
+            return float(config.gamma ** (done / config.every))
+        case _:
+            return 1.0

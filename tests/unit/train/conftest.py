@@ -1,0 +1,86 @@
+"""A small training job in this process, and what it left behind."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from undertow.config.load import load_mapping
+from undertow.train.devices import resolve_devices
+from undertow.train.job import train
+from undertow.train.record import Record
+from undertow.train.saving import LAST, StopRequest
+
+
+@dataclass
+class Journal:
+    """Keeps rows in memory."""
+
+    rows: list[tuple[str, float, int]] = field(default_factory=list)
+
+    def metrics(self, rows: Iterable[tuple[str, float, int]]) -> None:
+        self.rows += rows
+
+    def series(self, name: str) -> dict[int, float]:
+        return {step: value for key, value, step in self.rows if key == name}
+
+
+@dataclass
+class Job:
+    """A finished job."""
+
+    steps: int
+    journal: Journal
+    record: Record
+    folder: Path
+
+    @property
+    def weights(self) -> dict[str, torch.Tensor]:
+        return torch.load(self.folder / LAST, weights_only=True)["state_dict"]
+
+
+RunJob = Callable[..., Job]
+
+BASE: Mapping[str, Any] = {
+    "task": {"name": "adding", "length": 20},
+    "cell": {"name": "lstm", "hidden_size": 8},
+    "train": {
+        "max_steps": 50,
+        "val_every": 20,
+        "val_examples": 64,
+        "batch_size": 16,
+        "accelerator": "cpu",
+        "devices": 1,
+    },
+    "probes": [],
+}
+
+
+@pytest.fixture
+def run_job(tmp_path: Path) -> RunJob:
+    """Train `BASE` with overrides, in a folder of its own or in a named one."""
+
+    def run(
+        *overrides: str, folder: str = "job", plugins: Iterable[Path] = (), stop: StopRequest | None = None,
+        known: Mapping[str, set[int]] | None = None,
+    ) -> Job:  # fmt: skip
+        loaded = load_mapping(BASE, overrides, list(plugins))
+        path = tmp_path / folder
+        path.mkdir(exist_ok=True)
+        journal = Journal()
+        record = Record(journal, known)
+        steps = train(
+            loaded.config,
+            loaded.registry,
+            path,
+            resolve_devices(loaded.config.train),
+            record=record,
+            stop=stop or StopRequest(),
+            progress=False,
+        )
+        return Job(steps, journal, record, path)
+
+    return run

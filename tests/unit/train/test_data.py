@@ -1,0 +1,59 @@
+"""Which examples a step sees: the same over any number of ranks, from any step on."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from undertow.draws import integers, permutation, uniforms
+from undertow.train.data import Stream
+
+
+def batches(count: int, **kwargs) -> list[np.ndarray]:
+    arguments = {"size": 10, "batch_size": 4, "seed": 0, "rank": 0, "ranks": 1} | kwargs
+    return list(islice(Stream(**arguments), count))
+
+
+def test_a_finite_split_is_seen_whole_in_every_pass_and_in_another_order() -> None:
+    seen = np.concatenate(batches(5)).reshape(2, 10)
+    assert sorted(seen[0]) == sorted(seen[1]) == list(range(10))
+    assert list(seen[0]) != list(seen[1])
+
+
+@pytest.mark.parametrize("size", [10, None])
+def test_ranks_share_out_what_one_rank_would_see(size: int | None) -> None:
+    one = batches(6, size=size)
+    two = [np.concatenate(pair) for pair in zip(*(batches(6, size=size, rank=r, ranks=2) for r in (0, 1)), strict=True)]
+    assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+@pytest.mark.parametrize("size", [10, None])
+def test_a_stream_can_begin_anywhere(size: int | None) -> None:
+    assert all(
+        np.array_equal(a, b) for a, b in zip(batches(9, size=size)[4:], batches(5, size=size, first=4), strict=True)
+    )
+
+
+def test_draws_depend_on_seed_stream_and_index_alone() -> None:
+    whole = uniforms(3, "s", np.arange(100), 7)
+    assert np.array_equal(uniforms(3, "s", np.array([42, 7]), 7), whole[[42, 7]])
+    assert not np.array_equal(uniforms(4, "s", np.arange(100), 7), whole)
+    assert not np.array_equal(uniforms(3, "t", np.arange(100), 7), whole)
+
+
+def test_draws_are_uniform_and_uncorrelated() -> None:
+    u = uniforms(0, "quality", np.arange(4000), 25)
+    assert u.min() >= 0
+    assert u.max() < 1
+    counts, _ = np.histogram(u, bins=50, range=(0, 1))
+    chi_square = ((counts - u.size / 50) ** 2 / (u.size / 50)).sum()
+    assert 20 < chi_square < 95  # 49 degrees of freedom, p between 1e-4 and 1 - 1e-4
+    correlations = np.corrcoef(u.T) - np.eye(25)
+    assert np.abs(correlations).max() < 5 / np.sqrt(4000)
+    neighbours = np.corrcoef(u[:-1, 0], u[1:, 0])[0, 1]
+    assert abs(neighbours) < 5 / np.sqrt(4000)
+
+
+def test_integers_fill_their_range_and_a_permutation_is_one() -> None:
+    assert set(integers(0, "i", np.arange(500), 2, below=6).flatten()) == set(range(6))
+    assert sorted(permutation(0, "p", 50)) == list(range(50))

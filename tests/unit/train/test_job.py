@@ -1,0 +1,205 @@
+"""Training: what it records, that probes and interruptions change nothing, and how it ends when it must."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from undertow.errors import Diverged, Interrupted, UndertowError
+from undertow.train.record import Record
+from undertow.train.saving import BEST, LAST, StopRequest
+
+PROBES = "probes=[{name: gradient-profile, every: 7}, {name: saturation, every: 5}, {name: cost, every: 5}]"
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru", "ugrnn"])
+def test_training_with_probes_is_bit_identical_to_training_without(run_job, cell: str) -> None:
+    more = [f"cell.name={cell}", "cell.layers=2", "cell.dropout=0.2"]
+    plain = run_job(*more, folder="plain")
+    probed = run_job(*more, PROBES, folder="probed")
+    assert probed.journal.series("gradient/h/half_life")
+    assert plain.steps == probed.steps == 50
+    assert same(plain.weights, probed.weights)
+    assert plain.journal.series("train/loss") == probed.journal.series("train/loss")
+
+
+def test_loss_is_recorded_at_its_steps_and_the_last_step_is_validated(run_job) -> None:
+    job = run_job("train.max_steps=50", "train.val_every=20", "train.log_every=10")
+    assert list(job.journal.series("train/loss")) == [10, 20, 30, 40, 50]
+    assert list(job.journal.series("val/loss")) == [20, 40, 50]
+    assert {path.name for path in job.folder.iterdir()} == {BEST, LAST}
+
+
+def test_recorded_loss_is_the_mean_over_its_interval(run_job) -> None:
+    each = run_job("train.log_every=1", "train.max_steps=20", folder="each").journal.series("train/loss")
+    mean = run_job("train.log_every=10", "train.max_steps=20", folder="mean").journal.series("train/loss")
+    assert mean[20] == pytest.approx(sum(each[step] for step in range(11, 21)) / 10, rel=1e-5)
+
+
+def test_accumulating_two_half_batches_is_one_whole_batch(run_job) -> None:
+    whole = run_job("train.batch_size=32", "train.max_steps=10", "train.log_every=1", folder="whole")
+    halves = run_job(
+        "train.batch_size=16", "train.accumulate=2", "train.max_steps=10", "train.log_every=1", folder="halves"
+    )
+    one, other = whole.journal.series("train/loss"), halves.journal.series("train/loss")
+    assert list(one) == list(other)
+    assert list(other.values()) == pytest.approx(list(one.values()), rel=1e-4)
+
+
+class StopAfter(StopRequest):
+    """Asks to stop once a certain step is recorded."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self._left = steps
+
+    @property
+    def reason(self) -> str | None:
+        self._left -= 1
+        return "SIGTERM" if self._left <= 0 else None
+
+    @reason.setter
+    def reason(self, value: str | None) -> None: ...
+
+
+@pytest.mark.parametrize("at", [13, 20, 27])
+def test_resumed_run_is_bit_identical_to_an_uninterrupted_one(run_job, at: int) -> None:
+    more = ["cell.layers=2", "cell.dropout=0.3", "optim.scheduler={name: cosine, warmup_steps: 5}", PROBES]
+    whole = run_job(*more, folder="whole")
+    with pytest.raises(Interrupted, match="SIGTERM after step"):
+        run_job(*more, folder="pieces", stop=StopAfter(at))
+    saved_at = torch.load(whole.folder.parent / "pieces" / LAST, weights_only=True)["global_step"]
+    assert abs(saved_at - at) <= 1
+    resumed = run_job(*more, folder="pieces")
+    assert resumed.steps == 50
+    assert same(whole.weights, resumed.weights)
+    for name in ("train/loss", "val/loss", "gradient/h/half_life"):
+        tail = {step: value for step, value in whole.journal.series(name).items() if step > saved_at}
+        assert tail
+        assert resumed.journal.series(name) == tail, name
+
+
+def test_finite_data_resumes_in_the_middle_of_a_pass(run_job) -> None:
+    more = ["task.name=digits-by-pixel", "task.length=64", "train.batch_size=200", "train.max_steps=15"]
+    whole = run_job(*more, folder="whole")
+    with pytest.raises(Interrupted):
+        run_job(*more, folder="pieces", stop=StopAfter(8))
+    assert same(whole.weights, run_job(*more, folder="pieces").weights)
+
+
+def test_rows_already_in_the_journal_are_not_written_again() -> None:
+    class Sink:
+        rows: list[tuple[str, float, int]] = []  # noqa: RUF012
+
+        def metrics(self, rows) -> None:
+            self.rows += rows
+
+    record = Record(Sink(), {"train/loss": {10}})
+    record.scalars({"train/loss": 1.0}, 10)
+    record.scalars({"train/loss": 0.5}, 20)
+    assert Sink.rows == [("train/loss", 0.5, 20)]
+    assert record.latest == {"train/loss": 0.5}
+
+
+def test_exploding_training_loss_ends_the_run_before_it_reaches_the_weights(run_job, tmp_path: Path) -> None:
+    with pytest.raises(Diverged, match=r"the training loss became (inf|nan) at step 2"):
+        run_job("optim.name=sgd", "optim.lr=1e30", "train.val_every=10", folder="bad")
+    assert not (tmp_path / "bad" / LAST).exists()
+
+
+def test_exploding_validation_loss_ends_the_run_and_is_not_saved(run_job, tmp_path: Path) -> None:
+    with pytest.raises(Diverged, match="the validation loss is inf after step 1"):
+        run_job("optim.name=sgd", "optim.lr=1e30", "train.val_every=1", folder="bad")
+    assert not (tmp_path / "bad" / LAST).exists()
+    assert not (tmp_path / "bad" / BEST).exists()
+
+
+def test_early_stopping_ends_a_run_that_no_longer_improves(run_job) -> None:
+    job = run_job(
+        "optim.lr=1e-9",
+        "train.val_every=5",
+        "train.early_stopping={metric: val/loss, patience: 2, min_delta: 0.01}",
+    )
+    assert job.steps == 15
+
+
+@pytest.mark.parametrize("scheduler", ["cosine", "linear", "step", "exponential", "plateau"])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop"])
+def test_every_optimiser_trains_under_every_schedule(run_job, optimizer: str, scheduler: str) -> None:
+    job = run_job(
+        f"optim.name={optimizer}",
+        f"optim.scheduler={{name: {scheduler}, every: 2, patience: 1, warmup_steps: {0 if scheduler == 'plateau' else 2}}}",
+        "train.max_steps=6",
+        "train.val_every=2",
+        "train.log_every=1",
+    )
+    rates = list(job.journal.series("train/lr").values())
+    assert len(rates) == 6
+    if scheduler != "plateau":
+        assert rates[-1] < max(rates)
+
+
+def test_clipping_bounds_the_update(run_job) -> None:
+    free = run_job("optim.name=sgd", "optim.lr=1", "train.max_steps=1", folder="free").weights
+    clip = run_job("optim.name=sgd", "optim.lr=1", "train.max_steps=1", "optim.clip_norm=1e-6", folder="n").weights
+    value = run_job("optim.name=sgd", "optim.lr=1", "train.max_steps=1", "optim.clip_value=1e-6", folder="v").weights
+    key = "model.head.bias"
+    start = run_job("optim.name=sgd", "optim.lr=1e-30", "train.max_steps=1", folder="s").weights
+    assert (free[key] - start[key]).abs().max() > 1e-3
+    assert (clip[key] - start[key]).norm() <= 1.1e-6
+    assert (value[key] - start[key]).abs().max() <= 1.1e-6
+
+
+def test_probe_that_raises_ends_the_run_by_name(run_job, tmp_path: Path) -> None:
+    plugin = tmp_path / "bad_probe.py"
+    plugin.write_text(
+        "from undertow import Probe, ProbeSpec, hookimpl\n"
+        "class Bad(Probe):\n"
+        "    def measure(self, subject):\n"
+        "        raise ValueError('no such layer')\n"
+        "@hookimpl\n"
+        "def undertow_register_probes():\n"
+        "    return [ProbeSpec(name='bad', summary='always fails', factory=':Bad')]\n"
+    )
+    with pytest.raises(UndertowError, match="probe `bad` failed at step 0: ValueError: no such layer"):
+        run_job("probes=[{name: bad}]", plugins=[plugin])
+
+
+def test_snapshots_keep_the_training_step_and_the_final_curve_has_the_plain_name(run_job) -> None:
+    job = run_job("probes=[{name: gradient-profile, every: 20}]")
+    names = {name for name, _, _ in job.journal.rows if "by_lag" in name and name.startswith("gradient/h")}
+    assert names == {"gradient/h/by_lag", *(f"gradient/h/by_lag/at-{step:06d}" for step in (0, 20, 40, 50))}
+    lags = [step for name, _, step in job.journal.rows if name == "gradient/h/by_lag"]
+    assert lags == sorted(set(lags))
+    assert job.journal.series("gradient/h/by_lag") == job.journal.series("gradient/h/by_lag/at-000050")
+
+
+def test_precision_double_trains_and_measures_in_double(run_job) -> None:
+    job = run_job("train.precision=64-true", "probes=[{name: gradient-profile}]", "train.max_steps=5")
+    assert next(iter(job.weights.values())).dtype == torch.float64
+    assert job.record.latest["gradient/h/nonfinite"] == 0
+
+
+def test_saving_by_steps_is_independent_of_validation(run_job, tmp_path: Path) -> None:
+    class Killed(StopRequest):
+        """Dies at step 25, as if by kill -9: without saving."""
+
+        looks = 0
+
+        @property
+        def reason(self) -> str | None:
+            self.looks += 1
+            if self.looks == 25:
+                raise SystemExit
+            return None
+
+        @reason.setter
+        def reason(self, value: str | None) -> None: ...
+
+    with pytest.raises(SystemExit):
+        run_job("train.checkpoint.every=10", "train.val_every=40", stop=Killed())
+    assert torch.load(tmp_path / "job" / LAST, weights_only=True)["global_step"] == 20

@@ -38,8 +38,8 @@ __version__ = "0.1.0"
 
 _HOME = {
     "undertow.contract": (
-        "Batch", "Cell", "Curve", "GateKind", "Measurement", "Model", "Probe", "Split", "State", "Subject", "Task", "Tokens",
-        "Vector",
+        "Batch", "Cell", "Curve", "GateKind", "Measurement", "Model", "Probe", "Split", "State", "Subject", "Task",
+        "Tokens", "Vector",
     ),
     "undertow.errors": ("Diverged", "Interrupted", "RequestError", "UndertowError"),
     "undertow.hookspecs": ("hookimpl",),
@@ -50,8 +50,8 @@ _HOME = {
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [  # noqa: RUF022  (grouped as above)
-    "Batch", "Cell", "Curve", "GateKind", "Measurement", "Model", "Probe", "Split", "State", "Subject", "Task", "Tokens",
-        "Vector",
+    "Batch", "Cell", "Curve", "GateKind", "Measurement", "Model", "Probe", "Split", "State", "Subject", "Task",
+    "Tokens", "Vector",
     "Diverged", "Interrupted", "RequestError", "UndertowError",
     "hookimpl",
     "trajectory", "unroll",

@@ -19,10 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from undertow.config.load import Loaded, dump, flatten, load_experiment, load_mapping
 from undertow.errors import Interrupted, RequestError, UndertowError
-from undertow.track.folder import RunFolder, home_folder
-from undertow.track.outbox import Outbox
-from undertow.track.provenance import provenance
-from undertow.track.tracker import start_shipper
+from undertow.track import Outbox, RunFolder, home_folder, provenance, start_shipper
 from undertow.worker import Result, execute
 
 if TYPE_CHECKING:
@@ -158,9 +155,8 @@ def resume(
         with stop.listening():
             loaded = load_experiment(folder.config)
             devices, _ = _try_out(loaded)
-            outbox = Outbox(folder.outbox)
-            outbox.status("RUNNING")
-            outbox.close()
+            with Outbox(folder.outbox) as outbox:
+                outbox.status("RUNNING")
             if on_start:
                 on_start(folder, devices)
             return _work(folder, loaded, devices, stop, progress)
@@ -182,6 +178,7 @@ def _try_out(loaded: Loaded) -> tuple["Devices", dict[str, str]]:
     build_probes(loaded.config, loaded.registry)
     return devices, {
         "undertow.torch": str(torch.__version__),
+        "undertow.cpu_threads": str(loaded.config.train.threads or torch.get_num_threads()),
         "undertow.cuda": torch.version.cuda or "none",
         "undertow.device": devices.name,
         "undertow.devices": str(devices.count),
@@ -190,36 +187,33 @@ def _try_out(loaded: Loaded) -> tuple["Devices", dict[str, str]]:
 
 
 def _open_record(folder: RunFolder, loaded: Loaded, facts: Mapping[str, str]) -> None:
-    """Everything that is known before the first step."""
+    """Write down everything that is known before the first step."""
     config = loaded.config
-    origin = provenance(loaded.registry.distributions(), config.seed, facts)
-    outbox = Outbox(folder.outbox)
-    outbox.start(
-        name=config.run_name,
-        experiment=config.track.experiment,
-        params=flatten(config),
-        tags={**origin.tags, **config.track.tags},
-        description=config.question,
-    )
-    outbox.artifact("config.yaml")
-    if origin.diff:
-        (folder.path / "uncommitted.diff").write_text(origin.diff)
-        outbox.artifact("uncommitted.diff")
-    outbox.close()
+    made_from = provenance(loaded.registry.distributions(), config.seed, facts)
+    with Outbox(folder.outbox) as outbox:
+        outbox.start(
+            folder.identity,
+            params=flatten(config),
+            tags={**made_from.tags, **config.track.tags},
+            description=config.question,
+        )
+        outbox.artifact("config.yaml")
+        if made_from.diff is not None:
+            (folder.path / "uncommitted.diff").write_text(made_from.diff)
+            outbox.artifact("uncommitted.diff")
 
 
 def _work(folder: RunFolder, loaded: Loaded, devices: "Devices", stop: "StopRequest", progress: bool) -> RunResult:
     """Train, close the record, and see it shipped."""
-    shipper = start_shipper(folder.home)
+    shipper = start_shipper(folder.path.parent)
     if devices.count == 1:
         result = execute(folder, loaded.config, loaded.registry, devices, stop, progress=progress)
     else:
         result = _execute_on_ranks(folder, devices, stop, progress=progress)
-    outbox = Outbox(folder.outbox)
-    if result.reason:
-        outbox.tags({"undertow.end": result.reason})
-    outbox.status(result.status)
-    outbox.close()
+    with Outbox(folder.outbox) as outbox:
+        if result.reason:
+            outbox.tags({"undertow.end": result.reason})
+        outbox.status(result.status)
     shipped = shipper.wait(folder, SHIPPING_SECONDS)
     if result.status == "KILLED":
         raise Interrupted(f"{folder.path.name}: {result.reason}. Go on with: undertow run --resume {folder.path.name}")
@@ -228,7 +222,7 @@ def _work(folder: RunFolder, loaded: Loaded, devices: "Devices", stop: "StopRequ
     return RunResult(
         name=loaded.config.run_name,
         folder=folder.path,
-        run_id=folder.run_id,
+        run_id=folder.progress().run_id,
         shipped=shipped,
         steps=result.steps,
         metrics=result.metrics,

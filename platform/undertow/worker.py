@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Literal
 
 from undertow.config.load import load_experiment
 from undertow.errors import Interrupted, UndertowError
-from undertow.track.folder import RunFolder
-from undertow.track.outbox import Outbox
+from undertow.track import Outbox, RunFolder
+from undertow.track.atomic import write_whole
 
 if TYPE_CHECKING:
     from undertow.config.schema import ExperimentConfig
@@ -54,9 +54,7 @@ class Result:
 
     def write(self, path: Path) -> None:
         """Write as JSON, whole or not at all."""
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(asdict(self)))
-        temporary.replace(path)
+        write_whole(path, json.dumps(asdict(self)))
 
 
 def execute(
@@ -86,7 +84,7 @@ def execute(
 
     first = os.environ.get("RANK", "0") == "0"
     outbox = Outbox(folder.outbox) if first else None
-    record = Record(outbox, folder.recorded() if first else None)
+    record = Record(outbox, outbox.steps() if outbox else None)
     status: Status = "FINISHED"
     reason = ""
     try:

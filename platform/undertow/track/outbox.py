@@ -119,6 +119,17 @@ class Outbox:
         self._append("status", at=at, status=status)
         os.fsync(self._fd)
 
+    def steps(self) -> dict[str, set[int]]:
+        """The steps on record, by metric name, for a resumed run that must not record them again."""
+        found: dict[str, set[int]] = {}
+        with self.path.open("rb") as lines:
+            for line in lines:
+                record = json.loads(line)
+                if record["kind"] == "metrics":
+                    for key, _, step, _ in record["rows"]:
+                        found.setdefault(key, set()).add(step)
+        return found
+
     def close(self) -> None:
         """Close the file; what was written stays."""
         if self._fd >= 0:

@@ -130,9 +130,10 @@ def test_early_stopping_ends_a_run_that_no_longer_improves(run_job) -> None:
 @pytest.mark.parametrize("scheduler", ["cosine", "linear", "step", "exponential", "plateau"])
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop"])
 def test_every_optimiser_trains_under_every_schedule(run_job, optimizer: str, scheduler: str) -> None:
+    warmup = 0 if scheduler == "plateau" else 2
     job = run_job(
         f"optim.name={optimizer}",
-        f"optim.scheduler={{name: {scheduler}, every: 2, patience: 1, warmup_steps: {0 if scheduler == 'plateau' else 2}}}",
+        f"optim.scheduler={{name: {scheduler}, every: 2, patience: 1, warmup_steps: {warmup}}}",
         "train.max_steps=6",
         "train.val_every=2",
         "train.log_every=1",

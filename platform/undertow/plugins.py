@@ -146,6 +146,8 @@ class _Host:
         try:
             self._manager.register(hooks, plugin.name)
         except Exception as error:  # noqa: BLE001  # pluggy looks at every attribute of a stranger's object
+            if self._manager.has_plugin(plugin.name):  # pluggy 1.6 stops half-way
+                self._manager.unregister(name=plugin.name)
             signatures = ", ".join(f"`{hook}()`" for hook in HOOKS)
             remedy = f"A hook takes no arguments: {signatures}; and a module is one plugin."
             self._fail(plugin, "register", f"pluggy refuses it: {' '.join(str(error).split())}.", remedy)

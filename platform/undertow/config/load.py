@@ -98,9 +98,8 @@ def _load(source: Source, folder: Path, overrides: Iterable[str], plugin_files: 
     found = validate(ExperimentConfig, source.data, source, ())
     if isinstance(found, list):
         raise RequestError("\n".join(found))
-    extra = list(plugin_files)
-    files = list(dict.fromkeys(Path(folder, file).resolve() for file in found.plugins.files))
-    files += [file for file in dict.fromkeys(Path(file).resolve() for file in extra) if file not in files]
+    extra = [Path(file).resolve() for file in plugin_files]
+    files = list(dict.fromkeys([*_own_files(found, source, folder), *extra]))
     permitted = found.plugins.model_copy(update={"files": files})
     registry = load_plugins(
         allow=permitted.allow, block=permitted.block, files=permitted.files, strict=permitted.strict
@@ -113,6 +112,19 @@ def _load(source: Source, folder: Path, overrides: Iterable[str], plugin_files: 
     return Loaded(config, registry, origin)
 
 
+def _own_files(config: ExperimentConfig, source: Source, folder: Path) -> list[Path]:
+    """The scratch plugins that the configuration itself names, as absolute paths."""
+    files = [Path(folder, file) for file in config.plugins.files]
+    absent = [
+        f"{source.place('plugins', 'files', index)}: plugins.files.{index}: there is no file {file}."
+        for index, file in enumerate(files)
+        if not file.is_file()
+    ]
+    if absent:
+        raise RequestError("\n".join(absent))
+    return [file.resolve() for file in files]
+
+
 def _default(way: Keys) -> Any:
     """What the schema holds at a place that was not written, so that an override can change a part of it."""
     value: Any = ExperimentConfig
@@ -122,8 +134,12 @@ def _default(way: Keys) -> Any:
             value = field.get_default(call_default_factory=True) if field and not field.is_required() else None
         else:
             value = getattr(value, str(step), None) if isinstance(value, BaseModel) else None
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude_unset=True)
     if isinstance(value, list | tuple):
-        return [each.model_dump(exclude_unset=True) if isinstance(each, BaseModel) else each for each in value]
+        return [
+            each.model_dump(mode="json", exclude_unset=True) if isinstance(each, BaseModel) else each for each in value
+        ]
     return None
 
 

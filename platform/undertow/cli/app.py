@@ -1,0 +1,39 @@
+"""The commands by name. Nothing of a command is imported before it runs."""
+
+from typing import Any
+
+from cyclopts import App, Parameter
+
+from undertow import __version__
+
+_SHARED: dict[str, Any] = {
+    "version": __version__,
+    "help_format": "plaintext",
+    "default_parameter": Parameter(negative=()),
+    "print_error": False,
+    "exit_on_error": False,
+    "suppress_keyboard_interrupt": False,
+}
+
+app = App(
+    name="undertow",
+    help="How far back in time does the gradient of a recurrent network reach? Train one, and measure it.",
+    **_SHARED,
+)
+
+for _position, (_name, _function, _help) in enumerate(
+    (
+        ("run", "run:run_command", "Train one experiment, measure its gradient and record it in MLflow."),
+        ("check", "configuration:check_command", "Validate configurations, all of them and all that is wrong."),
+        ("show", "configuration:show_command", "Show a configuration: its values and where each comes from."),
+        ("list", "catalogue:list_command", "List the cells, tasks or probes there are; with NAME, all about one."),
+        ("sync", "tracking:sync_command", "Ship what an unreachable tracking server missed."),
+        ("ui", "ui:ui_command", "Open the MLflow UI on what was recorded."),
+        ("doctor", "doctor:doctor_command", "Look at devices, versions, the tracking store and plugin failures."),
+    )
+):
+    app.command(f"undertow.cli.{_function}", name=_name, help=_help, sort_key=_position)
+
+plugin = App(name="plugin", help="Look after plugins.", sort_key=3, **_SHARED)
+plugin.command("undertow.cli.catalogue:plugin_list_command", name="list", help="List every plugin, and what failed.")
+app.command(plugin)

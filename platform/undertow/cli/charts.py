@@ -1,0 +1,99 @@
+"""Where the charts of an experiment are: addresses in the MLflow UI, found without importing MLflow.
+
+for line in where_to_look(result.folder):
+    print(line)
+"""
+
+import json
+import sqlite3
+import urllib.request
+from contextlib import closing
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import quote, urlsplit
+
+from undertow.track.folder import RunFolder, home_folder
+
+HOST = "127.0.0.1"
+PORT = 5000
+
+_ANSWER_SECONDS = 5.0
+
+
+def is_server(uri: str) -> bool:
+    """Whether a tracking URI names an MLflow server, which has a UI of its own."""
+    return uri.startswith(("http://", "https://"))
+
+
+def address_of(uri: str) -> str:
+    """A server's address as people open it: without a name and password in it, or a slash at its end."""
+    parts = urlsplit(uri)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
+
+
+def chart_address(server: str, experiment_id: str | None) -> str:
+    """All runs of an experiment as charts; the list of experiments when it is not known which.
+
+    Without the workflow type the UI opens on its pages for language models.
+    """
+    if experiment_id is None:
+        return f"{server}/#/experiments?workflowType=machine_learning"
+    return f"{server}/#/experiments/{quote(experiment_id)}/runs?compareRunsMode=CHART&workflowType=machine_learning"
+
+
+def where_to_look(folder: Path) -> list[str]:
+    """Say how to see a run: the command, if it takes one, and the address of its experiment's charts."""
+    run = RunFolder.open(folder)
+    uri = run.identity.uri
+    experiment_id = find_experiment(uri, run.identity.experiment)
+    if is_server(uri):
+        return [f"Look at {chart_address(address_of(uri), experiment_id)}"]
+    home = run.path.parent
+    command = "undertow ui" if home == home_folder() else f"undertow ui --home {home}"
+    return [f"Look with: {command}", f"           {chart_address(f'http://{HOST}:{PORT}', experiment_id)}"]
+
+
+def find_experiment(uri: str, name: str) -> str | None:
+    """The id of an experiment; None if there is none yet, or the store does not tell in a moment."""
+    try:
+        if uri.startswith("sqlite:///"):
+            row = query(
+                Path(uri.removeprefix("sqlite:///")), "SELECT experiment_id FROM experiments WHERE name = ?", name
+            )
+            return str(row[0][0]) if row else None
+        if is_server(uri):
+            found = ask(uri, f"experiments/get-by-name?experiment_name={quote(name, safe='')}")
+            return str(found["experiment"]["experiment_id"])
+    except (OSError, sqlite3.Error):
+        return None
+    return None
+
+
+def query(file: Path, statement: str, *values: str) -> list[tuple[Any, ...]]:
+    """Read from an SQLite store without making or changing it.
+
+    Raises:
+        sqlite3.Error: There is no such file, or it is not a store.
+    """
+    with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as store:
+        return store.execute(statement, values).fetchall()
+
+
+def ask(server: str, question: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Ask an MLflow server.
+
+    Args:
+        server: Its address.
+        question: What follows ``/api/2.0/mlflow/``.
+        body: Sent as JSON by POST; GET when absent.
+
+    Raises:
+        OSError: It did not answer, or with an error.
+    """
+    request = urllib.request.Request(
+        f"{address_of(server)}/api/2.0/mlflow/{question}",
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=_ANSWER_SECONDS) as answer:
+        return cast(dict[str, Any], json.load(answer))

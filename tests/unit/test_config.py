@@ -343,6 +343,12 @@ def test_the_later_override_wins(folder: Path) -> None:
     assert loaded.config.cell.hidden_size == 128
 
 
+def test_a_mistake_inside_an_overridden_section_is_not_blamed_on_the_file(folder: Path) -> None:
+    change = "cell={name: gated, hidden_size: 0}"
+    (told,) = refused(GOOD, change)
+    assert told.startswith(f"--set {change}: cell.hidden_size: 0 is too small")
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -84,8 +84,11 @@ def test_a_plugin_that_fails_at_import_is_reported_with_its_line_and_stops_nobod
     assert list(registry.cells) == ["leaky-rnn"]
 
 
-def test_an_interrupt_while_a_plugin_is_imported_is_not_swallowed(install: Install) -> None:
-    install("interrupted", "raise KeyboardInterrupt")
+@pytest.mark.parametrize(
+    "code", ["raise KeyboardInterrupt", CELL.replace("return", "raise KeyboardInterrupt\n        #")]
+)
+def test_an_interrupt_in_a_plugin_is_not_swallowed(install: Install, code: str) -> None:
+    install("interrupted", code.format(name="x"))
     with pytest.raises(KeyboardInterrupt):
         load_plugins()
 

@@ -10,7 +10,7 @@ offset to move the cursor to.
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,15 +48,19 @@ def read_tail(path: Path, offset: int) -> list[Entry]:
     return entries
 
 
-def batches(entries: Iterable[Entry], largest: int = LARGEST_BATCH) -> Iterator[list[Entry]]:
+def batches(entries: Iterable[Entry], largest: Callable[[], int] = lambda: LARGEST_BATCH) -> Iterator[list[Entry]]:
     """Group neighbours into as few requests as the limits of MLflow allow, keeping their order.
 
     Artifacts, changes of status and unreadable records each make a batch of their own.
+
+    Args:
+        entries: From `read_tail`.
+        largest: How many entries the next batch may have; asked again for each one.
     """
     draft = _Draft()
     for entry in entries:
         alone = isinstance(entry.item, Artifact | StatusChange | BadRecord)
-        if draft.entries and (alone or len(draft.entries) >= largest or not draft.fits(entry)):
+        if draft.entries and (alone or len(draft.entries) >= largest() or not draft.fits(entry)):
             yield draft.entries
             draft = _Draft()
         if alone:

@@ -13,7 +13,7 @@ from undertow.track.batch import LARGEST_BATCH, Entry, batches, read_tail
 from undertow.track.cursor import Cursor
 from undertow.track.folder import RunFolder
 from undertow.track.outbox import Outbox
-from undertow.track.records import Artifact, BadRecord, StatusChange
+from undertow.track.records import FINAL, Artifact, BadRecord, StatusChange
 from undertow.track.sink import Doubtful, Rejected, Sink, Unreachable, Vanished
 
 END_TAG = "undertow.end"
@@ -72,7 +72,7 @@ class Courier:
     def _deliver(self) -> None:
         try:
             while self.cursor.offset < self.size and (entries := read_tail(self.folder.outbox, self.cursor.offset)):
-                for batch in batches(entries, self._largest):
+                for batch in batches(entries, lambda: self._largest):
                     self._send(batch)
                     self._largest = min(self._largest * 2, LARGEST_BATCH)
         except Unreachable:
@@ -105,6 +105,8 @@ class Courier:
             raise Rejected(str(first))
         run_id = self.cursor.run_id or self._begin()
         if isinstance(first, StatusChange):
+            if first.status in FINAL:
+                self.sink.drop_twins(self.folder.identity, run_id)
             self.sink.status(run_id, first)
         elif isinstance(first, Artifact):
             self.sink.artifact(run_id, self.folder.path / first.path, first.directory)

@@ -57,9 +57,8 @@ class FileLock:
     def release(self) -> None:
         """Let go of it; harmless when it is not held."""
         if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
-            _held.discard(self)
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+            self._forget()
 
     def is_held(self) -> bool:
         """Whether anybody holds it, this object included."""
@@ -73,6 +72,13 @@ class FileLock:
             return not _try(fd, fcntl.LOCK_SH)
         finally:
             os.close(fd)
+
+    def _forget(self) -> None:
+        """Close this process's descriptor; the lock goes with the last one of them."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+            _held.discard(self)
 
     def __enter__(self) -> Self:
         return self
@@ -92,7 +98,7 @@ def _try(fd: int, kind: int) -> bool:
 def _forget_in_child() -> None:
     """Close the child's copies: a lock lives as long as any descriptor of it, and workers may outlive their parent."""
     for lock in list(_held):
-        lock.release()
+        lock._forget()
 
 
 os.register_at_fork(after_in_child=_forget_in_child)

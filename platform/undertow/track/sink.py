@@ -27,8 +27,12 @@ if TYPE_CHECKING:
 
 RUN_TAG = "undertow.run"
 
-_ENVIRONMENT = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # the retrying is ours, since MLflow's own would hold up other runs
+_ALWAYS = {
+    # The retrying is ours. MLflow's own sends the same request again, and a server that made a run but failed to say
+    # so then makes a second one; and it would hold up the runs of other stores.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+}
+_UNLESS_SET = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -89,11 +93,8 @@ class Sink:
             with _asking():
                 client = self._connect()
                 experiment = self._experiment(client, identity.experiment)
-                found = client.search_runs(
-                    [experiment], filter_string=f"tags.`{RUN_TAG}` = '{identity.uuid}'", run_view_type=3, max_results=1
-                )  # 3 is ViewType.ALL: a deleted run is found as well
-                if found:
-                    return str(found[0].info.run_id)
+                if found := _runs(client, experiment, identity):
+                    return found[0]
                 run = client.create_run(
                     experiment, start_time=started_at, run_name=identity.name, tags={RUN_TAG: identity.uuid}
                 )
@@ -102,6 +103,18 @@ class Sink:
             raise Held(f"no run can be made in the experiment `{identity.experiment}`: {error}") from error
         except (Doubtful, Vanished) as error:
             raise Unreachable(str(error)) from error
+
+    def drop_twins(self, identity: "Identity", run_id: str) -> None:
+        """Delete other runs of the same identity.
+
+        There is one if a server was so slow to create the run that it was asked again.
+        """
+        with _asking():
+            client = self._connect()
+            experiment = client.get_run(run_id).info.experiment_id
+            for twin in _runs(client, experiment, identity, active=True):
+                if twin != run_id:
+                    client.delete_run(twin)
 
     def check(self, run_id: str) -> None:
         """Return if the run can be written to.
@@ -200,6 +213,18 @@ class Sink:
         return str(self.artifacts / (re.sub(r"[^\w.\-]+", "-", experiment).strip(".-") or "experiment"))
 
 
+def _runs(client: "MlflowClient", experiment: str, identity: "Identity", *, active: bool = False) -> list[str]:
+    """The ids of the runs that carry this identity, active ones before deleted ones."""
+    from mlflow.entities import ViewType
+
+    found = client.search_runs(
+        [experiment],
+        filter_string=f"tags.`{RUN_TAG}` = '{identity.uuid}'",
+        run_view_type=ViewType.ACTIVE_ONLY if active else ViewType.ALL,
+    )
+    return [run.info.run_id for run in sorted(found, key=lambda run: (run.info.lifecycle_stage, run.info.run_id))]
+
+
 def _prepare(database: Path) -> None:
     """Make an SQLite store whole, or not at all.
 
@@ -222,8 +247,8 @@ def _prepare(database: Path) -> None:
 @contextmanager
 def _asking() -> Iterator[None]:
     """Ask MLflow quietly, with short patience, and turn what it raises into the errors above."""
-    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
-    os.environ.update({name: value for name, value in _ENVIRONMENT.items() if before[name] is None})
+    before = {name: os.environ.get(name) for name in _ALWAYS | _UNLESS_SET}
+    os.environ.update(_ALWAYS | {name: value for name, value in _UNLESS_SET.items() if before[name] is None})
     loud = logging.root.manager.disable
     logging.disable(logging.CRITICAL)  # its stack traces of a store that is down would bury everything else
     try:
@@ -239,6 +264,8 @@ def _asking() -> Iterator[None]:
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _translated(error: Exception) -> UndertowError:

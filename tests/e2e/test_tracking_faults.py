@@ -1,0 +1,248 @@
+"""Processes that die: the training, the shipper, both; whatever happens, the store holds every row once."""
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from undertow.track import Outbox, RunFolder, ShipperProcess, start_shipper, sync
+from undertow.track.folder import shipper_lock
+from undertow.track.lock import FileLock
+from undertow.track.sink import Sink
+
+TRAINING = """
+import sys, time
+from pathlib import Path
+from undertow.track import Outbox, RunFolder, start_shipper
+home = Path(sys.argv[1])
+folder = RunFolder.create(home, "lstm-T256-s0", experiment="waves", uri=None, config_yaml="")
+shipper = start_shipper(home)
+outbox = Outbox(folder.outbox)
+outbox.start(folder.identity)
+print(shipper.pid, flush=True)
+for step in range(100_000):
+    outbox.metrics([("train/loss", 0.5, step)])
+    print(step, flush=True)
+    time.sleep(0.001)
+"""
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    assert Sink(f"sqlite:///{path}", path.parent / "artifacts").answers()
+    return path
+
+
+@pytest.fixture
+def home(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    return tmp_path
+
+
+@pytest.fixture
+def launch(home: Path) -> Iterator[Callable[..., ShipperProcess]]:
+    """Start shippers of this process that are surely gone after the test."""
+    launched: list[ShipperProcess] = []
+
+    def start(at: Path = home) -> ShipperProcess:
+        launched.append(ShipperProcess(at, poll=0.1, grace=2.0))
+        return launched[-1]
+
+    yield start
+    for shipper in launched:
+        shipper.close(timeout=30)
+        assert not psutil.pid_exists(shipper.pid)
+
+
+def new_run(home: Path, name: str = "lstm-T256-s0", uri: str | None = None) -> RunFolder:
+    return RunFolder.create(home, name, experiment="waves", uri=uri, config_yaml="")
+
+
+def ask(home: Path, query: str) -> list[tuple[object, ...]]:
+    connection = sqlite3.connect(home / "mlflow.db", timeout=20)
+    try:
+        return connection.execute(query).fetchall()
+    finally:
+        connection.close()
+
+
+def until(true: Callable[[], object], seconds: float = 40.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+
+
+def test_rows_are_in_the_store_while_the_run_goes_on(home: Path, launch: Callable[..., ShipperProcess]) -> None:
+    folder = new_run(home)
+    launch()
+    with Outbox(folder.outbox) as outbox:
+        outbox.start(folder.identity)
+        outbox.metrics([("train/loss", 0.5, 1)])
+        until(lambda: ask(home, "select count(*) from metrics") == [(1,)])
+        outbox.metrics([("train/loss", 0.4, 2)])
+        until(lambda: ask(home, "select count(*) from metrics") == [(2,)], seconds=5)
+        assert ask(home, "select status from runs") == [("RUNNING",)]
+        outbox.status("FINISHED")
+    folder.release()
+    until(lambda: ask(home, "select status from runs") == [("FINISHED",)], seconds=5)
+
+
+def test_a_shipper_killed_again_and_again_ships_every_row_once(
+    home: Path, launch: Callable[..., ShipperProcess]
+) -> None:
+    folder = new_run(home)
+    with Outbox(folder.outbox) as outbox:
+        outbox.start(folder.identity)
+        for step in range(20_000):
+            outbox.metrics([("train/loss", 0.5, step)])
+        outbox.status("FINISHED")
+    folder.release()
+    shipper = launch()
+    for _ in range(3):
+        before = folder.progress().done
+        until(lambda before=before: folder.progress().done > before)  # type: ignore[misc]
+        os.kill(shipper.pid, signal.SIGKILL)
+        until(lambda: not FileLock(shipper_lock(home)).is_held())
+        assert not folder.shipped, "it was to be killed in the middle"
+        shipper._process.wait()
+        shipper.revive()
+    assert shipper.wait(folder, timeout=60)
+    assert ask(home, "select count(*), count(distinct step) from metrics") == [(20_000, 20_000)]
+    assert ask(home, "select status from runs") == [("FINISHED",)]
+
+
+def test_a_training_killed_minus_nine_becomes_killed_with_all_its_rows_and_its_shipper_ends(home: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", TRAINING, str(home)], stdout=subprocess.PIPE, text=True) as training:
+        assert training.stdout is not None
+        shipper = psutil.Process(int(training.stdout.readline()))
+        acknowledged = [int(next(training.stdout)) for _ in range(2000)]
+        training.kill()
+        acknowledged += [int(line) for line in training.stdout if line.endswith("\n")]
+    until(lambda: not shipper.is_running() or shipper.status() == psutil.STATUS_ZOMBIE)
+    assert ask(home, "select status from runs") == [("KILLED",)]
+    [(stored,)] = ask(home, "select count(distinct step) from metrics")
+    assert stored in (len(acknowledged), len(acknowledged) + 1)
+    assert (home / "shipper.log").read_text() == ""
+
+
+def test_training_and_shipper_killed_together_are_made_good_by_the_next_one(
+    home: Path, launch: Callable[..., ShipperProcess]
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", TRAINING, str(home)], stdout=subprocess.PIPE, text=True) as training:
+        assert training.stdout is not None
+        shipper = psutil.Process(int(training.stdout.readline()))
+        acknowledged = [int(next(training.stdout)) for _ in range(200)]
+        shipper.kill()
+        training.kill()
+        acknowledged += [int(line) for line in training.stdout if line.endswith("\n")]
+    [folder] = RunFolder.all(home)
+    assert launch().wait(folder, timeout=40)
+    until(lambda: ask(home, "select status from runs") == [("KILLED",)])
+    [(stored,)] = ask(home, "select count(distinct step) from metrics")
+    assert stored in (len(acknowledged), len(acknowledged) + 1)
+
+
+def test_a_second_shipper_stands_by_and_takes_over(home: Path, launch: Callable[..., ShipperProcess]) -> None:
+    folder = new_run(home)
+    first = launch()
+    until(lambda: FileLock(shipper_lock(home)).is_held())
+    second = launch()
+    with Outbox(folder.outbox) as outbox:
+        outbox.start(folder.identity)
+        outbox.metrics([("train/loss", 0.5, 1)])
+        assert first.wait(folder, timeout=40)
+        os.kill(first.pid, signal.SIGKILL)
+        outbox.metrics([("train/loss", 0.4, 2)])
+        outbox.status("FINISHED")
+        assert second.wait(folder, timeout=40)
+    assert ask(home, "select count(*) from metrics") == [(2,)]
+    assert ask(home, "select status from runs") == [("FINISHED",)]
+    assert (home / "shipper.log").read_text() == ""
+
+
+def test_two_homes_that_share_a_new_store_both_get_through(
+    tmp_path: Path, launch: Callable[..., ShipperProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "shared"
+    homes = [tmp_path / "a", tmp_path / "b"]
+    folders = [new_run(home, uri=f"sqlite:///{shared}/mlflow.db") for home in homes]
+    for folder in folders:
+        with Outbox(folder.outbox) as outbox:
+            outbox.start(folder.identity)
+            outbox.metrics([("train/loss", 0.5, 1)])
+            outbox.status("FINISHED")
+    shippers = [launch(home) for home in homes]
+    for shipper, folder in zip(shippers, folders, strict=True):
+        assert shipper.wait(folder, timeout=60)
+    assert ask(shared, "select count(*) from runs where status = 'FINISHED'") == [(2,)]
+    assert ask(shared, "select count(*) from experiments where name = 'waves'") == [(1,)]
+
+
+def test_one_shipper_per_home_is_started_woken_and_revived(home: Path) -> None:
+    shipper = start_shipper(home)
+    try:
+        assert start_shipper(home) is shipper
+        assert os.getsid(shipper.pid) == shipper.pid, "Ctrl-C in the terminal must not reach it"
+        until(lambda: psutil.Process(shipper.pid).nice() > psutil.Process().nice())
+        old = shipper.pid
+        os.kill(old, signal.SIGKILL)
+        until(lambda: psutil.Process(old).status() == psutil.STATUS_ZOMBIE)
+        shipper.wake()
+        assert start_shipper(home).pid != old
+    finally:
+        shipper.close(timeout=20)
+    assert not psutil.pid_exists(shipper.pid)
+
+
+def test_a_shipper_with_nothing_to_do_is_all_but_asleep(home: Path, launch: Callable[..., ShipperProcess]) -> None:
+    for number in range(200):
+        folder = new_run(home, f"run-{number}")
+        folder.release()
+    shipper = launch()
+    until(lambda: FileLock(shipper_lock(home)).is_held())
+    time.sleep(0.5)
+    process = psutil.Process(shipper.pid)
+    before = sum(process.cpu_times()[:2])
+    time.sleep(2)
+    assert sum(process.cpu_times()[:2]) - before < 0.3
+
+
+def test_what_is_wrong_is_said_in_one_line_and_wait_gives_up_in_time(
+    home: Path, launch: Callable[..., ShipperProcess]
+) -> None:
+    folder = new_run(home, uri="http://127.0.0.1:9")
+    with Outbox(folder.outbox) as outbox:
+        outbox.start(folder.identity)
+        outbox.status("FINISHED")
+    folder.release()
+    shipper = launch()
+    until(lambda: shipper.problem)
+    began = time.monotonic()
+    assert not shipper.wait(folder, timeout=0.5)
+    assert time.monotonic() - began < 2
+    assert folder.path.name in shipper.problem
+    assert len(shipper.problem) < 400
+    assert folder.progress().left == 2
+    healthy = new_run(home, "healthy")
+    with Outbox(healthy.outbox) as outbox:
+        outbox.start(healthy.identity)
+        outbox.status("FINISHED")
+    healthy.release()
+    assert shipper.wait(healthy, timeout=20), "a dead server must not hold up another store"
+    began = time.monotonic()
+    shipper.close(timeout=30)
+    assert 1 < time.monotonic() - began < 15, "the grace, and then it leaves the rest to sync"
+    [result] = sync(home)
+    assert result.left == 2
+    assert result.error

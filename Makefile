@@ -1,0 +1,86 @@
+# Undertow: everything a newcomer types. `make` alone lists the targets.
+
+VENV ?= .venv
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14; do \
+	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
+
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+RUN := $(VENV)/bin/python
+PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/undertow-*/pyproject.toml))
+PINS := pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
+PIP := $(RUN) -m pip --disable-pip-version-check install --constraint constraints.txt
+
+# The folders platform/ and docker/ have the names of modules: keep the working folder off Python's path.
+export PYTHONSAFEPATH = 1
+
+SHELL := bash
+.SHELLFLAGS := -o errexit -o pipefail -c
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test lint bench constraints clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/.ready  ## train rnn, lstm and gru on scanned digits and compare how far back their gradients reach
+	@$(RUN) experiments/demo.py
+
+test: $(VENV)/.ready-dev  ## run every test; `make test ARGS="-k gradient"` passes options on to pytest
+	@$(RUN) -m pytest $(ARGS)
+
+lint: $(VENV)/.ready-dev  ## check format, lint, types and layers
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports
+
+bench: $(VENV)/.ready-dev  ## measure the platform against its peers: a table, and bench.json
+	@$(RUN) tests/benchmarks/run.py
+
+constraints: $(VENV)/.ready-dev  ## write the versions that are installed into constraints.txt
+	@$(RUN) -m pip freeze --all --exclude-editable --exclude pip --exclude wheel > $(VENV)/frozen
+	@{ grep '^#' constraints.txt; \
+	   sed -n 's/^\([A-Za-z0-9._-]*==[^+ ]*\).*/\1/p' $(VENV)/frozen | LC_ALL=C sort --ignore-case; \
+	} > $(VENV)/constraints.txt
+	@cat $(VENV)/constraints.txt > constraints.txt
+	@touch $(VENV)/.ready $(VENV)/.ready-dev
+	@echo "constraints.txt has the $$(grep --count == constraints.txt) versions of $(VENV)"
+
+clean:  ## remove what tools left behind; recorded runs stay, and so does the environment
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist bench.json
+	find platform plugins tests experiments -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "Undertow needs Python 3.11 or later, and found none. Install one, or name it:" \
+	  "make PYTHON=/path/to/python3.12"; exit 2; }
+	@$(PYTHON) -c '$(NEW_ENOUGH)' || { echo "Undertow needs Python 3.11 or later; $(PYTHON) is" \
+	  "$$($(PYTHON) --version 2>&1). Name another: make PYTHON=/path/to/python3.12"; exit 2; }
+	@echo "creating $(VENV) with $$($(PYTHON) --version 2>&1)"
+	@$(PYTHON) -m venv $(VENV)
+
+# The two stamps: what running needs, and what developing needs on top. The build backend comes first and builds
+# without isolation, so that it is held by constraints.txt as well; one call to pip installs all the rest, so that
+# nothing is resolved twice.
+$(VENV)/.ready: $(PINS) | $(VENV)/bin/python
+	$(call install,.)
+	@touch $@
+
+$(VENV)/.ready-dev: $(PINS) | $(VENV)/bin/python
+	$(call install,'.[dev]')
+	@touch $(VENV)/.ready $@
+
+define install
+@echo "installing into $(VENV) what constraints.txt pins (a few minutes, the first time)"
+@$(PIP) --quiet hatchling editables
+@$(PIP) --no-build-isolation --editable $(1) $(PLUGINS:%=--editable ./%) | { $(progress); }
+endef
+
+# pip says hundreds of lines: keep one that counts, one for each large download, and its last.
+define progress
+while read -r what name rest; do case "$$what $$name $$rest" in \
+	"Collecting "*) printf '\r  %3d  %-40.40s' $$((++packages)) "$$name" ;; \
+	"Downloading "*" MB"*) printf '\r  downloading %-60.60s\n' "$$name $$rest" ;; \
+	"Installing collected"*) printf '\r  %-60s\n' "unpacking $$packages packages" ;; \
+	"Successfully installed"*) echo "  done" ;; \
+esac; done
+endef

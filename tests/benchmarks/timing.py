@@ -1,0 +1,48 @@
+"""Timing side by side: A B A B ..., so that whatever else the machine does reaches all contestants alike."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
+
+import torch
+
+Seconds = Mapping[str, Sequence[float]]
+
+
+def interleaved(contestants: Mapping[str, Callable[[], object]], rounds: int) -> Seconds:
+    """Seconds of each contestant in each round, after one round that does not count.
+
+    Args:
+        contestants: What to run, by name.
+        rounds: How often each is timed.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for count in range(rounds + 1):
+        for name, contestant in contestants.items():
+            start = now()
+            contestant()
+            if count > 0:
+                seconds[name].append(now() - start)
+    return seconds
+
+
+def now() -> float:
+    """The time, once the GPU has done what it was given."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def ratios(seconds: Seconds, name: str, reference: str) -> list[float]:
+    """How many times as long as the reference, round by round."""
+    return [a / b for a, b in zip(seconds[name], seconds[reference], strict=True)]
+
+
+def in_ms(seconds: Seconds, *names: str) -> str:
+    """Median milliseconds for the table, such as ``61 / 102 ms``."""
+    return " / ".join(f"{1e3 * median(seconds[name]):.3g}" for name in names) + " ms"
+
+
+def device() -> torch.device:
+    """The GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

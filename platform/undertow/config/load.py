@@ -73,17 +73,24 @@ def dump(config: ExperimentConfig) -> str:
     return write(config.model_dump(mode="json"))
 
 
+def without_password(config: ExperimentConfig) -> ExperimentConfig:
+    """The same, with the password of its tracking URI starred out: what may be stored and shown."""
+    uri = config.track.uri
+    password = urlsplit(uri).password if uri else None
+    if uri is None or password is None:
+        return config
+    track = config.track.model_copy(update={"uri": uri.replace(f":{password}@", ":***@", 1)})
+    return config.model_copy(update={"track": track})
+
+
 def flatten(config: ExperimentConfig) -> dict[str, str]:
     """Every value that is set, under a dotted key, as text for a table of parameters.
 
-    A probe stands under its name (``probes.saturation.every``), lists are joined, and the password of a tracking URI
-    is left out.
+    A probe stands under its name (``probes.saturation.every``), lists are joined.
     """
     data = config.model_dump(mode="json")
     data["probes"] = {probe.pop("name"): probe for probe in data["probes"]}
     flat = {".".join(map(str, way)): value for way, value in _leaves(data) if value not in (None, "", [])}
-    if config.track.uri is not None:
-        flat["track.uri"] = _without_password(config.track.uri)
     return {key: _text(value) for key, value in flat.items()}
 
 
@@ -168,8 +175,3 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(_text(each) for each in value)
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _without_password(uri: str) -> str:
-    password = urlsplit(uri).password
-    return uri.replace(f":{password}@", ":***@", 1) if password else uri

@@ -7,9 +7,11 @@ Rank 0's record has a journal; the other ranks compute the same and write nothin
 
 import logging
 import os
+import random
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
@@ -35,6 +37,7 @@ _ADVICE = (
     ".*GPU available but not used.*",  # `train.accelerator=cpu` was asked for
     ".*Checkpoint directory .* exists and is not empty.*",  # resuming
     ".*is not resumable.*",  # the data is: it starts at the checkpoint's step
+    ".*recommended to use .self.log.*sync_dist.*",  # torchmetrics has already joined the ranks
     ".*isinstance.treespec, LeafSpec.*",  # Lightning's own, on newer torch
 )
 
@@ -70,10 +73,10 @@ def train(
     """
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
-    pl.seed_everything(config.seed, verbose=False)
+    _seed(config.seed)
     task = build_task(config, registry)
     model = build_model(config, registry, task)
-    torch.manual_seed(config.seed + int(os.environ.get("RANK", "0")))  # equal weights, but each rank's own dropout
+    _seed(config.seed + int(os.environ.get("RANK", "0")))  # equal weights, but each rank's own dropout
     clock = Clock()
     callbacks: list[pl.Callback] = [
         Recorder(record, clock, config.train.log_every),
@@ -92,7 +95,8 @@ def train(
         _best_checkpoint(config, registry, folder),
         Saving(folder, config.train.checkpoint.every, config.train.val_every, stop, clock),
     ]
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    for library in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         for advice in _ADVICE:
             warnings.filterwarnings("ignore", message=advice)
@@ -104,6 +108,13 @@ def train(
             weights_only=True,
         )
     return trainer.global_step
+
+
+def _seed(seed: int) -> None:
+    """Seed Python, NumPy and torch. Not by Lightning, which would set every rank back to the same seed later on."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
 
 
 def _trainer(config: ExperimentConfig, devices: Devices, callbacks: list[pl.Callback], folder: Path) -> pl.Trainer:

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
         Vector,
     )
     from undertow.errors import Diverged, Interrupted, RequestError, UndertowError
+    from undertow.experiment import RunResult, run
     from undertow.hookspecs import hookimpl
     from undertow.nn.loop import trajectory, unroll
-    from undertow.run import RunResult, run
     from undertow.spec import CellSpec, Lengths, Options, ProbeSpec, TaskSpec
 
 __version__ = "0.1.0"
@@ -44,7 +44,7 @@ _HOME = {
     "undertow.errors": ("Diverged", "Interrupted", "RequestError", "UndertowError"),
     "undertow.hookspecs": ("hookimpl",),
     "undertow.nn.loop": ("trajectory", "unroll"),
-    "undertow.run": ("RunResult", "run"),
+    "undertow.experiment": ("RunResult", "run"),
     "undertow.spec": ("CellSpec", "Lengths", "Options", "ProbeSpec", "TaskSpec"),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -1,0 +1,85 @@
+"""What must hold on a GPU too: the same numbers, an exact profile on cuDNN, training that probes leave untouched."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from undertow.config.load import load_mapping
+from undertow.nn import build_model, build_task, measuring, unroll, unroll_by_steps
+from undertow.train.devices import resolve_devices
+from undertow.train.job import train
+from undertow.train.record import Record
+from undertow.train.saving import LAST, StopRequest
+from undertow_probes.gradient_profile import gradient_norms
+
+pytestmark = pytest.mark.gpu
+CELLS = ("rnn", "lstm", "gru", "ugrnn")
+
+
+def config(cell: str, **train_options):
+    options = {"max_steps": 50, "val_every": 25, "val_examples": 64, "batch_size": 32, "log_every": 1} | train_options
+    return {
+        "task": {"name": "adding", "length": 60},
+        "cell": {"name": cell, "hidden_size": 32, "layers": 2},
+        "train": {"devices": 1, **options},
+        "probes": [],
+    }
+
+
+def network(cell: str):
+    loaded = load_mapping(config(cell))
+    torch.manual_seed(0)
+    task = build_task(loaded.config, loaded.registry)
+    model = build_model(loaded.config, loaded.registry, task).double().cuda()
+    batch = task.batch("val", np.arange(8))
+    return task, model, batch._replace(input=batch.input.double().cuda(), target=batch.target.double().cuda())
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_fused_scan_equals_steps(cell: str) -> None:
+    _, model, batch = network(cell)
+    layer = model.layers[0]
+    x_TBI = model.encode(batch.input)
+    y, _ = unroll(layer, x_TBI, layer.initial_state(8))
+    y_steps, _ = unroll_by_steps(layer, x_TBI, layer.initial_state(8))
+    torch.testing.assert_close(y, y_steps, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_profile_on_the_gpu_equals_the_profile_on_the_cpu(cell: str) -> None:
+    task, model, batch = network(cell)
+    lags = [1, 2, 5, 17, 59]
+    with measuring(model):
+        on_gpu = gradient_norms(model, task, batch, lags).cpu()
+    model.cpu()
+    on_cpu = gradient_norms(model, task, batch._replace(input=batch.input.cpu(), target=batch.target.cpu()), lags)
+    torch.testing.assert_close(on_gpu, on_cpu, rtol=1e-9, atol=0.0)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_training_with_probes_is_bit_identical_to_training_without(cell: str, tmp_path: Path) -> None:
+    weights = []
+    for name, probes in (("plain", []), ("probed", [{"name": "gradient-profile", "every": 7}, {"name": "saturation"}])):
+        loaded = load_mapping(config(cell, deterministic=True) | {"probes": probes})
+        folder = tmp_path / name
+        folder.mkdir()
+        devices = resolve_devices(loaded.config.train)
+        assert devices.accelerator == "cuda"
+        record, stop = Record(None), StopRequest()
+        train(loaded.config, loaded.registry, folder, devices, record=record, stop=stop, progress=False)
+        weights.append(torch.load(folder / LAST, weights_only=True, map_location="cpu")["state_dict"])
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_gpu_and_cpu_learn_the_same(tmp_path: Path) -> None:
+    losses = []
+    for accelerator in ("cpu", "cuda"):
+        loaded = load_mapping(config("lstm", accelerator=accelerator, max_steps=20))
+        folder = tmp_path / accelerator
+        folder.mkdir()
+        record = Record(None)
+        devices = resolve_devices(loaded.config.train)
+        train(loaded.config, loaded.registry, folder, devices, record=record, stop=StopRequest(), progress=False)
+        losses.append(record.latest["train/loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)

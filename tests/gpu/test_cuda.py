@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from undertow.config.load import load_mapping
 from undertow.nn import build_model, build_task, measuring, unroll, unroll_by_steps
 from undertow.train.devices import resolve_devices

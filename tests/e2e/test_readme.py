@@ -1,0 +1,45 @@
+"""What the README shows is true: its plugin trains, its commands exist, its configuration is valid."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from undertow.cli import main
+from undertow.config.load import load_mapping
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.S | re.M)
+
+
+def typed(line: str) -> int:
+    """The exit code of a command line."""
+    return main(shlex.split(line)[1:])
+
+
+def test_the_cell_of_the_readme_trains_with_the_command_below_it(home: Path) -> None:
+    [source] = [block for block in blocks("python") if block.startswith("# my_cell.py")]
+    [command] = [line for line in README.splitlines() if "--plugin my_cell.py" in line]
+    (home / "my_cell.py").write_text(source)
+    (home / "experiments").symlink_to(ROOT / "experiments")
+    assert typed(f"{command} --set train.max_steps=4 --quiet") == 0
+    assert next(home.glob("leaky-rnn-T64-s0-*/result.json")).exists()
+
+
+def test_the_configuration_of_the_readme_is_valid() -> None:
+    [text] = blocks("yaml")
+    assert load_mapping(yaml.safe_load(text)).config.cell.options["lstm"]["forget_bias"] == 1.0
+
+
+def test_every_command_of_the_readme_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = re.findall(r"^\| `undertow ((?:plugin )?\w+)", README, flags=re.M)
+    assert {"run", "check", "show", "list", "plugin list", "ui", "sync", "doctor"} <= set(rows)
+    for row in rows:
+        assert typed(f"undertow {row} --help") == 0, row
+        assert f"undertow {row}" in capsys.readouterr().out

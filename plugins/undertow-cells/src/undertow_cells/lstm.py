@@ -25,7 +25,7 @@ class LSTM(FusedCell):
     Initialisation: everything from U(-1/√H, 1/√H), as in torch, and then
 
     - `forget_bias`: the forget gate's bias, which torch keeps in two parts, becomes this value in all;
-    - `chrono`: b_f = ln u with u ~ U(1, T - 1), and b_i = -b_f (Tallec & Ollivier, arXiv 1804.11188, eq. 16), so that
+    - `chrono`: b_f = ln u with u ~ U(1, T - 1), and b_i = -b_f (Tallec & Ollivier, arXiv 1804.11188), so that
       the memory starts with time scales spread over the task's length T;
     - `recurrent_init="orthogonal"`: each gate's U a random rotation.
     """

@@ -1,6 +1,6 @@
 """The plain recurrent network: one matrix, through which every gradient goes once a step. B batch, T time, H hidden.
 
-Elman 1990; the identity start is Le, Jaitly & Hinton 2015, arXiv 1504.00941, section 2.
+Elman 1990; the identity start is Le, Jaitly & Hinton 2015, arXiv 1504.00941.
 """
 
 from collections.abc import Mapping

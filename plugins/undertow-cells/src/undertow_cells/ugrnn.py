@@ -1,6 +1,6 @@
 """The update-gate network. B batch, T time, I input, H hidden; stacked in the order g (gate), c (candidate).
 
-Collins, Sohl-Dickstein & Sussillo 2017, arXiv 1611.09913, section 2. Written as a step only: the loop runs it.
+Collins, Sohl-Dickstein & Sussillo 2017, arXiv 1611.09913. Written as a step only: the loop runs it.
 """
 
 from collections.abc import Mapping

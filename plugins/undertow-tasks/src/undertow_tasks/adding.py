@@ -1,6 +1,6 @@
 """Adding, in the dialect with a marker in each half: remember two numbers, forget the rest. B batch, T time.
 
-Hochreiter & Schmidhuber 1997 posed it; this form is that of Arjovsky, Shah & Bengio, arXiv 1511.06464, section 5.2. The
+Hochreiter & Schmidhuber 1997 posed it; this form is that of Arjovsky, Shah & Bengio, arXiv 1511.06464. The
 others (both markers anywhere, in the first tenth and half, the mean for the sum) have other trivial losses.
 """
 
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from undertow import Batch, Options, Task, Vector, draws
+from undertow import Batch, Options, Split, Task, Vector, draws
 
 
 class Adding(Task):
@@ -31,11 +31,11 @@ class Adding(Task):
         self.length = length
         self.seed = seed
 
-    def size(self, split: str) -> None:
+    def size(self, split: Split) -> None:
         """None: examples never run out."""
         return None
 
-    def batch(self, split: str, indices: NDArray[Any]) -> Batch:
+    def batch(self, split: Split, indices: NDArray[Any]) -> Batch:
         """Input `(B, T, 2)`, value and marker; target `(B, 1)`."""
         T, half = self.length, self.length // 2
         u_BN = draws.uniforms(self.seed, f"adding/{split}", indices, T + 2)

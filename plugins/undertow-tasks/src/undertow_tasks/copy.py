@@ -1,4 +1,4 @@
-"""Copy, in the dialect of Arjovsky, Shah & Bengio, arXiv 1511.06464, section 5.1: carry ten symbols over a blank.
+"""Copy, in the dialect of Arjovsky, Shah & Bengio, arXiv 1511.06464: carry ten symbols over a blank.
 
 B batch, T time steps in all (the paper's T + 20), S = 10 symbols. Other dialects supervise the last steps alone, and
 their trivial loss, ln 8, does not fall with the length as this one does.
@@ -16,7 +16,7 @@ from torch.nn import functional
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
 
-from undertow import Batch, Options, Task, Tokens, draws
+from undertow import Batch, Options, Split, Task, Tokens, draws
 
 SYMBOLS = 10
 """How many are to be copied."""
@@ -47,11 +47,11 @@ class Copy(Task):
         self.trivial_loss = SYMBOLS * math.log(ALPHABET) / length
         self.solved = f"val/loss < {self.trivial_loss / 10:.2g}, a tenth of the trivial loss"
 
-    def size(self, split: str) -> None:
+    def size(self, split: Split) -> None:
         """None: examples never run out."""
         return None
 
-    def batch(self, split: str, indices: NDArray[Any]) -> Batch:
+    def batch(self, split: Split, indices: NDArray[Any]) -> Batch:
         """Input and target, tokens `(B, T)` each."""
         symbols_BS = draws.integers(self.seed, f"copy/{split}", indices, SYMBOLS, ALPHABET)
         x_BT = np.full((len(symbols_BS), self.length), BLANK, dtype=np.int64)

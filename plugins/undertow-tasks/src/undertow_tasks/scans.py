@@ -19,16 +19,16 @@ from torch.nn import functional
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
 
-from undertow import Batch, Options, Task, draws
+from undertow import Batch, Options, Split, Task, draws
 
 CLASSES = 10
 PIXELS = 64
-SIZES: dict[str, int] = {"train": 1197, "val": 300, "test": 300}
+SIZES: dict[Split, int] = {"train": 1197, "val": 300, "test": 300}
 """Images of each split. Which ones is fixed, whatever the seed, so that runs of different seeds can be compared."""
 
 
 @cache
-def scans(split: str) -> tuple[Tensor, Tensor]:
+def scans(split: Split) -> tuple[Tensor, Tensor]:
     """The images of a split, `(N, 64)` row by row in [0, 1], 32 bits, and their digits, `(N,)`."""
     images_NP, labels_N = _every_scan()
     first = 0
@@ -61,11 +61,11 @@ class ScanTask(Task):
     def __init__(self, options: Options, length: int, seed: int) -> None:
         self.length = length
 
-    def size(self, split: str) -> int:
+    def size(self, split: Split) -> int:
         """Every image of the split."""
         return SIZES[split]
 
-    def batch(self, split: str, indices: NDArray[Any]) -> Batch:
+    def batch(self, split: Split, indices: NDArray[Any]) -> Batch:
         """The images of these numbers as `show` shows them, and their digits `(B,)`."""
         images_NP, labels_N = scans(split)
         chosen_B = torch.from_numpy(np.asarray(indices, dtype=np.int64))

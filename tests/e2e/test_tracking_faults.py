@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,10 +14,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+import undertow.track
 from undertow.track import Outbox, RunFolder, ShipperProcess, start_shipper, sync
 from undertow.track.folder import shipper_lock
 from undertow.track.lock import FileLock
 from undertow.track.sink import Sink
+
+pytestmark = pytest.mark.slow
 
 TRAINING = """
 import sys, time
@@ -81,6 +85,19 @@ def until(true: Callable[[], object], seconds: float = 40.0) -> None:
     while not true():
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.02)
+
+
+def test_the_guide_of_the_package_runs_as_it_is_written(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = undertow.track.__doc__ or ""
+    example = textwrap.dedent(
+        "\n".join(line for line in guide.split("What is on disk")[0].splitlines() if line[:4] == " " * 4)
+    )
+    monkeypatch.setenv("UNDERTOW_HOME", str(home))
+    names = {name: getattr(undertow.track, name) for name in undertow.track.__all__}
+    exec(example, names)
+    names["shipper"].close(timeout=20)
+    assert ask(home, "select status from runs") == [("FINISHED",)]
+    assert sorted(ask(home, "select key, step from metrics")) == [("gradient/h/by_lag", 64), ("train/loss", 10)]
 
 
 def test_rows_are_in_the_store_while_the_run_goes_on(home: Path, launch: Callable[..., ShipperProcess]) -> None:
@@ -203,6 +220,16 @@ def test_one_shipper_per_home_is_started_woken_and_revived(home: Path) -> None:
     finally:
         shipper.close(timeout=20)
     assert not psutil.pid_exists(shipper.pid)
+
+
+def test_a_closed_shipper_ends_by_itself_and_leaves_no_zombie(home: Path) -> None:
+    first = start_shipper(home)
+    first.close()
+    until(lambda: psutil.Process(first.pid).status() == psutil.STATUS_ZOMBIE)
+    second = start_shipper(home)
+    assert second is not first
+    second.close(timeout=20)
+    assert not psutil.pid_exists(first.pid)
 
 
 def test_a_shipper_with_nothing_to_do_is_all_but_asleep(home: Path, launch: Callable[..., ShipperProcess]) -> None:

@@ -12,12 +12,13 @@ import pytest
 
 from undertow.errors import RequestError
 from undertow.track import Outbox, RunFolder, sync
+from undertow.track.answers import Doubtful, Held, Rejected, Unreachable
 from undertow.track.courier import Courier
 from undertow.track.cursor import Cursor
 from undertow.track.folder import shipper_lock
 from undertow.track.lock import FileLock
 from undertow.track.records import Item, Metric, Param
-from undertow.track.sink import Doubtful, Held, Rejected, Sink, Unreachable
+from undertow.track.sink import Sink
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

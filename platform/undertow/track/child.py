@@ -21,6 +21,8 @@ _POLL = 0.1
 _LOG_BYTES = 1 << 20
 
 _children: "dict[Path, ShipperProcess]" = {}
+_parting: "list[subprocess.Popen[bytes]]" = []
+"""Told to end, and still busy."""
 
 
 class ShipperProcess:
@@ -103,9 +105,10 @@ class ShipperProcess:
         try:
             self._process.wait(timeout or 0.0)
         except subprocess.TimeoutExpired:
-            _leave(self._process)
+            _parting.append(self._process)
 
     def _start(self) -> "subprocess.Popen[bytes]":
+        _parting[:] = [process for process in _parting if process.poll() is None]
         self.home.mkdir(parents=True, exist_ok=True)
         if self.log.exists() and self.log.stat().st_size > _LOG_BYTES:
             self.log.replace(self.log.with_suffix(".log.old"))
@@ -134,16 +137,11 @@ def start_shipper(home: Path) -> ShipperProcess:
     return _children[home]
 
 
-def _leave(process: "subprocess.Popen[bytes]") -> None:
-    """Part from a child that goes on without us, without subprocess warning of it."""
-    if process.poll() is None:
-        process.returncode = 0
-
-
 def _leave_all() -> None:
     """At the end of this process. The kernel closes the pipes, last of all: only then are we gone."""
-    for child in _children.values():
-        _leave(child._process)
+    for process in [*_parting, *(child._process for child in _children.values())]:
+        if process.poll() is None:
+            process.returncode = 0  # it goes on without us, on purpose; subprocess would warn of it
 
 
 def _forget_in_child() -> None:
@@ -152,6 +150,9 @@ def _forget_in_child() -> None:
         child._hang_up()
         child._process.returncode = 0
     _children.clear()
+    for process in _parting:
+        process.returncode = 0
+    _parting.clear()
 
 
 atexit.register(_leave_all)

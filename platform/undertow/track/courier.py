@@ -9,12 +9,13 @@ Only the holder of the home's shipper lock may have couriers, so that each curso
 import json
 from collections.abc import Callable
 
+from undertow.track.answers import Doubtful, Rejected, Unreachable, Vanished
 from undertow.track.batch import LARGEST_BATCH, Entry, batches, read_tail
 from undertow.track.cursor import Cursor
 from undertow.track.folder import RunFolder
 from undertow.track.outbox import Outbox
 from undertow.track.records import FINAL, Artifact, BadRecord, StatusChange
-from undertow.track.sink import Doubtful, Rejected, Sink, Unreachable, Vanished
+from undertow.track.sink import Sink
 
 END_TAG = "undertow.end"
 _SMALLEST_BATCH = 10

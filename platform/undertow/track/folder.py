@@ -39,7 +39,7 @@ def tracking_uri(home: Path, configured: str | None) -> str:
         RequestError: The address is a folder, which MLflow no longer writes to.
     """
     uri = configured or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home.absolute()}/mlflow.db"
-    if urlsplit(uri).scheme in ("", "file"):
+    if urlsplit(uri).scheme in ("", "file") and uri != "databricks":
         raise RequestError(
             f"{uri!r} cannot be a tracking URI: MLflow no longer writes to a plain folder.\n"
             "Say sqlite:///FILE.db, postgresql://HOST/NAME or http://HOST:PORT, or leave `track.uri` out."

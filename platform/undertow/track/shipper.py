@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from undertow.errors import RequestError
+from undertow.track.answers import Held, Unreachable
 from undertow.track.courier import Courier
 from undertow.track.folder import RunFolder, shipper_lock
 from undertow.track.lock import FileLock
-from undertow.track.sink import Held, Sink, Unreachable
+from undertow.track.sink import Sink
 
 _NICENESS = 10
 _SETTLE = 0.5  # seconds; a dying process closes its pipe and its locks one after the other

@@ -1,22 +1,21 @@
-"""The MLflow side: what a store says, turned into whose move it is next.
+"""The MLflow side: one tracking store, a database or a server.
 
     sink = Sink(uri, artifacts=home / "artifacts")
     run_id = sink.run_id(identity, started_at=1795474026549)
     sink.store(run_id, [Metric("train/loss", 0.7, 10, 1795474026549)])
 
-MLflow is imported here and nowhere else, when the first of these is called.
+MLflow is imported here and nowhere else, when the first of these is called. What it answers becomes one of the errors
+of `undertow.track.answers`.
 """
 
-import logging
 import os
 import re
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from undertow.errors import UndertowError
+from undertow.track.answers import Doubtful, Held, Rejected, Unreachable, Vanished, asking
 from undertow.track.lock import FileLock
 from undertow.track.records import FINAL, Item, Metric, Param, StatusChange, Tag
 
@@ -26,38 +25,6 @@ if TYPE_CHECKING:
     from undertow.track.folder import Identity
 
 RUN_TAG = "undertow.run"
-
-_ALWAYS = {
-    # The retrying is ours. MLflow's own sends the same request again, and a server that made a run but failed to say
-    # so then makes a second one; and it would hold up the runs of other stores.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-}
-_UNLESS_SET = {
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-}
-
-
-class Unreachable(UndertowError):
-    """The store did not answer, or not as it should: try again later."""
-
-
-class Rejected(UndertowError):
-    """The store will never take this."""
-
-
-class Doubtful(UndertowError):
-    """The store would not take this, for a reason that may pass."""
-
-
-class Held(UndertowError):
-    """The run cannot be written to until a person does something."""
-
-
-class Vanished(UndertowError):
-    """The store does not know the run: it has to be sent again from the beginning."""
 
 
 class Sink:
@@ -76,7 +43,7 @@ class Sink:
     def answers(self) -> bool:
         """Whether the store answers a simple question."""
         try:
-            with _asking():
+            with asking():
                 self._connect().search_experiments(max_results=1)
         except UndertowError:
             return False
@@ -90,7 +57,7 @@ class Sink:
             Unreachable: Try again later.
         """
         try:
-            with _asking():
+            with asking():
                 client = self._connect()
                 experiment = self._experiment(client, identity.experiment)
                 if found := _runs(client, experiment, identity):
@@ -109,7 +76,7 @@ class Sink:
 
         There is one if a server was so slow to create the run that it was asked again.
         """
-        with _asking():
+        with asking():
             client = self._connect()
             experiment = client.get_run(run_id).info.experiment_id
             for twin in _runs(client, experiment, identity, active=True):
@@ -124,7 +91,7 @@ class Sink:
             Vanished: There is no such run.
             Unreachable: Try again later.
         """
-        with _asking():
+        with asking():
             stage = self._connect().get_run(run_id).info.lifecycle_stage
         if stage != "active":
             raise Held(f"the run {run_id} was deleted in MLflow; restore it there, or delete its run folder")
@@ -138,7 +105,7 @@ class Sink:
             Vanished: There is no such run.
             Unreachable: Try again later.
         """
-        with _asking():
+        with asking():
             from mlflow import entities
 
             self._connect().log_batch(
@@ -164,7 +131,7 @@ class Sink:
         if not os.access(path, os.R_OK):
             raise Rejected(f"{path} cannot be read")
         try:
-            with _asking():
+            with asking():
                 client = self._connect()
                 send = client.log_artifacts if path.is_dir() else client.log_artifact
                 send(run_id, str(path), directory or None)
@@ -177,7 +144,7 @@ class Sink:
         Raises:
             Unreachable: Try again later.
         """
-        with _asking():
+        with asking():
             client = self._connect()
             if change.status in FINAL:
                 client.set_terminated(run_id, change.status, end_time=change.at)
@@ -242,40 +209,3 @@ def _prepare(database: Path) -> None:
         draft.unlink(missing_ok=True)
         MlflowClient(tracking_uri=f"sqlite:///{draft}").search_experiments(max_results=1)
         draft.replace(database)
-
-
-@contextmanager
-def _asking() -> Iterator[None]:
-    """Ask MLflow quietly, with short patience, and turn what it raises into the errors above."""
-    before = {name: os.environ.get(name) for name in _ALWAYS | _UNLESS_SET}
-    os.environ.update(_ALWAYS | {name: value for name, value in _UNLESS_SET.items() if before[name] is None})
-    loud = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)  # its stack traces of a store that is down would bury everything else
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # third parties' deprecations; none is ours to act on
-            yield
-    except UndertowError:
-        raise
-    except Exception as error:  # HTTP, SQL and cloud drivers each raise their own
-        raise _translated(error) from error
-    finally:
-        logging.disable(loud)
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def _translated(error: Exception) -> UndertowError:
-    code: Any = getattr(error, "error_code", None)
-    text = " ".join(str(error).split())[:300] or repr(error)
-    match code:
-        case "INVALID_PARAMETER_VALUE" | "RESOURCE_ALREADY_EXISTS":
-            return Rejected(text)
-        case "BAD_REQUEST":  # a wrong value, but also a database connection that was lost
-            return Doubtful(text)
-        case "RESOURCE_DOES_NOT_EXIST":
-            return Vanished(text)
-    return Unreachable(text)

@@ -9,6 +9,7 @@ to the process or to the tracking server, the run's record is shipped and its st
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -201,6 +202,10 @@ def _open_record(folder: RunFolder, loaded: Loaded, facts: Mapping[str, str]) ->
         if made_from.diff is not None:
             (folder.path / "uncommitted.diff").write_text(made_from.diff)
             outbox.artifact("uncommitted.diff")
+        for file in config.plugins.files:  # a scratch plugin is in no distribution: the run keeps what it was
+            (folder.path / "plugins").mkdir(exist_ok=True)
+            copy = shutil.copy2(file, folder.path / "plugins")
+            outbox.artifact(copy, "plugins")
 
 
 def _work(folder: RunFolder, loaded: Loaded, devices: "Devices", stop: "StopRequest", progress: bool) -> RunResult:

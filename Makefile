@@ -75,12 +75,14 @@ define install
 @$(PIP) --no-build-isolation --editable $(1) $(PLUGINS:%=--editable ./%) | { $(progress); }
 endef
 
-# pip says hundreds of lines: keep one that counts, one for each large download, and its last.
+# pip says hundreds of lines: keep one that moves, one for each large download, and how it ends.
 define progress
 while read -r what name rest; do case "$$what $$name $$rest" in \
-	"Collecting "*) printf '\r  %3d  %-40.40s' $$((++packages)) "$$name" ;; \
-	"Downloading "*" MB"*) printf '\r  downloading %-60.60s\n' "$$name $$rest" ;; \
-	"Installing collected"*) printf '\r  %-60s\n' "unpacking $$packages packages" ;; \
+	"Collecting "* | "Processing "*) printf '\r  %3d  %-60.60s' $$((++looked_at)) "$${name##*/}" ;; \
+	"Downloading "*" MB"*) IFS=- read -r package version _ <<<"$$name"; \
+		printf '\r  %-65s\n' "downloading $$package $$version $$rest" ;; \
+	"Installing collected"*) commas="$${rest//[^,]/}"; \
+		printf '\r  %-65s\n' "unpacking $$(($${#commas} + 1)) packages" ;; \
 	"Successfully installed"*) echo "  done" ;; \
 esac; done
 endef

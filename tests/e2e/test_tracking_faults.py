@@ -232,6 +232,25 @@ def test_a_closed_shipper_ends_by_itself_and_leaves_no_zombie(home: Path) -> Non
     assert not psutil.pid_exists(first.pid)
 
 
+def test_a_shipper_without_an_open_run_ends_and_comes_back_for_the_next_one(home: Path) -> None:
+    shipper = ShipperProcess(home, poll=0.1, idle=0.5)
+    try:
+        until(lambda: psutil.Process(shipper.pid).status() == psutil.STATUS_ZOMBIE)
+        folder = new_run(home)
+        shipper.revive()
+        with Outbox(folder.outbox) as outbox:
+            outbox.start(folder.identity)
+            until(lambda: folder.shipped)
+            time.sleep(1.5)
+            assert shipper._process.poll() is None, "a run that says nothing for a while is still a run"
+            outbox.status("FINISHED")
+        assert shipper.wait(folder, timeout=20)
+        folder.release()
+    finally:
+        shipper.close(timeout=20)
+    assert ask(home, "select status from runs") == [("FINISHED",)]
+
+
 def test_a_shipper_with_nothing_to_do_is_all_but_asleep(home: Path, launch: Callable[..., ShipperProcess]) -> None:
     for number in range(200):
         folder = new_run(home, f"run-{number}")

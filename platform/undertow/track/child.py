@@ -32,12 +32,13 @@ class ShipperProcess:
         home: The folder that holds the runs.
         poll: Seconds between two looks at the outboxes.
         grace: Seconds it goes on trying when this process is gone and the store is out of reach.
+        idle: Seconds without an open run after which it ends; `start_shipper` and `wait` start it again.
     """
 
-    def __init__(self, home: Path, *, poll: float = 1.0, grace: float = 10.0) -> None:
+    def __init__(self, home: Path, *, poll: float = 1.0, grace: float = 10.0, idle: float = 30.0) -> None:
         self.home = home.absolute()
         self.log = self.home / "shipper.log"
-        self._options = ["--poll", str(poll), "--grace", str(grace)]
+        self._options = ["--poll", str(poll), "--grace", str(grace), "--idle", str(idle)]
         self._process = self._start()
 
     @property

@@ -5,7 +5,8 @@
 It serves every run in the home, so that an SQLite store has a single writer; a second shipper on the same home stands
 by and takes over when the first one ends. Its standard input is a pipe from the training process: a byte wakes it up,
 and the end of the pipe means that the process is gone. It then sends what is left, says KILLED for runs that died
-without a word, and ends; if the store is out of reach for longer than the grace, `undertow sync` does the rest.
+without a word, and ends; if the store is out of reach for longer than the grace, `undertow sync` does the rest. It also
+ends when no run has been open for a while.
 """
 
 import argparse
@@ -59,13 +60,16 @@ class Shipper:
         parent: The reading end of a pipe from the process it serves.
         poll: Seconds between two looks at the outboxes.
         grace: Seconds to go on trying when the parent is gone.
+        idle: Seconds without an open run after which it ends; its parent starts it again for the next one.
     """
 
-    def __init__(self, home: Path, parent: int, *, poll: float = 1.0, grace: float = 10.0) -> None:
+    def __init__(self, home: Path, parent: int, *, poll: float = 1.0, grace: float = 10.0, idle: float = 30.0) -> None:
         self.home = home
         self._parent = parent
         self._poll = poll
         self._grace = grace
+        self._idle = idle
+        self._busy_at = time.monotonic()
         self._orphaned_at: float | None = None
         self._couriers: dict[str, Courier] = {}
         self._sinks: dict[str, Sink] = {}
@@ -80,10 +84,12 @@ class Shipper:
                 if self._overdue():
                     return
                 self._rest()
+            self._busy_at = time.monotonic()
             while self.home.is_dir():
                 settled = self._orphaned_at is not None and time.monotonic() > self._orphaned_at + _SETTLE
                 clean = self._round()
-                if (settled and clean) or (self._overdue() and not clean):
+                bored = time.monotonic() > self._busy_at + self._idle
+                if (settled and clean) or (self._overdue() and not clean) or bored:
                     return
                 self._rest()
 
@@ -91,6 +97,7 @@ class Shipper:
         """Visit every run once; return whether all that could ever be sent was sent."""
         clean = True
         for courier in self._open_couriers():
+            self._busy_at = time.monotonic()
             key, uri = courier.folder.path.name, courier.sink.uri
             if self._backoff(key).waiting or self._backoff(uri).waiting:
                 clean = clean and key in self._held
@@ -169,9 +176,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("home", type=Path, help="the folder that holds the runs")
     parser.add_argument("--poll", type=float, default=1.0, metavar="SECONDS", help="between two looks")
     parser.add_argument("--grace", type=float, default=10.0, metavar="SECONDS", help="to go on when the parent is gone")
+    parser.add_argument("--idle", type=float, default=30.0, metavar="SECONDS", help="to stay when no run is open")
     options = parser.parse_args(arguments)
     os.nice(_NICENESS)
-    Shipper(options.home.absolute(), sys.stdin.fileno(), poll=options.poll, grace=options.grace).run()
+    home, parent = options.home.absolute(), sys.stdin.fileno()
+    Shipper(home, parent, poll=options.poll, grace=options.grace, idle=options.idle).run()
 
 
 if __name__ == "__main__":

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from undertow.cli.charts import where_to_look
-from undertow.cli.console import emit, note, out
+from undertow.cli.console import emit, note
 from undertow.cli.options import File, Home, Json, PluginFiles, Sets
 from undertow.errors import RequestError
 
@@ -44,7 +43,9 @@ def run_command(
     if json:
         emit(_document(result))
     else:
-        _show(result)
+        from undertow.cli.results import show
+
+        show([result])
     return 0
 
 
@@ -93,17 +94,3 @@ def _document(result: "RunResult") -> dict[str, Any]:
         "metrics": dict(result.metrics),
         "curves": {name: {"steps": steps, "values": values} for name, (steps, values) in result.curves.items()},
     }
-
-
-def _show(result: "RunResult") -> None:
-    from undertow.cli.tables import result_table
-
-    out().print(result_table([result]))
-    if result.shipped:
-        for line in where_to_look(result.folder):
-            out().print(line, soft_wrap=True)
-    else:
-        note(
-            "The record of this run has not reached the tracking store yet; nothing is lost. "
-            f"Ship it with: undertow sync {result.folder}"
-        )

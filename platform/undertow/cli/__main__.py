@@ -1,0 +1,8 @@
+"""``python -m undertow.cli``: the command line where the console script is not on the path."""
+
+import sys
+
+from undertow.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

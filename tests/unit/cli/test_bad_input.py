@@ -1,0 +1,115 @@
+"""What bad input gets: a few lines that say what to type, exit code 2, and nothing written."""
+
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+Call = Callable[..., Any]
+
+OVERRIDES = {
+    "cell.hiden_size=3": "did you mean `hidden_size`",
+    "cell.name=lstn": "did you mean `lstm`",
+    "task.name=ading": "did you mean `adding`",
+    "probes.0.name=gradient-profil": "did you mean `gradient-profile`",
+    "cell.options.lstm.forget_bia=1": "did you mean `forget_bias`",
+    "train.early_stopping={metric: val/acuracy}": "did you mean `val/accuracy`",
+    "train.checkpoint.metric=val/acuracy": "did you mean `val/accuracy`",
+    "cell.hidden_size=wide": "cell.hidden_size",
+    "cell.hidden_size=0": "cell.hidden_size",
+    "optim.name=adm": "did you mean `adam`",
+    "optim.lr=.nan": "optim.lr",
+    "task.length=63": "64 or more",
+    "cell.hidden_size": "KEY=VALUE",
+    "track.uri=mlruns": "mlruns",
+}
+
+FILES = {
+    "task: {name: adding}\ncell: {name: gru\n": "broken.yaml:",
+    "": "empty",
+    "- task\n": "broken.yaml:1",
+    "task: {name: adding}\n": "cell",
+    "task: {name: adding}\ncell: {name: gru}\ncell: {name: lstm}\n": "broken.yaml:3",
+}
+
+SCRATCH = {
+    "raise RuntimeError('no water')\n": ["no water", "wrong.py:1"],
+    """
+    from undertow import hookimpl
+
+    @hookimpl
+    def undertow_register_cell():
+        return []
+    """: ["undertow_register_cells"],
+    """
+    from undertow import CellSpec, hookimpl
+
+    @hookimpl
+    def undertow_register_cells():
+        yield CellSpec(name="lstm", summary="Mine.", factory=":Mine", state=("h",))
+    """: ["lstm", "undertow-cells", "wrong.py"],
+    """
+    from undertow import CellSpec, hookimpl
+
+    @hookimpl
+    def undertow_register_cells():
+        yield CellSpec(name="mine", summary="Mine.", factory=":Mine", state=("h",), api=99)
+    """: ["api 99", "wrong.py"],
+}
+
+
+@pytest.mark.parametrize(("override", "said"), OVERRIDES.items())
+def test_a_wrong_override_is_refused(call: Call, digits: Path, runs: Path, override: str, said: str) -> None:
+    refused(call("run", digits, "--set", "train.devices=1", "--set", override), runs, said)
+
+
+@pytest.mark.parametrize(("text", "said"), FILES.items())
+def test_a_wrong_file_is_refused(call: Call, runs: Path, text: str, said: str) -> None:
+    Path("broken.yaml").write_text(text)
+    refused(call("run", "broken.yaml"), runs, said)
+
+
+def test_a_missing_file_gives_the_nearest(call: Call, digits: Path, runs: Path) -> None:
+    refused(call("run", "digit.yaml"), runs, "Did you mean `digits.yaml`?")
+
+
+@pytest.mark.parametrize(("code", "said"), SCRATCH.items(), ids=["import", "hook", "clash", "api"])
+def test_a_wrong_scratch_plugin_is_refused(call: Call, digits: Path, runs: Path, code: str, said: list[str]) -> None:
+    Path("wrong.py").write_text(dedent(code))
+    for text in said:
+        refused(call("run", digits, "--plugin", "wrong.py"), runs, text)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("train.devices=4096", "4096"),
+        ("train.strategy=dpp", "did you mean `ddp`"),
+        ("train.accelerator=mps", "mps"),
+    ],
+)
+def test_devices_that_are_not_there_are_refused(call: Call, digits: Path, runs: Path, override: str, said: str) -> None:
+    refused(call("run", digits, "--set", override), runs, said)
+
+
+def test_run_needs_a_file_or_a_run_and_not_both(call: Call, digits: Path, runs: Path) -> None:
+    refused(call("run"), runs, "--resume")
+    refused(call("run", digits, "--resume", "lstm-T64-s0"), runs, "not both")
+    refused(call("run", "--resume", "lstm-T64-s0", "--set", "seed=1"), runs, "--set")
+
+
+def test_resuming_what_is_not_there_is_refused(call: Call, runs: Path) -> None:
+    refused(call("run", "--resume", "lstm-T64-s0"), runs, "lstm-T64-s0")
+
+
+def refused(outcome: Any, runs: Path, said: str) -> None:
+    assert outcome.code == 2
+    assert outcome.out == ""
+    assert outcome.err.startswith("error: ")
+    assert said.lower() in outcome.err.lower()
+    assert len(outcome.err.splitlines()) <= 6
+    assert "Traceback" not in outcome.err
+    assert not runs.exists()

@@ -1,0 +1,62 @@
+"""The table of results: every number in its column, and a sign where there is none."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from undertow.cli.results import result_table
+from undertow.experiment import RunResult
+
+Make = Callable[..., RunResult]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    def make(cell: str, length: int, metrics: dict[str, float]) -> RunResult:
+        folder = tmp_path / f"{cell}-{length}"
+        folder.mkdir()
+        (folder / "config.yaml").write_text(f"cell: {{name: {cell}}}\ntask: {{name: t, length: {length}}}\n")
+        return RunResult(folder.name, folder, "id", True, 1, metrics, {})
+
+    return make
+
+
+def rendered(*results: RunResult) -> tuple[str, list[list[str]]]:
+    """The headings in one line, and the words of each row."""
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(result_table(results))
+    above, _, below = capture.get().partition("──")
+    return " ".join(above.split()), [line.split() for line in below.splitlines()[1:] if line.strip()]
+
+
+def test_each_state_part_has_its_own_half_life_and_reach(make: Make) -> None:
+    lstm = {"val/accuracy": 0.8766, "gradient/h/half_life": 5.4999, "gradient/h/reach": 48.0, "gradient/h/growth": 0.0}
+    lstm |= {"gradient/c/half_life": 1234.0, "gradient/c/reach": 63.0, "cost/parameters": 4810.0}
+    gru = {"val/accuracy": 0.5, "gradient/h/half_life": 1.0, "gradient/h/reach": 3.0, "cost/steps_per_second": 57.123}
+    headings, rows = rendered(make("lstm", 64, lstm), make("gru", 256, gru))
+    assert headings.count("half-life") == 2
+    assert headings.count("(time steps)") == 4
+    assert rows == [
+        ["lstm", "64", "0.877", "5.5", "48", "1.23e+03", "63", "4,810", "–"],
+        ["gru", "256", "0.500", "1", "3", "–", "–", "–", "57.1"],
+    ]
+
+
+def test_a_gradient_that_grows_has_no_half_life_even_if_it_once_had_one(make: Make) -> None:
+    grows = {"val/loss": 1.0, "gradient/h/half_life": 1.6, "gradient/h/growth": 1.0, "gradient/h/reach": 63.0}
+    _, rows = rendered(make("gru", 64, grows))
+    assert rows[0][3] == "grows"
+
+
+def test_the_loss_stands_for_a_task_without_a_score_of_its_own(make: Make) -> None:
+    headings, rows = rendered(make("gru", 64, {"val/loss": 0.1667, "train/loss": 9.0}))
+    assert "val/loss" in headings
+    assert rows == [["gru", "64", "0.167", "–", "–"]]
+
+
+def test_the_layers_of_a_state_part_take_no_columns(make: Make) -> None:
+    headings, _ = rendered(make("gru", 64, {"gradient/h/reach": 1.0, "gradient/h/layer0/reach": 1.0}))
+    assert headings.count("reach") == 1

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from undertow.config.load import Loaded, dump, flatten, load_experiment, load_mapping, schema_json
+from undertow.config.load import Loaded, dump, flatten, load_experiment, load_mapping, schema_json, without_password
 from undertow.config.yaml12 import YamlError, parse, write
 from undertow.discovery import installed
 from undertow.errors import RequestError
@@ -160,7 +160,7 @@ def test_a_mapping_is_as_good_as_a_file(folder: Path) -> None:
 
 def test_flatten_gives_readable_text_for_all_that_is_set(folder: Path) -> None:
     overrides = ["track.uri=postgresql://me:secret@host/db", "optim.betas=[0.5, 0.9]", "train.deterministic=true"]
-    flat = flatten(load(GOOD, *overrides).config)
+    flat = flatten(without_password(load(GOOD, *overrides).config))
     assert flat["cell.name"] == "gated"
     assert flat["cell.options.gated.forget_bias"] == "1.0"
     assert flat["probes.gauge.every"] == "10"

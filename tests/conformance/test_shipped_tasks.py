@@ -23,7 +23,7 @@ def cases() -> Iterator[Any]:
     for entry in REGISTRY.tasks.values():
         if entry.plugin.distribution == "undertow-tasks":
             lengths = entry.spec.lengths
-            for length in {lengths.minimum, lengths.default, lengths.default + 37}:
+            for length in sorted({lengths.minimum, lengths.default, lengths.default + 37}):
                 if length in lengths:
                     yield pytest.param(entry.spec, length, id=f"{entry.spec.name}-T{length}")
 

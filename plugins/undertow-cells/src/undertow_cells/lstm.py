@@ -58,8 +58,10 @@ class LSTM(FusedCell):
     def step(self, z: Tensor, state: State) -> State:
         """One step; `z` is `(B, 4H)`."""
         h_BH, c_BH = state
-        i, f, g, o = torch.addmm(z, h_BH, self.U.t()).chunk(4, 1)
-        c_BH = f.sigmoid() * c_BH + i.sigmoid() * g.tanh()  # addcmul would be one kernel fewer, but two more backward
+        H = self.hidden_size
+        i_f, g, o = torch.addmm(z, h_BH, self.U.t()).split_with_sizes((2 * H, H, H), 1)
+        i, f = i_f.sigmoid().chunk(2, 1)
+        c_BH = f * c_BH + i * g.tanh()  # addcmul would be one kernel fewer, but two more backward
         return o.sigmoid() * c_BH.tanh(), c_BH
 
     def scan(self, x_TBI: Tensor, state: State) -> tuple[Tensor, State]:

@@ -1,0 +1,206 @@
+"""The command line from the outside: real processes that train, are stopped, go on, and miss their server."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+DIGITS = Path(__file__).parents[2] / "experiments" / "smoke" / "digits.yaml"
+UNDERTOW = [sys.executable, "-m", "undertow.cli"]
+SHORT = ["train.max_steps=10", "train.val_every=5", "train.val_examples=64", "cell.hidden_size=8"]
+
+SCRATCH = """
+    import torch
+    from undertow import Cell, CellSpec, hookimpl
+
+    class Tide(Cell):
+        def __init__(self, input_size, hidden_size, options, length):
+            super().__init__(input_size, hidden_size, options, length)
+            self.mix = torch.nn.Linear(input_size + hidden_size, hidden_size)
+
+        def initial_state(self, batch_size):
+            return (self.mix.weight.new_zeros(batch_size, self.hidden_size),)
+
+        def step(self, z, state):
+            return (torch.tanh(self.mix(torch.cat([z, state[0]], 1))),)
+
+    @hookimpl
+    def undertow_register_cells():
+        yield CellSpec(name="tide", summary="Comes and goes.", factory=":Tide", state=("h",))
+"""
+
+
+def undertow(*words: object, environment: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*UNDERTOW, *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **(environment or {})},
+    )
+
+
+def overrides(*changes: str) -> list[str]:
+    return [word for change in changes for word in ("--set", change)]
+
+
+def ask(home: Path, statement: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(f"{(home / 'mlflow.db').as_uri()}?mode=ro", uri=True)) as store:
+        return store.execute(statement).fetchall()
+
+
+def written(folder: Path) -> set[tuple[str, float, int]]:
+    """Every metric row of an outbox."""
+    records = [json.loads(line) for line in (folder / "outbox.jsonl").read_text().splitlines()]
+    return {(key, value, step) for each in records if each["kind"] == "metrics" for key, value, step, _ in each["rows"]}
+
+
+def until(happened: Callable[[], bool], seconds: float, process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_the_smoke_experiment_runs_with_another_cell_and_length(home: Path) -> None:
+    done = undertow("run", DIGITS, "--set", "cell.name=gru", "--set", "task.length=128", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["name"] == "gru-T128-s0"
+    assert document["status"] == "FINISHED"
+    assert document["shipped"] is True
+    assert document["steps"] == 60
+    assert document["curves"]["gradient/h/by_lag"]["steps"][-1] == 127
+    assert document["metrics"]["gradient/h/reach"] >= 1
+    assert ask(home, "SELECT run_uuid, name, status FROM runs") == [(document["run_id"], "gru-T128-s0", "FINISHED")]
+    assert set(ask(home, "SELECT key, value, step FROM metrics")) == written(Path(document["folder"]))
+
+
+@pytest.mark.slow
+def test_a_cell_in_one_file_is_listed_and_trains(home: Path) -> None:
+    Path("tide.py").write_text(dedent(SCRATCH))
+    assert "tide" in undertow("list", "cells", "--plugin", "tide.py").stdout
+    done = undertow("run", DIGITS, "--plugin", "tide.py", *overrides("cell.name=tide", *SHORT))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split().count("tide") == 1
+    assert "undertow ui" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ("return (torch.tanh(", "return (torch.zeros(len(z), 3) + 0 * (", ["tide", "3"]),
+        ("batch_size, self.hidden_size),)", "batch_size, self.hidden_size), 0)", ["tide"]),
+    ],
+    ids=["width", "parts"],
+)
+def test_a_cell_that_returns_a_wrong_shape_is_refused(home: Path, right: str, wrong: str, said: list[str]) -> None:
+    code = dedent(SCRATCH).replace(right, wrong)
+    Path("tide.py").write_text(
+        code.replace("state[0]], 1))),)", "state[0]], 1)).sum()),)") if "zeros" in wrong else code
+    )
+    done = undertow("run", DIGITS, "--plugin", "tide.py", *overrides("cell.name=tide"), "--home", home / "runs")
+    assert done.returncode == 2, done.stderr
+    for text in said:
+        assert text in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (home / "runs").exists()
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_is_killed_and_goes_on_as_the_same_run(home: Path) -> None:
+    long = [
+        "train.max_steps=1500",
+        "train.log_every=1",
+        "train.batch_size=8",
+        "cell.hidden_size=8",
+        "train.val_every=500",
+    ]
+    process = subprocess.Popen(
+        [*UNDERTOW, "run", str(DIGITS), *overrides(*long)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        until(lambda: any('"train/loss"' in path.read_text() for path in home.glob("*/outbox.jsonl")), 120, process)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    (folder,) = [path.parent for path in home.glob("*/run.json")]
+    assert process.returncode == 1, err
+    assert out == ""
+    assert f"undertow run --resume {folder.name}" in err
+    assert "Traceback" not in err
+    assert (folder / "checkpoints" / "last.ckpt").exists()
+    (before,) = ask(home, "SELECT run_uuid, status FROM runs")
+    assert before[1] == "KILLED"
+    assert set(ask(home, "SELECT key, value, step FROM metrics")) == written(folder)
+
+    done = undertow("run", "--resume", folder.name, "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["folder"] == str(folder)
+    assert document["steps"] == 1500
+    assert ask(home, "SELECT run_uuid, status FROM runs") == [(before[0], "FINISHED")]
+    losses = ask(home, "SELECT step FROM metrics WHERE key = 'train/loss' ORDER BY step")
+    assert losses == [(step,) for step in range(1, 1501)]
+
+    again = undertow("run", "--resume", folder.name)
+    assert again.returncode == 2
+    assert "has finished" in again.stderr
+
+
+@pytest.mark.slow
+def test_a_run_whose_server_is_down_finishes_and_says_how_to_ship_it(home: Path) -> None:
+    dead = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
+    done = undertow("run", DIGITS, *overrides(*SHORT), environment=dead)
+    assert done.returncode == 0, done.stderr
+    (folder,) = [path.parent for path in home.glob("*/run.json")]
+    assert f"undertow sync {folder}" in done.stderr
+    synced = undertow("sync", "--json", environment=dead)
+    assert synced.returncode == 1
+    assert json.loads(synced.stdout)["left"] > 0
+    examined = undertow("doctor", "--json", environment=dead)
+    assert examined.returncode == 1
+    remedies = {each["what"]: each["remedy"] for each in json.loads(examined.stdout)["findings"] if not each["ok"]}
+    assert set(remedies) == {"tracking store", "run folders"}
+
+
+@pytest.mark.slow
+def test_doctor_sees_the_devices_that_torch_sees(home: Path) -> None:
+    done = undertow("doctor")
+    assert done.returncode == 0, done.stderr
+    assert f"{os.cpu_count()} cores" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_ui_serves_what_was_recorded_and_leaves_nothing_behind(home: Path) -> None:
+    assert undertow("run", DIGITS, *overrides(*SHORT)).returncode == 0
+    process = subprocess.Popen(
+        [*UNDERTOW, "ui", "--port", "5600"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        name, address = line.split()
+        assert name == "smoke:"
+        server = address.partition("/#/")[0]
+        assert "/#/experiments/1/runs?compareRunsMode=CHART" in address
+        with urllib.request.urlopen(f"{server}/health", timeout=10) as answer:
+            assert answer.status == 200
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(f"{server}/health", timeout=10)

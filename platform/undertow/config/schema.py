@@ -142,6 +142,8 @@ class TrainConfig(Section):
     """Number format, as Lightning names it."""
     deterministic: bool = False
     """Refuse operations whose result may differ from run to run."""
+    flush_denormals: bool = True
+    """Read numbers below the normal range of the format (float32: 1.2e-38) as 0; they slow a CPU down several times."""
     threads: Count | None = None
     """CPU threads of one process; torch's own choice when absent."""
     workers: Annotated[int, Field(ge=0)] = 0

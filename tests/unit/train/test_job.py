@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from undertow.errors import Diverged, Interrupted, UndertowError
+from undertow.train.denormals import denormals_flushed
 from undertow.train.record import Record
 from undertow.train.saving import BEST, LAST, StopRequest
 
@@ -204,3 +205,15 @@ def test_saving_by_steps_is_independent_of_validation(run_job, tmp_path: Path) -
     with pytest.raises(SystemExit):
         run_job("train.checkpoint.every=10", "train.val_every=40", stop=Killed())
     assert torch.load(tmp_path / "job" / LAST, weights_only=True)["global_step"] == 20
+
+
+def test_denormals_are_flushed_while_training_and_only_then() -> None:
+    small = torch.tensor(1e-40)
+    with denormals_flushed(True):
+        assert small * 1.0 == 0
+        with denormals_flushed(True):
+            pass
+        assert small * 1.0 == 0
+    assert small * 1.0 > 0
+    with denormals_flushed(False):
+        assert small * 1.0 > 0

@@ -17,6 +17,8 @@ from undertow.track.folder import RunFolder, home_folder
 HOST = "127.0.0.1"
 PORT = 5000
 
+HINT = "Type by_lag$ into the search of its charts to see how the gradients fall, one curve a run."
+
 _ANSWER_SECONDS = 5.0
 
 
@@ -47,10 +49,10 @@ def where_to_look(folder: Path) -> list[str]:
     uri = run.identity.uri
     experiment_id = find_experiment(uri, run.identity.experiment)
     if is_server(uri):
-        return [f"Look at {chart_address(address_of(uri), experiment_id)}"]
+        return [f"Look at {chart_address(address_of(uri), experiment_id)}", HINT]
     home = run.path.parent
     command = "undertow ui" if home == home_folder() else f"undertow ui --home {home}"
-    return [f"Look with: {command}", f"           {chart_address(f'http://{HOST}:{PORT}', experiment_id)}"]
+    return [f"Look with: {command}", f"           {chart_address(f'http://{HOST}:{PORT}', experiment_id)}", HINT]
 
 
 def find_experiment(uri: str, name: str) -> str | None:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from cyclopts import Parameter
 
-from undertow.cli.charts import HOST, PORT, address_of, ask, chart_address, is_server
+from undertow.cli.charts import HINT, HOST, PORT, address_of, ask, chart_address, is_server
 from undertow.cli.console import err, note, out
 from undertow.cli.options import Home
 from undertow.errors import RequestError, UndertowError
@@ -69,7 +69,7 @@ def _serve(home: Path, store: str, host: str, port: int) -> int:
             with err().status("Starting the MLflow server ..."):
                 _wait_until_up(server, address, home)
             _show(address)
-            note("Ctrl-C ends it.")
+            note(f"{HINT} Ctrl-C ends it.")
             code = server.wait()
     except KeyboardInterrupt:
         return 0

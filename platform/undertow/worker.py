@@ -9,6 +9,8 @@ outbox that rank 0 appends to, the checkpoints. How it ended is written there to
 import json
 import os
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -89,8 +91,10 @@ def execute(
     reason = ""
     try:
         train(config, registry, folder.checkpoints, devices, record=record, stop=stop, progress=progress)
-    except (Interrupted, KeyboardInterrupt) as error:
-        status, reason = "KILLED", str(error) or "stopped at once by the second Ctrl-C"
+    except Interrupted as error:
+        status, reason = "KILLED", str(error)
+    except (KeyboardInterrupt, SystemExit):  # the second is what Lightning makes of the first
+        status, reason = "KILLED", "stopped at once by the second Ctrl-C"
     except UndertowError as error:
         status, reason = "FAILED", str(error)
     except Exception as error:  # noqa: BLE001  (whatever it is, the run must end with a true status)
@@ -114,10 +118,18 @@ def main() -> None:
 
     folder = RunFolder.open(Path(sys.argv[1]))
     stop = StopRequest()
+    threading.Thread(target=_stop_with_the_run, args=(folder, stop), daemon=True).start()
     with stop.listening():
         loaded = load_experiment(folder.config)
         devices = resolve_devices(loaded.config.train)
         execute(folder, loaded.config, loaded.registry, devices, stop, progress="--quiet" not in sys.argv)
+
+
+def _stop_with_the_run(folder: RunFolder, stop: "StopRequest") -> None:
+    """End this rank when the process that started it is gone, whatever way it went: it held the folder's lock."""
+    while folder.is_alive():
+        time.sleep(1.0)
+    stop.reason = "the end of the process that started it"
 
 
 if __name__ == "__main__":

@@ -192,6 +192,51 @@ def test_interrupting_two_devices_saves_and_resumes(home: Path) -> None:
 
 
 @pytest.mark.slow
+def test_ranks_end_with_the_process_that_started_them(home: Path) -> None:
+    config = {**SMALL, "train": {**SMALL["train"], "max_steps": 100_000, "devices": 2, "val_every": 100_000}}
+    process = subprocess.Popen([sys.executable, "-c", f"import undertow; undertow.run({config!r}, progress=False)"])
+    folder = _wait_for(lambda: next(home.glob("lstm-T64-s0-*"), None))
+    _wait_for(lambda: (folder / "outbox.jsonl").exists() and len(series(folder, "train/loss")) >= 5)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    _wait_for(lambda: not _processes_naming(folder.name))
+    _wait_for(lambda: ask(home, "SELECT status FROM runs") == [("KILLED",)])
+    assert (folder / "checkpoints" / "last.ckpt").exists()
+
+
+def test_second_ctrl_c_ends_the_run_at_once_and_it_is_recorded_as_killed(home: Path) -> None:
+    stuck = home / "stuck.py"
+    stuck.write_text(  # a cell whose step 3 never ends, until somebody insists
+        "import time\n"
+        "from undertow import CellSpec, hookimpl\n"
+        "from undertow_cells.lstm import LSTM\n"
+        "from undertow_cells.options import LstmOptions\n"
+        "class Stuck(LSTM):\n"
+        "    calls = 0\n"
+        "    def scan(self, x, state):\n"
+        "        self.calls += x.shape[1] == 16\n"
+        "        if self.calls == 3:\n"
+        "            open('stuck', 'w').close()\n"
+        "            time.sleep(100)\n"
+        "        return super().scan(x, state)\n"
+        "@hookimpl\n"
+        "def undertow_register_cells():\n"
+        "    yield CellSpec(name='stuck', summary='x', factory=':Stuck', options=LstmOptions, state=('h', 'c'))\n"
+    )
+    config = {**SMALL, "cell": {"name": "stuck", "hidden_size": 8}, "plugins": {"files": [str(stuck)]}}
+    script = f"import undertow; undertow.run({config!r}, progress=False)"
+    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
+    _wait_for(lambda: (home / "stuck").exists())
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert process.poll() is None  # the first only asks
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert "stopped at once by the second Ctrl-C" in errors
+    assert ask(home, "SELECT status FROM runs") == [("KILLED",)]
+
+
+@pytest.mark.slow
 def test_model_is_stored_with_its_signature_and_predicts_without_the_plugin(home: Path) -> None:
     result = undertow.run(SMALL, set=["track.log_model=true", "track.log_checkpoint=true"], progress=False)
     script = (

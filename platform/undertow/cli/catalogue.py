@@ -161,6 +161,7 @@ def _print_one(spec: Spec, document: Mapping[str, Any]) -> None:
         console.print("It has no options.")
         return
     columns = ["name", "type", "default", "range", "description"]
+    console.print()
     console.print(
         table(columns, [[_text(option[column]) for column in columns] for option in options], title="options")
     )

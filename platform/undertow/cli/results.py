@@ -26,6 +26,7 @@ def show(results: Sequence["RunResult"]) -> None:
     """
     console = out()
     console.print(result_table(results))
+    console.print("Length, half-life and reach in time steps; scores on the validation split.\n", soft_wrap=True)
     if any(result.shipped for result in results):
         for line in where_to_look(results[-1].folder):
             console.print(line, soft_wrap=True)
@@ -45,11 +46,13 @@ def result_table(results: Sequence["RunResult"]) -> Table:
     """
     scores = list(dict.fromkeys(name for result in results for name in _scores(result)))
     parts = list(dict.fromkeys(part for result in results for part in _state_parts(result)))
-    columns = ["cell", "length", *scores]
-    columns += [f"{what} {part}\n(time steps)" for part in parts for what in ("half-life", "reach")]
+    columns = ["cell", "length", *(score.removeprefix("val/") for score in scores)]
+    columns += [f"{what}\nof {part}" for part in parts for what in ("half-life", "reach")]
     columns += ["parameters", "steps/s"]
     rows = [[*_factors(result), *_measured(result, scores, parts)] for result in results]
-    return table(columns, rows, right=columns[1:])
+    grid = table(columns, rows, right=columns[1:])
+    grid.padding = (0, 0)  # two state parts fit into 80 columns
+    return grid
 
 
 def _factors(result: "RunResult") -> tuple[str, str]:

@@ -6,8 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
+
+SMOKE = Path(__file__).parents[2] / "experiments" / "smoke" / "digits.yaml"
 
 HOOKS = """
     from undertow import CellSpec, Options, hookimpl
@@ -31,11 +34,17 @@ CELL = """
     from undertow import Cell
 
     class Leaky(Cell):
+        def __init__(self, input_size, hidden_size, options, length):
+            super().__init__(input_size, hidden_size, options, length)
+            self.input_map = torch.nn.Linear(input_size, hidden_size)
+            self.recurrent_map = torch.nn.Linear(hidden_size, hidden_size, bias=False)
+
         def initial_state(self, batch_size):
             return (torch.zeros(batch_size, self.hidden_size),)
 
         def step(self, z, state):
-            return state
+            leak, (h,) = self.options.leak, state
+            return ((1 - leak) * h + leak * torch.tanh(self.input_map(z) + self.recurrent_map(h)),)
 """
 
 ASK = """
@@ -91,6 +100,30 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     broken = {"__init__.py": "", "hooks.py": "import a_module_that_nobody_has\n"}
     build(tmp_path_factory.mktemp("broken"), "third-party-broken", broken, target)
     return target
+
+
+def undertow(site: Path, home: Path, *words: str) -> Any:
+    """What a command answers to `--json`, with the plugins of `site` installed."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith("UNDERTOW_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "undertow.cli", *words, "--json"],
+        env={**env, "PYTHONPATH": str(site), "UNDERTOW_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+def test_an_installed_cell_is_listed_and_trains(site: Path, tmp_path: Path) -> None:
+    listed = {each["name"]: each for each in undertow(site, tmp_path, "list", "cells")["cells"]}
+    assert listed["third-party-leaky"]["from"] == "third-party-leaky 3.1"
+    overrides = ("cell.name=third-party-leaky", "cell.options.third-party-leaky.leak=0.5", "train.max_steps=5")
+    sets = [word for override in overrides for word in ("--set", override)]
+    result = undertow(site, tmp_path, "run", str(SMOKE), *sets)
+    assert result["status"] == "FINISHED"
+    assert result["steps"] == 5
+    assert result["metrics"]["gradient/h/half_life"] > 0
 
 
 def test_an_installed_plugin_is_found_and_a_broken_one_beside_it_is_reported(site: Path) -> None:

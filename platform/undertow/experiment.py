@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 from undertow.config.load import Loaded, dump, flatten, load_experiment, load_mapping, without_password
 from undertow.errors import Interrupted, RequestError, UndertowError
-from undertow.track import Outbox, RunFolder, home_folder, provenance, start_shipper
+from undertow.track import Outbox, RunFolder, ShipperProcess, home_folder, provenance, start_shipper
 from undertow.worker import Result, execute
 
 if TYPE_CHECKING:
     from undertow.train.devices import Devices
     from undertow.train.saving import StopRequest
 
-SHIPPING_SECONDS = 30.0
-"""How long a run waits, once its work is done, for its record to reach the tracking store."""
+PATIENCE = 20.0
+"""Seconds without progress after which a run whose work is done no longer waits for its record to be shipped."""
 
 
 @dataclass(frozen=True)
@@ -221,9 +221,9 @@ def _work(folder: RunFolder, loaded: Loaded, devices: "Devices", stop: "StopRequ
         if result.reason:
             outbox.tags({"undertow.end": result.reason})
         outbox.status(result.status)
-    shipped = shipper.wait(folder, SHIPPING_SECONDS)
+    shipped = _see_shipped(folder, shipper)
     if result.status == "KILLED":
-        raise Interrupted(f"{folder.path.name}: {result.reason}. Go on with: undertow run --resume {folder.path.name}")
+        raise Interrupted(f"{folder.path.name}: {result.reason}. Go on with: undertow run --resume {folder.path}")
     if result.status == "FAILED":
         raise UndertowError(f"{folder.path.name}: {result.reason}")
     return RunResult(
@@ -235,6 +235,16 @@ def _work(folder: RunFolder, loaded: Loaded, devices: "Devices", stop: "StopRequ
         metrics=result.metrics,
         curves=result.curves,
     )
+
+
+def _see_shipped(folder: RunFolder, shipper: ShipperProcess) -> bool:
+    """Wait for the record to reach the store, as long as it moves; whether it has."""
+    done = folder.progress().done
+    while not shipper.wait(folder, PATIENCE):
+        if (now := folder.progress().done) == done:
+            return False
+        done = now
+    return True
 
 
 def _hand_in(outbox: Outbox, folder: RunFolder, loaded: Loaded, result: Result) -> Result:
@@ -262,6 +272,7 @@ def _execute_on_ranks(folder: RunFolder, devices: "Devices", stop: "StopRequest"
     ranks = subprocess.Popen(
         command if progress else [*command, "--quiet"],
         start_new_session=True,
+        stdout=2,  # standard output is for the result
         env={"OMP_NUM_THREADS": threads, **os.environ},
     )
     told = False

@@ -1,6 +1,6 @@
 """The benchmarks: ratios measured side by side, as a table and as JSON.
 
-    .venv/bin/python tests/benchmarks/run.py                        # all of them, about six minutes on two cores
+    .venv/bin/python tests/benchmarks/run.py                        # all of them, about ten minutes on two cores
     .venv/bin/python tests/benchmarks/run.py --only steps startup   # some of them
     .venv/bin/python tests/benchmarks/run.py --quick                # tiny sizes: does it run? The ratios mean nothing
 
@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
     arguments = parser.parse_args()
 
+    torch.set_flush_denormal(True)  # as a run does by default; before the first kernel, or half the threads would not
     machine = _machine()
     progress = Console(stderr=True)
     rows: list[Row] = []

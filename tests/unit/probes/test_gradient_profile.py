@@ -127,10 +127,11 @@ def test_half_life_of_a_geometric_decay_is_its_own() -> None:
     assert summary["reach"] == max(lag for lag in lags if lag <= 1 + 7 * math.log2(1000))
 
 
-def test_growing_gradient_has_no_half_life_and_says_so() -> None:
-    summary = summarise([1, 2, 4, 8], [0.0, 0.1, 0.3, 0.7])
+def test_growing_gradient_has_a_negative_half_life_and_says_so() -> None:
+    lags = [1, 2, 4, 8]
+    summary = summarise(lags, [lag * math.log10(2) / 3.0 for lag in lags])
     assert summary["growth"] == 1
-    assert "half_life" not in summary
+    assert summary["half_life"] == pytest.approx(-3.0)
     assert summary["reach"] == 8
 
 
@@ -139,4 +140,5 @@ def test_underflow_is_left_out_of_the_line_and_of_the_reach() -> None:
     summary = summarise(lags, [-1.0, -2.0, -4.0, FLOOR, FLOOR])
     assert summary["half_life"] == pytest.approx(math.log10(2))
     assert summary["reach"] == 4
-    assert summarise(lags, [FLOOR] * 5) == {"reach": 0.0}
+    assert summarise(lags, [FLOOR] * 5) == {"growth": 0.0, "half_life": 0.0, "reach": 0.0}
+    assert summarise(lags, [math.nan] * 5) == {"reach": 0.0}

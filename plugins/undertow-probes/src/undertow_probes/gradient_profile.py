@@ -39,8 +39,9 @@ class GradientProfile(Probe):
     Per example the L2 norm over H, over the batch the root mean square. Of several layers, ``<state>`` is the norm over
     all of them and ``<state>/layer<l>`` that of one. Scalars of each:
 
-    - ``half_life``: steps over which the norm halves, from the least-squares line through ln norm against lag (points
-      at the floor left out); absent where the gradient does not shrink, then ``growth`` is 1;
+    - ``half_life``: steps over which the norm halves, from the least-squares line through log norm against lag (points
+      at the floor left out); 0 where fewer than two points are above the floor; negative where the norm grows with
+      the lag, doubling over as many steps, and then ``growth`` is 1, else 0;
     - ``reach``: the largest measured lag with a norm above `REACH` of that at the shortest lag;
     - ``at_cue``: log10 of the root mean square over examples and cue steps of the norm there; exact at a lag that was
       cut (the nearest and the farthest cue always are), between two cuts on the straight line of the log;
@@ -120,12 +121,13 @@ def log_spaced(count: int, longest: int) -> list[int]:
 def summarise(lags: Sequence[int], log_norms_K: Sequence[float]) -> dict[str, float]:
     """Half-life, growth and reach of one curve, as `GradientProfile` defines them; what cannot be said is left out."""
     seen = [(lag, value) for lag, value in zip(lags, log_norms_K, strict=True) if math.isfinite(value)]
-    summary: dict[str, float] = {}
-    if (points := [(lag, value) for lag, value in seen if value > FLOOR]) and len(points) > 1:
-        slope, _ = linear_regression(*zip(*points, strict=True))
-        summary["growth"] = float(slope >= 0)
-        if slope < 0:
-            summary["half_life"] = -math.log10(2) / slope
+    if not seen:
+        return {"reach": 0.0}
+    above = [(lag, value) for lag, value in seen if value > FLOOR]
+    slope = linear_regression(*zip(*above, strict=True)).slope if len(above) > 1 else -math.inf
+    summary = {"growth": float(slope >= 0)}
+    if slope:
+        summary["half_life"] = -math.log10(2) / slope
     nearest = log_norms_K[0]
     if math.isfinite(nearest) and nearest > FLOOR:
         summary["reach"] = float(max(lag for lag, value in seen if value >= nearest + math.log10(REACH)))

@@ -102,12 +102,13 @@ def start(
         progress: Show how far it is.
         on_start: Called once the request has proven right, with the new folder and the devices.
     """
+    from undertow.train.denormals import denormals_flushed
     from undertow.train.saving import StopRequest
 
+    config = loaded.config
     stop = StopRequest()
-    with stop.listening():
+    with stop.listening(), denormals_flushed(config.train.flush_denormals):
         devices, facts = _try_out(loaded)
-        config = loaded.config
         folder = RunFolder.create(
             home,
             config.run_name,
@@ -145,6 +146,7 @@ def resume(
     Raises:
         RequestError: No such run, it has finished, or it is still running.
     """
+    from undertow.train.denormals import denormals_flushed
     from undertow.train.saving import StopRequest
 
     folder = RunFolder.find(Path(home) if home else home_folder(), reference)
@@ -153,8 +155,8 @@ def resume(
     folder.acquire()
     stop = StopRequest()
     try:
-        with stop.listening():
-            loaded = load_experiment(folder.config)
+        loaded = load_experiment(folder.config)
+        with stop.listening(), denormals_flushed(loaded.config.train.flush_denormals):
             devices, _ = _try_out(loaded)
             with Outbox(folder.outbox) as outbox:
                 outbox.status("RUNNING")

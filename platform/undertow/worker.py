@@ -113,6 +113,7 @@ def execute(
 
 def main() -> None:
     """Be one rank of a run over several devices."""
+    from undertow.train.denormals import denormals_flushed
     from undertow.train.devices import resolve_devices
     from undertow.train.saving import StopRequest
 
@@ -121,8 +122,9 @@ def main() -> None:
     threading.Thread(target=_stop_with_the_run, args=(folder, stop), daemon=True).start()
     with stop.listening():
         loaded = load_experiment(folder.config)
-        devices = resolve_devices(loaded.config.train)
-        execute(folder, loaded.config, loaded.registry, devices, stop, progress="--quiet" not in sys.argv)
+        with denormals_flushed(loaded.config.train.flush_denormals):
+            devices = resolve_devices(loaded.config.train)
+            execute(folder, loaded.config, loaded.registry, devices, stop, progress="--quiet" not in sys.argv)
 
 
 def _stop_with_the_run(folder: RunFolder, stop: "StopRequest") -> None:

@@ -13,7 +13,10 @@ import torch
 
 @contextmanager
 def denormals_flushed(flush: bool) -> Iterator[None]:
-    """Flush denormal numbers inside the block, and restore what was before; does nothing if not `flush`."""
+    """Flush denormal numbers inside the block, and restore what was before; does nothing if not `flush`.
+
+    torch's threads take this over from the one that starts them, so enter the block before the first kernel runs.
+    """
     before = _flushes()
     if flush and not before:
         torch.set_flush_denormal(True)

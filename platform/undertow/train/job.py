@@ -24,7 +24,6 @@ from undertow.nn import build_model, build_probes, build_task
 from undertow.registry import Registry
 from undertow.train.clock import Clock
 from undertow.train.data import TaskData
-from undertow.train.denormals import denormals_flushed
 from undertow.train.devices import Devices
 from undertow.train.learner import Learner
 from undertow.train.probing import Probing
@@ -98,7 +97,7 @@ def train(
     ]
     for library in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(library).setLevel(logging.ERROR)
-    with denormals_flushed(config.train.flush_denormals), warnings.catch_warnings():
+    with warnings.catch_warnings():
         for advice in _ADVICE:
             warnings.filterwarnings("ignore", message=advice)
         trainer = _trainer(config, devices, callbacks, folder)

@@ -140,14 +140,14 @@ def test_an_interrupted_run_is_killed_and_goes_on_as_the_same_run(home: Path) ->
     (folder,) = [path.parent for path in home.glob("*/run.json")]
     assert process.returncode == 1, err
     assert out == ""
-    assert f"undertow run --resume {folder.name}" in err
+    assert f"undertow run --resume {folder}" in err
     assert "Traceback" not in err
     assert (folder / "checkpoints" / "last.ckpt").exists()
     (before,) = ask(home, "SELECT run_uuid, status FROM runs")
     assert before[1] == "KILLED"
     assert set(ask(home, "SELECT key, value, step FROM metrics")) == written(folder)
 
-    done = undertow("run", "--resume", folder.name, "--json")
+    done = undertow("run", "--resume", folder, "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["folder"] == str(folder)

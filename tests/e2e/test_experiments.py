@@ -77,6 +77,6 @@ def test_ctrl_c_ends_the_demo_and_loses_nothing(home: Path) -> None:
         _, err = demo.communicate(timeout=120)
     (folder,) = home.glob("rnn-T64-s0-*")
     assert demo.returncode == 130
-    assert f"undertow run --resume {folder.name}" in err
+    assert f"undertow run --resume {folder}" in err
     assert "Traceback" not in err
     assert (folder / "checkpoints" / "last.ckpt").exists()

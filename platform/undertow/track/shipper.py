@@ -96,8 +96,8 @@ class Shipper:
     def _round(self) -> bool:
         """Visit every run once; return whether all that could ever be sent was sent."""
         clean = True
-        for courier in self._open_couriers():
-            self._busy_at = time.monotonic()
+        couriers = self._open_couriers()
+        for courier in couriers:
             key, uri = courier.folder.path.name, courier.sink.uri
             if self._backoff(key).waiting or self._backoff(uri).waiting:
                 clean = clean and key in self._held
@@ -122,6 +122,8 @@ class Shipper:
                 clean = False
                 self._backoff(key).fail()
                 self._complain(key, repr(error))
+        if couriers:
+            self._busy_at = time.monotonic()  # now: a visit to a slow store takes longer than idleness may
         return clean
 
     def _open_couriers(self) -> list[Courier]:

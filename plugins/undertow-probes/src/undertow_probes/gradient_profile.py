@@ -3,14 +3,14 @@
 The sequence is cut at K lags and run piece by piece, each piece on whatever fast path the cell has. The state handed
 over at a cut is an ordinary tensor of the graph, so one `torch.autograd.grad` gives the exact derivative at every cut:
 
-    norms = gradient_norms(model, task, batch, lags)     # {"h": …, "c": …}, each (L, K, B)
+    norms_PLKB = gradient_norms(model, task, batch, lags)
 
 L is the loss at the last supervised step s, summed over the examples (rows are independent, so each row's derivative is
 its own example's). The *lag* of a cut after step t is s - t. What is measured is the derivative with respect to the
 joint state of all layers as handed from step t to step t + 1; paths that climb to a higher layer within step t lie
 before the cut. Weights are frozen meanwhile, so kernels skip their gradients.
 
-T time, B batch, I input, H hidden, L layers, K lags, C cues.
+T time, B batch, I input, H hidden, P parts of the state (h; h and c), L layers, K lags, C cues.
 """
 
 import math
@@ -85,7 +85,7 @@ def gradient_norms(model: Model, task: Task, batch: Batch, lags: Sequence[int]) 
         lags: Ascending, in steps before the last supervised step s, each from 1 to s.
 
     Returns:
-        `norms_PLKB` in float64; P counts the parts of the state.
+        `norms_PLKB` in float64.
     """
     last = last_supervised_step(task, batch)
     cuts = [last - lag + 1 for lag in reversed(lags)]

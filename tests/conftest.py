@@ -68,3 +68,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("UNDERTOW_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An initialised MLflow database to copy, made once: its migrations take seconds."""
+    from undertow.track.sink import Sink
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    assert Sink(f"sqlite:///{path}", path.parent / "artifacts").answers()
+    return path

@@ -18,7 +18,6 @@ import undertow.track
 from undertow.track import Outbox, RunFolder, ShipperProcess, start_shipper, sync
 from undertow.track.folder import shipper_lock
 from undertow.track.lock import FileLock
-from undertow.track.sink import Sink
 
 pytestmark = pytest.mark.slow
 
@@ -37,13 +36,6 @@ for step in range(100_000):
     print(step, flush=True)
     time.sleep(0.001)
 """
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    assert Sink(f"sqlite:///{path}", path.parent / "artifacts").answers()
-    return path
 
 
 @pytest.fixture

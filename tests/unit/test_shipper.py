@@ -24,14 +24,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An initialised store, made once: MLflow's migrations take seconds."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    assert Sink(f"sqlite:///{path}", path.parent / "artifacts").answers()
-    return path
-
-
 @pytest.fixture
 def home(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

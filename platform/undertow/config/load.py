@@ -99,19 +99,68 @@ def schema_json() -> dict[str, Any]:
     return ExperimentConfig.model_json_schema()
 
 
-def _load(source: Source, folder: Path, overrides: Iterable[str], plugin_files: Iterable[str | Path]) -> Loaded:
-    for text in overrides:
-        source.override(text, _default)
+def default_at(way: Keys) -> Any:
+    """What the schema holds at a place that was not written, so that an override can change a part of it."""
+    value: Any = ExperimentConfig
+    for step in way:
+        if isinstance(value, type) and issubclass(value, BaseModel):
+            field = value.model_fields.get(str(step))
+            value = field.get_default(call_default_factory=True) if field and not field.is_required() else None
+        else:
+            value = getattr(value, str(step), None) if isinstance(value, BaseModel) else None
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude_unset=True)
+    if isinstance(value, list | tuple):
+        return [
+            each.model_dump(mode="json", exclude_unset=True) if isinstance(each, BaseModel) else each for each in value
+        ]
+    return None
+
+
+def host_checked(source: Source) -> ExperimentConfig:
+    """The first pass: what the host's own schema lets through.
+
+    Raises:
+        RequestError: A line for each mistake.
+    """
     found = validate(ExperimentConfig, source.data, source, ())
     if isinstance(found, list):
         raise RequestError("\n".join(found))
+    return found
+
+
+def load_permitted(
+    config: ExperimentConfig, source: Source, folder: Path, plugin_files: Iterable[str | Path] = ()
+) -> tuple[ExperimentConfig, Registry]:
+    """Load the plugins that a configuration permits, and the scratch files beside those it names.
+
+    Args:
+        config: From `host_checked`.
+        source: Where it was written.
+        folder: What the paths in it are relative to.
+        plugin_files: More scratch plugins, relative to the working folder.
+
+    Returns:
+        The configuration with all scratch files as absolute paths, and what the plugins offer.
+
+    Raises:
+        RequestError: A file is not there, or a plugin failed that must not.
+    """
     extra = [Path(file).resolve() for file in plugin_files]
-    files = list(dict.fromkeys([*_own_files(found, source, folder), *extra]))
-    permitted = found.plugins.model_copy(update={"files": files})
+    files = list(dict.fromkeys([*_own_files(config, source, folder), *extra]))
+    permitted = config.plugins.model_copy(update={"files": files})
     registry = load_plugins(
         allow=permitted.allow, block=permitted.block, files=permitted.files, strict=permitted.strict
     )
-    config = resolve(found.model_copy(update={"plugins": permitted}), source, registry)
+    return config.model_copy(update={"plugins": permitted}), registry
+
+
+def _load(source: Source, folder: Path, overrides: Iterable[str], plugin_files: Iterable[str | Path]) -> Loaded:
+    for text in overrides:
+        source.override(text, default_at)
+    extra = list(plugin_files)
+    permitted, registry = load_permitted(host_checked(source), source, folder, extra)
+    config = resolve(permitted, source, registry)
     origin = {".".join(map(str, way)): _origin(source, way, value) for way, value in _leaves(config.model_dump())}
     if extra:
         named = origin["plugins.files"]
@@ -130,24 +179,6 @@ def _own_files(config: ExperimentConfig, source: Source, folder: Path) -> list[P
     if absent:
         raise RequestError("\n".join(absent))
     return [file.resolve() for file in files]
-
-
-def _default(way: Keys) -> Any:
-    """What the schema holds at a place that was not written, so that an override can change a part of it."""
-    value: Any = ExperimentConfig
-    for step in way:
-        if isinstance(value, type) and issubclass(value, BaseModel):
-            field = value.model_fields.get(str(step))
-            value = field.get_default(call_default_factory=True) if field and not field.is_required() else None
-        else:
-            value = getattr(value, str(step), None) if isinstance(value, BaseModel) else None
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json", exclude_unset=True)
-    if isinstance(value, list | tuple):
-        return [
-            each.model_dump(mode="json", exclude_unset=True) if isinstance(each, BaseModel) else each for each in value
-        ]
-    return None
 
 
 def _leaves(data: Mapping[str, Any], way: Keys = ()) -> Iterator[tuple[Keys, Any]]:

@@ -7,20 +7,10 @@ Everything is frozen, and an unknown key is an error. What belongs to one plugin
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Count = Annotated[int, Field(ge=1)]
-Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
-Positive = Annotated[float, Field(gt=0.0)]
-NonNegative = Annotated[float, Field(ge=0.0)]
-
-
-class Section(BaseModel):
-    """A part of the configuration: frozen, strict, closed."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+from undertow.config.section import Count, Fraction, NonNegative, Positive, Section
+from undertow.config.study_schema import StudyConfig
 
 
 class TaskConfig(Section):
@@ -172,6 +162,8 @@ class TrackConfig(Section):
 
     experiment: Annotated[str, Field(min_length=1)] = "default"
     """The MLflow experiment."""
+    run_name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """The run's name; its factors, such as ``lstm-T256-s1``, when absent."""
     uri: str | None = None
     """MLflow tracking URI; `MLFLOW_TRACKING_URI`, or else an SQLite store beside the run folders, when absent."""
     log_checkpoint: bool = False
@@ -210,8 +202,10 @@ class ExperimentConfig(Section):
     plugins: PluginsConfig = PluginsConfig()
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Fixes the initial weights, the examples and their order."""
+    study: StudyConfig | None = None
+    """Many runs of this experiment, for `undertow study run`; a single run when absent."""
 
     @property
     def run_name(self) -> str:
-        """The factors that runs are compared by, such as ``lstm-T256-s1``."""
-        return f"{self.cell.name.replace('/', '-')}-T{self.task.length}-s{self.seed}"
+        """The name given to the run, or else the factors that runs are compared by, such as ``lstm-T256-s1``."""
+        return self.track.run_name or f"{self.cell.name.replace('/', '-')}-T{self.task.length}-s{self.seed}"

@@ -77,6 +77,22 @@ class Source:
             plain, _ = parse(value, block=False)
         except YamlError as error:
             raise RequestError(f"{place}: the value is not valid YAML: {error}.") from error
+        self.assign(keys, plain, place, default)
+
+    def assign(
+        self, keys: Sequence[str], value: Any, place: Place, default: Callable[[Keys], Any] = lambda way: None
+    ) -> None:
+        """Put a value in its place, making sections on the way.
+
+        Args:
+            keys: Keys and list indices.
+            value: Plain data.
+            place: Where it was written.
+            default: As for `override`.
+
+        Raises:
+            RequestError: The way leads through a scalar or off a list.
+        """
         inside: Any = self.data
         way: Keys = ()
         for key in keys[:-1]:
@@ -88,7 +104,7 @@ class Source:
             inside = inside[step]
         step = _step(inside, keys[-1], way, place)
         way = (*way, step)
-        inside[step] = plain
+        inside[step] = value
         self.places = {old: at for old, at in self.places.items() if old[: len(way)] != way}
         self.places[way] = place
 

@@ -1,0 +1,121 @@
+"""The `study:` section of a configuration file: which runs a study has, and what it makes of them."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from undertow.config.section import Count, Positive, Section
+
+Scalar = str | bool | int | float | None
+
+
+class SearchConfig(Section):
+    """What one searched key may be: a range, or choices."""
+
+    low: int | float | None = None
+    """The smallest value; with `high`. Whole numbers on both sides search whole numbers."""
+    high: int | float | None = None
+    """The largest value."""
+    log: bool = False
+    """Sample the logarithm."""
+    step: Annotated[int | float, Field(gt=0)] | None = None
+    """Distance between two values of a range."""
+    choices: Annotated[list[Scalar], Field(min_length=1)] | None = None
+    """The values themselves, instead of a range."""
+    when: dict[str, Scalar] = {}
+    """Search it only where these other keys have these values."""
+
+    @model_validator(mode="after")
+    def _range_or_choices(self) -> "SearchConfig":
+        bounds = self.low is not None and self.high is not None
+        if bounds == (self.choices is not None) or (self.choices is not None and (self.low, self.high) != (None, None)):
+            raise ValueError("give either `low` and `high`, or `choices`")
+        if self.low is not None and self.high is not None:
+            if self.low > self.high:
+                raise ValueError(f"low ({self.low}) is above high ({self.high})")
+            if self.log and self.low <= 0:
+                raise ValueError(f"a range on a log scale starts above 0, not at {self.low}")
+            if self.log and self.step is not None:
+                raise ValueError("`log` and `step` exclude each other: keep one")
+        return self
+
+
+class Named(Section):
+    """A sampler or pruner of Optuna."""
+
+    name: str
+    """Its name."""
+    options: dict[str, Any] = {}
+    """Its own arguments, as Optuna's documentation names them."""
+
+
+class PruneConfig(Section):
+    """Stop a run for a reason that has nothing to do with the other runs."""
+
+    gradient_at_cue: Positive | None = None
+    """Prune before training when the gradient that arrives at the cue is smaller than this, in every state part."""
+
+
+class ObjectiveConfig(Section):
+    """What a study makes small or large."""
+
+    metric: str = "val/loss"
+    """A metric that the runs record."""
+    direction: Literal["minimize", "maximize"] = "minimize"
+    """Whether less or more is better."""
+    at: Literal["last", "best"] = "last"
+    """The value that counts: the last one recorded, or the best."""
+
+
+class StudyConfig(Section):
+    """Many runs of one experiment: a grid, a search, or a search at every point of a grid."""
+
+    name: Annotated[str, Field(pattern=r"^[\w.\- ]+$", max_length=200)] | None = None
+    """The study's name; folder and file name of the configuration when absent."""
+    vary: dict[str, Annotated[list[Scalar], Field(min_length=1)]] = {}
+    """Values by dotted key; every combination is run once."""
+    search: dict[str, SearchConfig] = {}
+    """What a sampler chooses, by dotted key."""
+    trials: Count | None = None
+    """Samples of the search at each point of the grid; needed with `search`."""
+    sampler: Named = Named(name="tpe")
+    """tpe, random, cmaes, gp, nsgaii, nsgaiii, qmc or brute-force."""
+    pruner: Named = Named(name="none")
+    """none, median, percentile, hyperband, successive-halving, threshold, patient or wilcoxon."""
+    prune: PruneConfig = PruneConfig()
+    """Reasons to stop a run whatever the others do."""
+    objectives: Annotated[list[ObjectiveConfig], Field(min_length=1)] = [ObjectiveConfig()]
+    """What is made small or large; several make a Pareto front."""
+    workers: Literal["auto"] | Count = "auto"
+    """Runs at the same time; `auto` takes one for each core, or for each GPU share."""
+    gpus_per_trial: Annotated[float, Field(gt=0.0)] = 1.0
+    """GPUs of one run: a fraction lets several share one."""
+    memory_per_trial: Positive | None = None
+    """GiB of main memory that a run may take; one that wants more fails alone."""
+    retries: Annotated[int, Field(ge=0)] = 1
+    """How often a run whose process died goes on from its last checkpoint."""
+    trial_timeout: Positive | None = None
+    """Seconds after which a run is ended and counts as failed."""
+    time_budget: Positive | None = None
+    """Seconds after which no further run is started by one `undertow study run`."""
+    storage: str | None = None
+    """Optuna's database, such as postgresql+psycopg://HOST/NAME; UNDERTOW_STUDY_URI, or SQLite beside the runs."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> "StudyConfig":
+        if not self.vary and not self.search:
+            raise ValueError("a study needs `vary`, `search` or both")
+        if self.search and self.trials is None:
+            raise ValueError("`search` needs `trials`: how many samples to take")
+        if self.trials is not None and not self.search:
+            raise ValueError("`trials` counts the samples of a `search`, and there is none; drop it")
+        if "seed" in self.search:
+            raise ValueError("search.seed: a seed is a replicate, not something to tune; put it into `vary`")
+        if both := sorted(set(self.vary) & set(self.search)):
+            raise ValueError(f"{', '.join(both)}: either varied or searched, not both")
+        for key, values in self.vary.items():
+            if len({(type(value), value) for value in values}) < len(values):
+                raise ValueError(f"vary.{key}: a value is there twice")
+        if len(self.objectives) > 1 and self.pruner.name != "none":
+            raise ValueError("Optuna prunes by one objective only: drop the pruner, or all but one objective")
+        return self

@@ -23,10 +23,8 @@ from undertow.config.study_schema import SearchConfig, StudyConfig
 from undertow.config.yaml12 import write
 from undertow.errors import RequestError, did_you_mean
 from undertow.registry import Registry
+from undertow.study.sampling import PRUNERS, SAMPLERS
 from undertow.study.space import Params, Range, Scalar, Space
-
-SAMPLERS = ("tpe", "random", "cmaes", "gp", "nsgaii", "nsgaiii", "qmc", "brute-force")
-PRUNERS = ("none", "median", "percentile", "hyperband", "successive-halving", "threshold", "patient", "wilcoxon")
 
 
 @dataclass(frozen=True)

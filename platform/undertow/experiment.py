@@ -19,13 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from undertow.config.load import Loaded, dump, flatten, load_experiment, load_mapping, without_password
+from undertow.config.schema import ExperimentConfig
 from undertow.errors import Interrupted, RequestError, UndertowError
-from undertow.track import Outbox, RunFolder, ShipperProcess, home_folder, provenance, start_shipper
+from undertow.registry import Registry
+from undertow.stopping import StopRequest
+from undertow.track import Outbox, Provenance, RunFolder, ShipperProcess, home_folder, provenance, start_shipper
 from undertow.worker import Result, execute
 
 if TYPE_CHECKING:
     from undertow.train.devices import Devices
-    from undertow.train.saving import StopRequest
 
 PATIENCE = 20.0
 """Seconds without progress after which a run whose work is done no longer waits for its record to be shipped."""
@@ -103,12 +105,12 @@ def start(
         on_start: Called once the request has proven right, with the new folder and the devices.
     """
     from undertow.train.denormals import denormals_flushed
-    from undertow.train.saving import StopRequest
 
-    config = loaded.config
+    refuse_study(loaded)
+    config, registry = loaded.config, loaded.registry
     stop = StopRequest()
     with stop.listening(), denormals_flushed(config.train.flush_denormals):
-        devices, facts = _try_out(loaded)
+        devices, facts = try_out(config, registry)
         folder = RunFolder.create(
             home,
             config.run_name,
@@ -117,7 +119,9 @@ def start(
             config_yaml=dump(without_password(config)),
         )
         try:
-            _open_record(folder, loaded, facts)
+            made_from = provenance(registry.distributions(), config.seed, facts)
+            open_record(folder, config, made_from.tags)
+            keep_sources(folder, config, made_from)
             if on_start:
                 on_start(folder, devices)
             return _work(folder, loaded, devices, stop, progress)
@@ -147,7 +151,6 @@ def resume(
         RequestError: No such run, it has finished, or it is still running.
     """
     from undertow.train.denormals import denormals_flushed
-    from undertow.train.saving import StopRequest
 
     folder = RunFolder.find(Path(home) if home else home_folder(), reference)
     if folder.result.exists() and Result.read(folder.result).status == "FINISHED":
@@ -157,7 +160,7 @@ def resume(
     try:
         loaded = load_experiment(folder.config)
         with stop.listening(), denormals_flushed(loaded.config.train.flush_denormals):
-            devices, _ = _try_out(loaded)
+            devices, _ = try_out(loaded.config, loaded.registry)
             with Outbox(folder.outbox) as outbox:
                 outbox.status("RUNNING")
             if on_start:
@@ -167,21 +170,34 @@ def resume(
         folder.release()
 
 
-def _try_out(loaded: Loaded) -> tuple["Devices", dict[str, str]]:
-    """Build everything once, so that what is wrong is told before anything is written; facts for provenance."""
+def refuse_study(loaded: Loaded) -> None:
+    """Raise if a configuration describes many runs where one is asked for."""
+    if loaded.config.study is not None:
+        places = [place for key, place in loaded.origin.items() if key.startswith("study.") and place != "default"]
+        raise RequestError(
+            f"{places[0] if places else 'study'}: study: this describes many runs; run them with `undertow study run`"
+        )
+
+
+def try_out(config: ExperimentConfig, registry: Registry) -> tuple["Devices", dict[str, str]]:
+    """Build everything once, so that what is wrong is told before anything is written; facts for provenance.
+
+    Raises:
+        RequestError: What is asked for cannot be had on this machine.
+    """
     import torch
 
     from undertow.nn import build_model, build_probes, build_task
     from undertow.train.data import digest
     from undertow.train.devices import resolve_devices
 
-    devices = resolve_devices(loaded.config.train)
-    task = build_task(loaded.config, loaded.registry)
-    build_model(loaded.config, loaded.registry, task)
-    build_probes(loaded.config, loaded.registry)
+    devices = resolve_devices(config.train)
+    task = build_task(config, registry)
+    build_model(config, registry, task)
+    build_probes(config, registry)
     return devices, {
         "undertow.torch": str(torch.__version__),
-        "undertow.cpu_threads": str(loaded.config.train.threads or torch.get_num_threads()),
+        "undertow.cpu_threads": str(config.train.threads or torch.get_num_threads()),
         "undertow.cuda": torch.version.cuda or "none",
         "undertow.device": devices.name,
         "undertow.devices": str(devices.count),
@@ -189,40 +205,76 @@ def _try_out(loaded: Loaded) -> tuple["Devices", dict[str, str]]:
     }
 
 
-def _open_record(folder: RunFolder, loaded: Loaded, facts: Mapping[str, str]) -> None:
-    """Write down everything that is known before the first step."""
-    config = loaded.config
-    made_from = provenance(loaded.registry.distributions(), config.seed, facts)
+def open_record(folder: RunFolder, config: ExperimentConfig, tags: Mapping[str, str]) -> None:
+    """Write down everything that is known before the first step.
+
+    Args:
+        folder: The new run's.
+        config: Resolved.
+        tags: What it is made from, and more.
+    """
     with Outbox(folder.outbox) as outbox:
         outbox.start(
             folder.identity,
             params=flatten(without_password(config)),
-            tags={**made_from.tags, **config.track.tags},
+            tags={**tags, **config.track.tags},
             description=config.question,
         )
         outbox.artifact("config.yaml")
+
+
+def keep_sources(folder: RunFolder, config: ExperimentConfig, made_from: Provenance) -> None:
+    """Keep with the run what no commit and no distribution holds: uncommitted changes and scratch plugins."""
+    with Outbox(folder.outbox) as outbox:
         if made_from.diff is not None:
             (folder.path / "uncommitted.diff").write_text(made_from.diff)
             outbox.artifact("uncommitted.diff")
-        for file in config.plugins.files:  # a scratch plugin is in no distribution: the run keeps what it was
+        for file in config.plugins.files:
             (folder.path / "plugins").mkdir(exist_ok=True)
             copy = shutil.copy2(file, folder.path / "plugins")
             outbox.artifact(copy, "plugins")
 
 
-def _work(folder: RunFolder, loaded: Loaded, devices: "Devices", stop: "StopRequest", progress: bool) -> RunResult:
-    """Train, close the record, and see it shipped."""
-    shipper = start_shipper(folder.path.parent)
+def carry_out(
+    folder: RunFolder,
+    config: ExperimentConfig,
+    registry: Registry,
+    devices: "Devices",
+    stop: StopRequest,
+    *,
+    progress: bool,
+) -> Result:
+    """Train, hand in what was asked for, and close the record with the true status; shipping is another's work.
+
+    Args:
+        folder: The run's, with its record open.
+        config: Resolved.
+        registry: The plugins.
+        devices: From `try_out`.
+        stop: Set to end after the current step.
+        progress: Show how far it is.
+
+    Returns:
+        How it ended; the same stands in the folder.
+    """
     if devices.count == 1:
-        result = execute(folder, loaded.config, loaded.registry, devices, stop, progress=progress)
+        result = execute(folder, config, registry, devices, stop, progress=progress)
     else:
         result = _execute_on_ranks(folder, devices, stop, progress=progress)
     with Outbox(folder.outbox) as outbox:
         if result.status == "FINISHED":
-            result = _hand_in(outbox, folder, loaded, result)
+            result = _hand_in(outbox, folder, config, registry, result)
         if result.reason:
             outbox.tags({"undertow.end": result.reason})
         outbox.status(result.status)
+    result.write(folder.result)
+    return result
+
+
+def _work(folder: RunFolder, loaded: Loaded, devices: "Devices", stop: StopRequest, progress: bool) -> RunResult:
+    """Carry the run out, and see its record shipped."""
+    shipper = start_shipper(folder.path.parent)
+    result = carry_out(folder, loaded.config, loaded.registry, devices, stop, progress=progress)
     shipped = _see_shipped(folder, shipper)
     if result.status == "KILLED":
         raise Interrupted(f"{folder.path.name}: {result.reason}. Go on with: undertow run --resume {folder.path}")
@@ -249,15 +301,15 @@ def _see_shipped(folder: RunFolder, shipper: ShipperProcess) -> bool:
     return True
 
 
-def _hand_in(outbox: Outbox, folder: RunFolder, loaded: Loaded, result: Result) -> Result:
+def _hand_in(outbox: Outbox, folder: RunFolder, config: ExperimentConfig, registry: Registry, result: Result) -> Result:
     """Record what was asked for to be stored with the run; the result, or a failed one if the model cannot be saved."""
-    if loaded.config.track.log_checkpoint:
+    if config.track.log_checkpoint:
         outbox.artifact("checkpoints/best.ckpt", "checkpoints")
-    if loaded.config.track.log_model:
+    if config.track.log_model:
         from undertow.export import save_model
 
         try:
-            save_model(loaded.config, loaded.registry, folder.checkpoints, folder.path / "model")
+            save_model(config, registry, folder.checkpoints, folder.path / "model")
         except Exception as error:  # noqa: BLE001  (a cell that cannot be exported must not cost the run its record)
             reason = f"trained, but its model cannot be saved: {type(error).__name__}: {error}"
             return replace(result, status="FAILED", reason=reason)
@@ -265,7 +317,7 @@ def _hand_in(outbox: Outbox, folder: RunFolder, loaded: Loaded, result: Result) 
     return result
 
 
-def _execute_on_ranks(folder: RunFolder, devices: "Devices", stop: "StopRequest", *, progress: bool) -> Result:
+def _execute_on_ranks(folder: RunFolder, devices: "Devices", stop: StopRequest, *, progress: bool) -> Result:
     """One process a device, under torchrun, in a process group of their own, so that Ctrl-C reaches only this one."""
     folder.result.unlink(missing_ok=True)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]

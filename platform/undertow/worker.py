@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 from undertow.config.load import load_experiment
 from undertow.errors import Interrupted, UndertowError
+from undertow.stopping import StopRequest
 from undertow.track import Outbox, RunFolder
 from undertow.track.atomic import write_whole
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from undertow.config.schema import ExperimentConfig
     from undertow.registry import Registry
     from undertow.train.devices import Devices
-    from undertow.train.saving import StopRequest
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -38,6 +38,7 @@ class Result:
     Attributes:
         status: As MLflow names it.
         reason: Why it ended so; empty when finished.
+        error: The name of the exception that ended it, if one did.
         steps: Training steps done.
         metrics: The latest value of every scalar, by metric name.
         curves: The last curves, by metric name: steps of the axis, and values.
@@ -45,6 +46,7 @@ class Result:
 
     status: Status
     reason: str = ""
+    error: str = ""
     steps: int = 0
     metrics: Mapping[str, float] = field(default_factory=dict)
     curves: Mapping[str, tuple[list[int], list[float]]] = field(default_factory=dict)
@@ -64,7 +66,7 @@ def execute(
     config: "ExperimentConfig",
     registry: "Registry",
     devices: "Devices",
-    stop: "StopRequest",
+    stop: StopRequest,
     *,
     progress: bool,
 ) -> Result:
@@ -88,7 +90,7 @@ def execute(
     outbox = Outbox(folder.outbox) if first else None
     record = Record(outbox, outbox.steps() if outbox else None)
     status: Status = "FINISHED"
-    reason = ""
+    reason = fault = ""
     try:
         train(config, registry, folder.checkpoints, devices, record=record, stop=stop, progress=progress)
     except Interrupted as error:
@@ -96,16 +98,16 @@ def execute(
     except (KeyboardInterrupt, SystemExit):  # the second is what Lightning makes of the first
         status, reason = "KILLED", "stopped at once by the second Ctrl-C"
     except UndertowError as error:
-        status, reason = "FAILED", str(error)
+        status, reason, fault = "FAILED", str(error), type(error).__name__
     except Exception as error:  # noqa: BLE001  (whatever it is, the run must end with a true status)
-        status = "FAILED"
+        status, fault = "FAILED", type(error).__name__
         (folder.path / "traceback.txt").write_text(traceback.format_exc())
         reason = f"{type(error).__name__}: {error} (see {folder.path / 'traceback.txt'})"
     finally:
         if outbox is not None:
             outbox.close()
     curves = {name: (list(curve.steps), list(curve.values)) for name, curve in record.curves.items()}
-    result = Result(status, reason, record.steps, record.latest, curves)
+    result = Result(status, reason, fault, record.steps, record.latest, curves)
     if first:
         result.write(folder.result)
     return result
@@ -115,7 +117,6 @@ def main() -> None:
     """Be one rank of a run over several devices."""
     from undertow.train.denormals import denormals_flushed
     from undertow.train.devices import resolve_devices
-    from undertow.train.saving import StopRequest
 
     folder = RunFolder.open(Path(sys.argv[1]))
     stop = StopRequest()
@@ -127,7 +128,7 @@ def main() -> None:
             execute(folder, loaded.config, loaded.registry, devices, stop, progress="--quiet" not in sys.argv)
 
 
-def _stop_with_the_run(folder: RunFolder, stop: "StopRequest") -> None:
+def _stop_with_the_run(folder: RunFolder, stop: StopRequest) -> None:
     """End this rank when the process that started it is gone, whatever way it went: it held the folder's lock."""
     while folder.is_alive():
         time.sleep(1.0)

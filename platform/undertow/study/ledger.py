@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from difflib import unified_diff
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
@@ -101,14 +102,14 @@ class Claim:
         combination: What to run.
         params: The varied and the searched values.
         attempt: Counts from 0.
-        before: Where the attempt before it worked, if there was one.
+        work: Who works on it, and where.
     """
 
     number: int
     combination: Combination
     params: Params
     attempt: int
-    before: Work | None
+    work: Work
     trial: "Trial" = field(repr=False, compare=False)
 
 
@@ -213,6 +214,11 @@ class Ledger:
         """The study's name."""
         return self.study.study_name
 
+    @cached_property
+    def total(self) -> int:
+        """How many combinations there are."""
+        return sum(1 for _ in self.space.points()) * self.space.samples
+
     @property
     def about(self) -> dict[str, Any]:
         """What is kept with the study: configuration, space, the parent run's uuid, versions."""
@@ -296,7 +302,7 @@ class Ledger:
             before = next((each.work for each in reversed(tries) if each.count < attempt), None)
             said = work(combination, params, before)
             patient(trial.set_user_attr, WORK, asdict(said))
-            return Claim(frozen.number, combination, params, attempt, before, trial)
+            return Claim(frozen.number, combination, params, attempt, said, trial)
         return None
 
     def report(self, claim: Claim, step: int, value: float) -> bool:

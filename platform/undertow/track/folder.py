@@ -12,12 +12,12 @@ A run is alive as long as its process holds the folder's lock; the kernel sees t
 import json
 import os
 import re
-import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 from undertow.errors import RequestError, did_you_mean
 from undertow.track.atomic import write_whole
@@ -63,12 +63,14 @@ class Identity:
         name: The run's name, such as ``lstm-T256-s0``; not unique.
         experiment: The MLflow experiment.
         uri: The MLflow tracking URI.
+        parent: The uuid of the run that this one belongs to; empty for a run of its own.
     """
 
     uuid: str
     name: str
     experiment: str
     uri: str
+    parent: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,23 @@ class RunFolder:
         return self.path / "result.json"
 
     @classmethod
-    def create(cls, home: Path, name: str, *, experiment: str, uri: str | None, config_yaml: str) -> Self:
+    def place(cls, home: Path, name: str, uuid: str) -> Path:
+        """Where the folder of a run is made."""
+        slug = re.sub(r"[^\w.\-]+", "-", name).strip(".-") or "run"
+        return home.absolute() / f"{slug[:100]}-{uuid[:6]}"
+
+    @classmethod
+    def create(
+        cls,
+        home: Path,
+        name: str,
+        *,
+        experiment: str,
+        uri: str | None,
+        config_yaml: str,
+        uuid: str | None = None,
+        parent: str = "",
+    ) -> Self:
         """Make a new folder below `home`, and hold its lock until `release` or the end of this process.
 
         Args:
@@ -138,10 +156,11 @@ class RunFolder:
             experiment: The MLflow experiment.
             uri: As configured; see `tracking_uri`.
             config_yaml: The resolved configuration.
+            uuid: Unique in the world; a new one when absent.
+            parent: The uuid of the run that this one belongs to.
         """
-        identity = Identity(uuid.uuid4().hex, name, experiment, tracking_uri(home, uri))
-        slug = re.sub(r"[^\w.\-]+", "-", name).strip(".-") or "run"
-        path = home.absolute() / f"{slug[:100]}-{identity.uuid[:6]}"
+        identity = Identity(uuid or uuid4().hex, name, experiment, tracking_uri(home, uri), parent)
+        path = cls.place(home, name, identity.uuid)
         path.mkdir(parents=True)
         folder = cls(path, identity)
         folder.lock.acquire()

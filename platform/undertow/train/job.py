@@ -22,6 +22,7 @@ from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from undertow.config.schema import ExperimentConfig
 from undertow.nn import build_model, build_probes, build_task
 from undertow.registry import Registry
+from undertow.stopping import StopRequest
 from undertow.train.clock import Clock
 from undertow.train.data import TaskData
 from undertow.train.devices import Devices
@@ -29,7 +30,7 @@ from undertow.train.learner import Learner
 from undertow.train.probing import Probing
 from undertow.train.progress import ProgressReport
 from undertow.train.record import Record, Recorder
-from undertow.train.saving import BEST, LAST, Saving, StopRequest
+from undertow.train.saving import BEST, LAST, Saving
 
 # What Lightning advises about choices that are made here on purpose.
 _ADVICE = (

@@ -5,12 +5,7 @@ What is missing for a bit-identical continuation is every rank's random state, a
 """
 
 import random
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -19,42 +14,11 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 
 from undertow.errors import Interrupted
+from undertow.stopping import StopRequest
 from undertow.train.clock import Clock
 
 LAST = "last.ckpt"
 BEST = "best.ckpt"
-
-
-class StopRequest:
-    """Set by Ctrl-C or SIGTERM; the second Ctrl-C interrupts at once."""
-
-    def __init__(self) -> None:
-        self.reason: str | None = None
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Take over both signals inside the block (a no-op outside the main thread, which gets no signals)."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        self.take_over()
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def take_over(self) -> None:
-        """Install the handlers; Lightning installs its own when a fit begins, so this is called again after that."""
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, self._on_signal)
-            signal.signal(signal.SIGTERM, self._on_signal)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.reason is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.reason = signal.Signals(number).name
 
 
 class Saving(Checkpoint):

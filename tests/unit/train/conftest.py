@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from undertow.config.load import load_mapping
+from undertow.stopping import StopRequest
 from undertow.train.devices import resolve_devices
 from undertow.train.job import train
 from undertow.train.record import Record
-from undertow.train.saving import LAST, StopRequest
+from undertow.train.saving import LAST
 
 
 @dataclass

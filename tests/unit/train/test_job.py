@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from undertow.errors import Diverged, Interrupted, UndertowError
+from undertow.stopping import StopRequest
 from undertow.train.denormals import denormals_flushed
 from undertow.train.record import Record
-from undertow.train.saving import BEST, LAST, StopRequest
+from undertow.train.saving import BEST, LAST
 
 PROBES = "probes=[{name: gradient-profile, every: 7}, {name: saturation, every: 5}, {name: cost, every: 5}]"
 

@@ -1,0 +1,164 @@
+"""One attempt in a process of its own: what it is given (`Job`), and what it does with it (`conduct`).
+
+A crash, an out-of-memory kill or a segfault is this trial's alone. Everything it finds out goes into the run folder;
+the driver reads it there, and says over the pipe only that it should stop. The end of the pipe is the end of the driver:
+then the trial saves, and goes too.
+"""
+
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from undertow.config.load import dump, without_password
+from undertow.config.schema import ExperimentConfig
+from undertow.errors import UndertowError
+from undertow.experiment import carry_out, open_record, try_out
+from undertow.plugins import load_plugins
+from undertow.stopping import StopRequest
+from undertow.track import Outbox, RunFolder
+from undertow.worker import Result
+
+_LAST_STEP = 30.0  # seconds a trial may take to save itself when its driver is gone
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a trial is given.
+
+    Attributes:
+        home: Where run folders are.
+        folder: The run folder of the attempt before, to go on in; None for a new one.
+        run: The uuid of the new run.
+        parent: The uuid of the study's own run.
+        config: Resolved.
+        tags: What the run is made from, and its place in the study.
+        threads: CPU threads.
+        gpus: The GPUs it may see; None for all.
+        gpu_share: The share of a GPU's memory it may take.
+        memory: GiB of main memory that it may take beyond what it starts with; None for all.
+    """
+
+    home: Path
+    folder: Path | None
+    run: str
+    parent: str
+    config: ExperimentConfig
+    tags: Mapping[str, str]
+    threads: int
+    gpus: tuple[int, ...] | None = None
+    gpu_share: float = 1.0
+    memory: float | None = None
+
+    @property
+    def place(self) -> Path:
+        """Its run folder, whether it is there already or not."""
+        return self.folder or RunFolder.place(self.home, self.config.run_name, self.run)
+
+
+def conduct(job: Job, driver: Connection) -> None:
+    """Do the work; the main function of a trial's process."""
+    os.setsid()  # Ctrl-C in the driver's terminal is for the driver
+    _keep_to(job)
+    stop = StopRequest()
+    threading.Thread(target=_listen, args=(driver, stop), daemon=True).start()
+    with stop.listening(), _opened(job) as folder:
+        with (folder.path / "output.log").open("ab", buffering=0) as log:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+        try:
+            _work(folder, job, stop)
+        except Exception as error:  # noqa: BLE001  (whatever it is, the attempt must end with a true status)
+            (folder.path / "traceback.txt").write_text(traceback.format_exc())
+            reason = str(error) if isinstance(error, UndertowError) else f"{type(error).__name__}: {error}"
+            with Outbox(folder.outbox) as outbox:
+                outbox.tags({"undertow.end": reason})
+                outbox.status("FAILED")
+            Result("FAILED", reason, type(error).__name__).write(folder.result)
+
+
+def _work(folder: RunFolder, job: Job, stop: StopRequest) -> None:
+    from undertow.train.denormals import denormals_flushed
+
+    config = job.config
+    plugins = config.plugins
+    registry = load_plugins(allow=plugins.allow, block=plugins.block, files=plugins.files, strict=True)
+    with denormals_flushed(config.train.flush_denormals):
+        if job.folder is None:
+            devices, facts = try_out(config, registry)
+            open_record(folder, config, {**job.tags, **facts})
+        else:
+            devices, _ = try_out(config, registry)
+            with Outbox(folder.outbox) as outbox:
+                outbox.status("RUNNING")
+                outbox.tags(job.tags)
+        carry_out(folder, config, registry, devices, stop, progress=False)
+
+
+@contextmanager
+def _opened(job: Job) -> Iterator[RunFolder]:
+    """The run folder, held by this process."""
+    config = job.config
+    if job.folder is not None:
+        folder = RunFolder.open(job.folder)
+        folder.acquire()
+        folder.result.unlink(missing_ok=True)
+    else:
+        folder = RunFolder.create(
+            job.home,
+            config.run_name,
+            experiment=config.track.experiment,
+            uri=config.track.uri,
+            config_yaml=dump(without_password(config)),
+            uuid=job.run,
+            parent=job.parent,
+        )
+    try:
+        yield folder
+    finally:
+        folder.release()
+
+
+def _keep_to(job: Job) -> None:
+    """Take no more of the machine than was given; before the first kernel."""
+    import torch
+
+    os.environ["OMP_NUM_THREADS"] = str(job.threads)  # for the ranks of a trial over several devices
+    torch.set_num_threads(job.threads)
+    if job.memory is not None:
+        import resource
+
+        limit = _data_bytes() + int(job.memory * 2**30)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    if job.gpus is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, job.gpus))
+        if job.gpu_share < 1.0:
+            torch.cuda.set_per_process_memory_fraction(job.gpu_share, 0)
+
+
+def _data_bytes() -> int:
+    """What this process holds in private memory now; 0 where the system does not say."""
+    try:
+        with Path("/proc/self/status").open() as lines:
+            return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:")), 0)
+    except OSError:
+        return 0
+
+
+def _listen(driver: Connection, stop: StopRequest) -> None:
+    """Hear the driver's wish to stop, or its end."""
+    try:
+        while True:
+            stop.reason = str(driver.recv())
+    except (EOFError, OSError):
+        stop.reason = stop.reason or "the end of its driver"
+    time.sleep(_LAST_STEP)
+    os._exit(1)  # it hangs: nobody is left to wait for it

@@ -37,3 +37,13 @@ for _position, (_name, _function, _help) in enumerate(
 plugin = App(name="plugin", help="Look after plugins.", sort_key=3, **_SHARED)
 plugin.command("undertow.cli.catalogue:plugin_list_command", name="list", help="List every plugin, and what failed.")
 app.command(plugin)
+
+study = App(name="study", help="Run many experiments as one study, and see what they showed.", sort_key=1, **_SHARED)
+for _name, _function, _help in (
+    ("run", "study_run_command", "Run every combination that a study has left, and write its report."),
+    ("status", "study_status_command", "Show how a study stands, also while it is at work."),
+    ("stop", "study_stop_command", "Have a study save what is running and stop."),
+    ("report", "study_report_command", "Write the report of a study: one HTML file."),
+):
+    study.command(f"undertow.cli.study:{_function}", name=_name, help=_help)
+app.command(study)

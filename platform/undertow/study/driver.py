@@ -19,11 +19,14 @@ from typing import Literal, Protocol
 from undertow.config.study_schema import ObjectiveConfig
 from undertow.errors import RequestError
 from undertow.stopping import StopRequest
+from undertow.study.attempt import Attempt, End, Work
 from undertow.study.executor import Executor, Running
 from undertow.study.follow import Follower
-from undertow.study.ledger import Attempt, Claim, End, Ledger, Outcome, Work
+from undertow.study.ledger import Claim, Ledger, Outcome
 from undertow.study.load import LoadedStudy
+from undertow.study.slots import Slot
 from undertow.study.space import Combination, Params
+from undertow.study.tally import Tally, tally
 from undertow.study.trial import Job
 from undertow.track import RunFolder
 from undertow.track.lock import FileLock
@@ -34,21 +37,6 @@ _BEAT = 10.0
 _LOOK = 1.0  # seconds between two looks at what the other drivers do
 _GRACE = 60.0  # seconds an attempt may take to save itself after it was asked to stop
 _MEMORY = ("MemoryError", "OutOfMemoryError")
-
-
-@dataclass(frozen=True)
-class Slot:
-    """A worker's share of the machine.
-
-    Attributes:
-        threads: CPU threads.
-        gpus: The GPUs it may see; None for all there are.
-        gpu_share: The share of a GPU's memory.
-    """
-
-    threads: int
-    gpus: tuple[int, ...] | None = None
-    gpu_share: float = 1.0
 
 
 @dataclass
@@ -66,26 +54,6 @@ class Busy:
     asked_at: float = 0.0
     why: str = ""
     reported: set[int] = field(default_factory=set)
-
-
-@dataclass(frozen=True)
-class Tally:
-    """How a study stands.
-
-    Attributes:
-        total: Combinations.
-        states: How many of them are in each state: complete, pruned, failed, running, waiting.
-        best: Value and name of the best run, by the first objective; None without one.
-    """
-
-    total: int
-    states: Mapping[str, int]
-    best: tuple[float, str] | None
-
-    @property
-    def settled(self) -> int:
-        """Combinations that need no more work."""
-        return sum(self.states.get(state, 0) for state in ("complete", "pruned", "failed"))
 
 
 class Watch(Protocol):
@@ -374,30 +342,7 @@ class Driver:
         return any(tries[-1].state in ("RUNNING", "WAITING") for tries in self._attempts.values())
 
     def _tally(self) -> Tally:
-        return tally(self._ledger, self._attempts, self._objectives[0])
-
-
-def tally(ledger: Ledger, attempts: Mapping[str, Sequence[Attempt]], objective: ObjectiveConfig) -> Tally:
-    """How a study stands.
-
-    Args:
-        ledger: Its ledger.
-        attempts: From the ledger.
-        objective: Decides which run is the best.
-    """
-    words = {"COMPLETE": "complete", "PRUNED": "pruned", "RUNNING": "running", "WAITING": "waiting"}
-    states: dict[str, int] = {}
-    best: tuple[float, str] | None = None
-    sign = 1 if objective.direction == "minimize" else -1
-    for tries in attempts.values():
-        last = tries[-1]
-        state = words.get(last.state) or ("waiting" if ledger.left(tries) else "failed")
-        states[state] = states.get(state, 0) + 1
-        if last.state == "COMPLETE" and last.trial.values and last.work:
-            value = last.trial.values[0]
-            if best is None or sign * value < sign * best[0]:
-                best = value, last.work.name
-    return Tally(ledger.total, states, best)
+        return tally(self._attempts, self._ledger.total, self._ledger.retries, self._objectives[0].direction)
 
 
 def machine() -> str:

@@ -15,16 +15,18 @@ The queue is kept short: Optuna reads all of it whenever it takes one out.
 """
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from difflib import unified_diff
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from undertow.config.yaml12 import parse, write
 from undertow.errors import RequestError, did_you_mean
+from undertow.study.attempt import ATTEMPT, END, KEY, WORK, Attempt, End, Work, by_key, is_left
 from undertow.study.load import LoadedStudy
 from undertow.study.sampling import make_pruner, make_sampler
 from undertow.study.space import Combination, Params, Range, Scalar, Space
@@ -34,17 +36,15 @@ if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.distributions import BaseDistribution
     from optuna.storages import BaseStorage
-    from optuna.trial import FrozenTrial
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-End = Literal["failed", "diverged", "timeout", "lost", "stopped", "duplicate"]
-"""Why an attempt ended without a result. `failed` and `lost` are tried again `retries` times, `stopped` always."""
-
 ABOUT = "undertow"
-KEY, ATTEMPT, WORK, END, RESULT = (f"undertow.{word}" for word in ("key", "attempt", "work", "end", "result"))
-_DRIVER = "undertow.driver."
+RESULT = "undertow.result"
+DRIVER = "undertow.driver."
+"""Begins the attribute of a study in which a driver says that it lives."""
+
 _STOPS = "undertow.stops"
 
 _QUEUE = 32
@@ -53,25 +53,6 @@ _PATIENCE = 60  # seconds to wait for a database that another process has locked
 _NOT_COMPARED = (
     "workers", "gpus_per_trial", "memory_per_trial", "retries", "trials", "trial_timeout", "time_budget", "storage",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Work:
-    """Who works on an attempt, and where.
-
-    Attributes:
-        owner: The driver's id.
-        host: Its machine.
-        folder: The run folder.
-        run: The run's uuid, which MLflow's run carries as the tag `undertow.run`.
-        name: The run's name.
-    """
-
-    owner: str
-    host: str
-    folder: str
-    run: str
-    name: str
 
 
 @dataclass(frozen=True)
@@ -111,31 +92,6 @@ class Claim:
     attempt: int
     work: Work
     trial: "Trial" = field(repr=False, compare=False)
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One trial of Optuna's, as the ledger sees it."""
-
-    trial: "FrozenTrial"
-    count: int
-
-    @property
-    def state(self) -> str:
-        """Optuna's name of its state."""
-        return self.trial.state.name
-
-    @property
-    def end(self) -> tuple[str, str]:
-        """Kind and reason of an end without a result."""
-        said = self.trial.user_attrs.get(END) or {}
-        return said.get("kind", "lost"), said.get("reason", "its process died")
-
-    @property
-    def work(self) -> Work | None:
-        """Who works on it."""
-        said = self.trial.user_attrs.get(WORK)
-        return Work(**said) if said else None
 
 
 class Ledger:
@@ -181,7 +137,7 @@ class Ledger:
             patient(study.set_user_attr, ABOUT, known)
         else:
             _refuse_another(name, known["config"], loaded.yaml())
-            if known["samples"] != loaded.space.samples:
+            if any(known[key] != value for key, value in _said(loaded).items()):  # more samples, another file name
                 patient(study.set_user_attr, ABOUT, {**known, **_said(loaded)})
         ledger = cls(storage, study, loaded.space, config.retries)
         trials = storage.get_all_trials(ledger._id, deepcopy=False)
@@ -207,7 +163,7 @@ class Ledger:
         about = _about(study)
         if about is None:
             raise RequestError(f"`{name}` in {shown_url(url)} is a study of Optuna's, but not one of Undertow's")
-        return cls(storage, study, _space(about))
+        return cls(storage, study, space_of(about))
 
     @property
     def name(self) -> str:
@@ -228,23 +184,7 @@ class Ledger:
 
     def attempts(self) -> dict[str, list[Attempt]]:
         """Every attempt by the key of its combination, in their order; duplicates that never ran are left out."""
-        found: dict[str, dict[int, Attempt]] = {}
-        for trial in patient(self._storage.get_all_trials, self._id, deepcopy=False):
-            key, count = trial.user_attrs.get(KEY), trial.user_attrs.get(ATTEMPT, 0)
-            if key is not None:  # trials come by number: the first of a count is the one that counts
-                found.setdefault(key, {}).setdefault(count, Attempt(trial, count))
-        return {key: [tries[count] for count in sorted(tries)] for key, tries in found.items()}
-
-    def left(self, tries: Sequence[Attempt]) -> bool:
-        """Whether another attempt at a combination is due, after these."""
-        if not tries:
-            return True
-        if tries[-1].state != "FAIL":
-            return False
-        kinds = [attempt.end[0] for attempt in tries]
-        return kinds[-1] == "stopped" or (
-            kinds[-1] in ("failed", "lost") and sum(kind in ("failed", "lost") for kind in kinds) <= self.retries
-        )
+        return by_key(patient(self._storage.get_all_trials, self._id, deepcopy=False))
 
     def plan(self) -> int:
         """Put combinations that are missing into the queue, until it is long enough.
@@ -260,7 +200,7 @@ class Ledger:
             if waiting >= _QUEUE:
                 break
             tries = attempts.get(combination.key, [])
-            if self.left(tries):
+            if is_left(tries, self.retries):
                 self._enqueue(combination, tries)
                 waiting += 1
         return waiting
@@ -268,10 +208,12 @@ class Ledger:
     def retry(self) -> int:
         """Give every combination that has failed for good another attempt; how many there were."""
         failed = [
-            (key, tries) for key, tries in self.attempts().items() if tries[-1].state == "FAIL" and not self.left(tries)
+            (key, tries)
+            for key, tries in self.attempts().items()
+            if tries[-1].state == "FAIL" and not is_left(tries, self.retries)
         ]
         for key, tries in failed:
-            self._enqueue(_combination(key), tries)
+            self._enqueue(combination_of(key), tries)
         return len(failed)
 
     def claim(self, work: Callable[[Combination, Params, Work | None], Work]) -> Claim | None:
@@ -297,7 +239,7 @@ class Ledger:
                 self._fail(number, "duplicate", "the same attempt was already in the queue")
                 continue
             trial = patient(optuna.Trial, self.study, number)
-            combination = _combination(frozen.user_attrs[KEY])
+            combination = combination_of(frozen.user_attrs[KEY])
             params = self._sampled(trial, dict(frozen.params))
             before = next((each.work for each in reversed(tries) if each.count < attempt), None)
             said = work(combination, params, before)
@@ -334,12 +276,12 @@ class Ledger:
 
     def beat(self, driver: str, record: Mapping[str, Any]) -> None:
         """Say that a driver lives."""
-        patient(self.study.set_user_attr, _DRIVER + driver, dict(record))
+        patient(self.study.set_user_attr, DRIVER + driver, dict(record))
 
     def drivers(self) -> dict[str, dict[str, Any]]:
         """What each driver last said, by its id; an empty record is one that has left."""
         attrs = patient(getattr, self.study, "user_attrs")
-        return {key.removeprefix(_DRIVER): value for key, value in attrs.items() if key.startswith(_DRIVER)}
+        return {key.removeprefix(DRIVER): value for key, value in attrs.items() if key.startswith(DRIVER)}
 
     def silent(self, what: str, said: object) -> bool:
         """Whether this has been said without a change for longer than any living driver would leave it.
@@ -432,7 +374,7 @@ def open_storage(url: str, *, create: bool = True) -> "BaseStorage":
     from sqlalchemy.exc import SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    file = Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
+    file = database_file(url)
     options: dict[str, Any] = {"connect_args": {"timeout": _PATIENCE}} if file else {"pool_pre_ping": True}
 
     def connect(to: str) -> Any:
@@ -453,6 +395,16 @@ def open_storage(url: str, *, create: bool = True) -> "BaseStorage":
         return optuna.storages.get_storage(patient(connect, url))
     except (SQLAlchemyError, ImportError, ValueError, RuntimeError) as error:
         raise RequestError(f"study.storage: {shown_url(url)} cannot be opened: {str(error).splitlines()[0]}") from error
+
+
+def storage_url(home: Path, configured: str | None) -> str:
+    """The database: as configured, else UNDERTOW_STUDY_URI, else an SQLite file in `home`."""
+    return configured or os.environ.get("UNDERTOW_STUDY_URI") or f"sqlite:///{home.absolute()}/optuna.db"
+
+
+def database_file(url: str) -> Path | None:
+    """The file of an SQLite database; None for one on a server."""
+    return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
 
 
 def shown_url(url: str) -> str:
@@ -495,7 +447,8 @@ def _suggest(trial: "Trial", key: str, each: Range) -> Scalar:
     return trial.suggest_float(key, low, high, step=each.step, log=each.log)
 
 
-def _combination(key: str) -> Combination:
+def combination_of(key: str) -> Combination:
+    """The combination that has this key."""
     params, sample = json.loads(key)
     return Combination(params, sample)
 
@@ -514,12 +467,14 @@ def _said(loaded: LoadedStudy) -> dict[str, Any]:
         "vary": {key: list(values) for key, values in space.vary.items()},
         "search": {key: asdict(each) for key, each in space.search.items()},
         "samples": space.samples,
+        "retries": loaded.config.retries,
         "base": dict(space.base),
         "objectives": [each.model_dump() for each in loaded.config.objectives],
     }
 
 
-def _space(about: Mapping[str, Any]) -> Space:
+def space_of(about: Mapping[str, Any]) -> Space:
+    """What is varied and searched, from what is kept with the study."""
     return Space(
         vary={key: tuple(values) for key, values in about["vary"].items()},
         search={key: Range(**{**each, "choices": tuple(each["choices"])}) for key, each in about["search"].items()},

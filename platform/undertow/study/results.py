@@ -1,17 +1,19 @@
 """What a study came to, read from Optuna's database alone: every combination with its latest attempt.
 
-    results = read_results(storage, "vanishing-digits")
+    results = read_results(Ledger.find(url, "vanishing-digits"))
     frame = results.frame()                      # a row for each combination: factors, state, objectives, metrics
     results.trials[0].curves["gradient/h/by_lag"]
 
 No run folder and no MLflow is asked, so a report can be made on any machine that reaches the database.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from undertow.study.space import Params, Space
+from undertow.study.attempt import Attempt, is_left
+from undertow.study.ledger import RESULT, Ledger
+from undertow.study.space import Combination, Params, Space
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -113,3 +115,66 @@ class StudyResults:
             for trial in self.trials
         ]
         return DataFrame(rows)
+
+
+def read_results(ledger: Ledger) -> StudyResults:
+    """Read everything that the ledger holds of a study."""
+    about = ledger.about
+    attempts = ledger.attempts()
+    retries = int(about["retries"])
+    trials = tuple(
+        _trial(combination, attempts.get(combination.key, []), retries) for combination in ledger.space.combinations()
+    )
+    return StudyResults(
+        name=ledger.name,
+        question=about["question"],
+        config_yaml=about["config"],
+        space=ledger.space,
+        objectives=tuple(Objective(each["metric"], each["direction"]) for each in about["objectives"]),
+        facts=about["facts"],
+        trials=trials,
+        study=ledger.study,
+    )
+
+
+def _trial(combination: Combination, tries: Sequence[Attempt], retries: int) -> TrialResult:
+    if not tries:
+        return TrialResult(combination.params, combination.sample, "missing")
+    last = tries[-1]
+    frozen = last.trial
+    done: dict[str, Any] = frozen.user_attrs.get(RESULT) or {}
+    said = [each.trial.user_attrs.get(RESULT) or {} for each in tries]
+    return TrialResult(
+        params={**combination.params, **frozen.params},
+        sample=combination.sample,
+        state=_state(tries, retries),
+        number=frozen.number,
+        attempts=len(tries),
+        reason=last.end[1] if last.state in ("FAIL", "PRUNED") else "",
+        values=tuple(frozen.values or ()),
+        metrics=done.get("metrics", {}),
+        curves={name: (steps, values) for name, (steps, values) in done.get("curves", {}).items()},
+        history={
+            name: {int(step): values for step, values in steps.items()}
+            for name, steps in done.get("history", {}).items()
+        },
+        steps=done.get("steps", 0),
+        seconds=sum(each.get("seconds", 0.0) for each in said),
+        run_name=last.work.name if last.work else "",
+        run=last.work.run if last.work else "",
+        folder=last.work.folder if last.work else "",
+    )
+
+
+def _state(tries: Sequence[Attempt], retries: int) -> State:
+    last = tries[-1]
+    match last.state:
+        case "COMPLETE":
+            return "complete"
+        case "PRUNED":
+            return "pruned"
+        case "RUNNING":
+            return "running"
+        case "WAITING":
+            return "waiting" if len(tries) == 1 else "stopped"
+    return "stopped" if is_left(tries, retries) else "failed"

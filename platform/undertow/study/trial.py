@@ -1,8 +1,8 @@
 """One attempt in a process of its own: what it is given (`Job`), and what it does with it (`conduct`).
 
 A crash, an out-of-memory kill or a segfault is this trial's alone. Everything it finds out goes into the run folder;
-the driver reads it there, and says over the pipe only that it should stop. The end of the pipe is the end of the driver:
-then the trial saves, and goes too.
+the driver reads it there, and says over the pipe only that it should stop. The end of the pipe is the end of the
+driver: then the trial saves, and goes too.
 """
 
 import os
@@ -52,7 +52,7 @@ class Job:
     config: ExperimentConfig
     tags: Mapping[str, str]
     threads: int
-    gpus: tuple[int, ...] | None = None
+    gpus: tuple[str, ...] | None = None
     gpu_share: float = 1.0
     memory: float | None = None
 
@@ -139,7 +139,7 @@ def _keep_to(job: Job) -> None:
         limit = _data_bytes() + int(job.memory * 2**30)
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     if job.gpus is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, job.gpus))
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(job.gpus)
         if job.gpu_share < 1.0:
             torch.cuda.set_per_process_memory_fraction(job.gpu_share, 0)
 

@@ -1,0 +1,208 @@
+"""`undertow study`: run, status, stop and report."""
+
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from undertow.cli.console import emit, note, out
+from undertow.cli.options import Home, Json, PluginFiles, Sets
+from undertow.errors import RequestError
+
+if TYPE_CHECKING:
+    from undertow.study.results import StudyResults
+    from undertow.study.status import Status
+
+Study = Annotated[str, Parameter(help="A study's configuration file, or its name.")]
+Storage = Annotated[
+    str | None,
+    Parameter(help="Optuna's database; else UNDERTOW_STUDY_URI, or optuna.db in the home. A file may name its own."),
+]
+
+
+def study_run_command(
+    file: Annotated[Path | None, Parameter(help="A YAML file with a `study` section.")] = None,
+    /,
+    *,
+    workers: Annotated[int | None, Parameter(help="Runs at the same time; else `study.workers`.")] = None,
+    trials: Annotated[int | None, Parameter(help="End after so many runs; the same command goes on.")] = None,
+    retry_failed: Annotated[bool, Parameter(help="Try again what has failed for good.")] = False,
+    set: Sets = None,
+    plugin: PluginFiles = None,
+    home: Home = None,
+    quiet: Annotated[bool, Parameter(help="Show no progress.")] = False,
+    json: Json = False,
+) -> int:
+    """Run every combination that a study has left, and write its report."""
+    from undertow.study.load import load_study
+    from undertow.track.folder import home_folder
+
+    if file is None:
+        raise RequestError("name a configuration file, as in `undertow study run experiments/vanishing/digits.yaml`")
+    if trials is not None and trials < 1:
+        raise RequestError(f"--trials: {trials} is too small; allowed: a whole number >= 1")
+    overrides = [*(set or []), *([f"study.workers={workers}"] if workers is not None else [])]
+    loaded = load_study(file, overrides, plugin or [])
+    where = home.absolute() if home else home_folder()
+    from undertow.cli.live import LiveView
+    from undertow.study.run import run_study
+
+    with (
+        redirect_stdout(sys.stderr),
+        LiveView(loaded.name, loaded.config.objectives[0].metric, quiet=quiet) as view,
+    ):
+        results = run_study(loaded, home=where, watch=view, limit=trials, retry_failed=retry_failed)
+    if json:
+        emit(_document(results))
+    else:
+        _show(results, where)
+    return 0 if any(trial.state == "complete" for trial in results.trials) else 1
+
+
+def study_status_command(study: Study, /, *, storage: Storage = None, home: Home = None, json: Json = False) -> int:
+    """Show how a study stands; in a second, also while it is at work."""
+    from undertow.study.status import read_status
+
+    name, url, _ = _which(study, storage, home)
+    status = read_status(url, name)
+    if json:
+        emit(_status_document(status))
+    else:
+        _show_status(status)
+    return 0
+
+
+def study_stop_command(study: Study, /, *, storage: Storage = None, home: Home = None) -> int:
+    """Have every driver of a study save what is running and stop; `undertow study run` goes on."""
+    from undertow.study.ledger import Ledger
+
+    name, url, _ = _which(study, storage, home)
+    Ledger.find(url, name).ask_to_stop()
+    note(f"{name}: asked to stop. Running trials save themselves first; `undertow study run` goes on with the rest.")
+    return 0
+
+
+def study_report_command(
+    study: Study,
+    /,
+    *,
+    output: Annotated[Path | None, Parameter(help="The HTML file to write; else in the study's folder.")] = None,
+    pictures: Annotated[Path | None, Parameter(help="A folder to write the main plots to, as PNG.")] = None,
+    open: Annotated[bool, Parameter(help="Open it in the browser.")] = False,
+    storage: Storage = None,
+    home: Home = None,
+    json: Json = False,
+) -> int:
+    """Write the report of a study: one HTML file that needs no network."""
+    from undertow.study.ledger import Ledger
+    from undertow.study.report import write_pictures, write_report
+    from undertow.study.results import read_results
+    from undertow.track.folder import RunFolder
+
+    name, url, where = _which(study, storage, home)
+    ledger = Ledger.find(url, name)
+    folder = RunFolder.place(where, name, ledger.about["run"])
+    path = output or (folder if folder.is_dir() else Path()) / ("report.html" if folder.is_dir() else f"{name}.html")
+    results = read_results(ledger)
+    write_report(results, path)
+    drawn = write_pictures(results, pictures) if pictures else []
+    if json:
+        emit({"report": str(path), "pictures": [str(each) for each in drawn], **_document(results)})
+    else:
+        for each in (path, *drawn):
+            out().print(str(each), soft_wrap=True)
+    if open:
+        import webbrowser
+
+        webbrowser.open(path.absolute().as_uri())
+    return 0
+
+
+def _which(study: str, storage: str | None, home: Path | None) -> tuple[str, str, Path]:
+    """Name, database and home of a study that is named by its name or its file."""
+    from undertow.study.ledger import storage_url
+    from undertow.track.folder import home_folder
+
+    where = home.absolute() if home else home_folder()
+    if Path(study).suffix in (".yaml", ".yml"):
+        from undertow.study.load import load_study
+
+        loaded = load_study(Path(study))
+        return loaded.name, storage_url(where, storage or loaded.config.storage), where
+    return study, storage_url(where, storage), where
+
+
+def _show(results: "StudyResults", home: Path) -> None:
+    from undertow.cli.tables import table
+    from undertow.study.ledger import Ledger, storage_url
+    from undertow.study.report import result_table
+
+    columns, rows = result_table(results)
+    out().print(table(columns, rows, right=columns[1:]))
+    ledger = Ledger.find(storage_url(home, None), results.name)
+    from undertow.track.folder import RunFolder
+
+    note(f"Report: {RunFolder.place(home, results.name, ledger.about['run']) / 'report.html'}")
+
+
+def _show_status(status: "Status") -> None:
+    from datetime import datetime
+
+    from undertow.cli.tables import facts
+
+    tally = status.tally
+    shown = {"study": status.name, "combinations": str(tally.total), "settled": str(tally.settled)}
+    shown |= {state: str(count) for state, count in sorted(tally.states.items())}
+    if tally.best:
+        shown["best"] = f"{status.objective} {tally.best[0]:.4g}  {tally.best[1]}"
+    if status.seconds_each is not None:
+        shown["a run takes"] = f"{status.seconds_each:.1f} s"
+    for machine, numbers in status.drivers.items():
+        shown[f"driver on {machine}"] = ", ".join(map(str, numbers))
+    for name, began in status.running.items():
+        shown[f"at work: {name}"] = f"{(datetime.now() - began).total_seconds():.0f} s"
+    for name, reason in status.failed.items():
+        shown[f"failed: {name}"] = reason
+    out().print(facts(shown))
+
+
+def _status_document(status: "Status") -> dict[str, Any]:
+    tally = status.tally
+    return {
+        "study": status.name,
+        "total": tally.total,
+        "settled": tally.settled,
+        "states": dict(tally.states),
+        "best": {"value": tally.best[0], "run": tally.best[1]} if tally.best else None,
+        "objective": status.objective,
+        "seconds_each": status.seconds_each,
+        "running": {name: began.isoformat() for name, began in status.running.items()},
+        "failed": dict(status.failed),
+        "drivers": dict(status.drivers),
+    }
+
+
+def _document(results: "StudyResults") -> dict[str, Any]:
+    return {
+        "study": results.name,
+        "objectives": [{"metric": each.metric, "direction": each.direction} for each in results.objectives],
+        "trials": [
+            {
+                "params": dict(trial.params),
+                "sample": trial.sample,
+                "state": trial.state,
+                "number": trial.number,
+                "attempts": trial.attempts,
+                "reason": trial.reason,
+                "values": list(trial.values),
+                "metrics": dict(trial.metrics),
+                "steps": trial.steps,
+                "seconds": trial.seconds,
+                "run_name": trial.run_name,
+                "folder": trial.folder,
+            }
+            for trial in results.trials
+        ],
+    }

@@ -1,0 +1,132 @@
+"""A whole study, from its configuration to its report.
+
+    results = run_study(load_study("experiments/vanishing/digits.yaml"), home=home_folder(), watch=view)
+
+Refused before anything is written, or recorded to its end; the same call goes on with whatever is missing.
+"""
+
+import os
+import time
+from pathlib import Path
+from uuid import uuid4
+
+from undertow.errors import Interrupted
+from undertow.stopping import StopRequest
+from undertow.study.driver import Driver, Watch
+from undertow.study.executor import LocalExecutor
+from undertow.study.ledger import Ledger, storage_url
+from undertow.study.load import LoadedStudy
+from undertow.study.parent import ParentRun
+from undertow.study.results import StudyResults, read_results
+from undertow.study.slots import shares, visible_gpus
+from undertow.study.tally import Tally
+from undertow.track import Provenance, provenance, start_shipper
+from undertow.track.records import Status
+
+_PATIENCE = 20.0  # seconds without progress after which a study whose work is done no longer waits for the shipper
+
+
+def run_study(
+    loaded: LoadedStudy, *, home: Path, watch: Watch, limit: int | None = None, retry_failed: bool = False
+) -> StudyResults:
+    """Run what a study has left, and write its report.
+
+    Args:
+        loaded: The study.
+        home: Where run folders and the default stores are.
+        watch: Told how it goes.
+        limit: Attempts to start at most.
+        retry_failed: Give what has failed for good another attempt.
+
+    Returns:
+        What the study came to so far.
+
+    Raises:
+        RequestError: The request is wrong; nothing was written.
+        Interrupted: It was stopped before its end; the same call goes on with it.
+    """
+    workers = shares(loaded.config, loaded.first.train, cpus=_cpus(), gpus=visible_gpus())
+    stop = StopRequest()
+    with stop.listening():
+        executor = LocalExecutor(_modules(loaded))  # first of all: it imports while the stores are opened
+        made_from = provenance(loaded.registry.distributions(), loaded.first.seed)
+        ledger = Ledger.open(
+            storage_url(home, loaded.config.storage), loaded, {"run": uuid4().hex, "facts": _facts(made_from)}
+        )
+        if retry_failed:
+            ledger.retry()
+        parent = ParentRun.open(home, loaded, ledger.about["run"], made_from)
+        shipper = start_shipper(home)
+        driver = Driver(
+            loaded,
+            ledger,
+            executor,
+            home,
+            workers,
+            parent=ledger.about["run"],
+            tags=made_from.tags,
+            watch=watch,
+            limit=limit,
+        )
+        try:
+            stand = driver.run(stop)
+        except BaseException:
+            if parent is not None:
+                parent.close("KILLED")
+            raise
+        results = read_results(ledger)
+        # The one who ends a study writes its report, even if another driver began it.
+        parent = parent or ParentRun.open(home, loaded, ledger.about["run"], made_from)
+        if parent is not None:
+            _hand_in(parent, results, stand)
+            deadline = time.monotonic() + _PATIENCE
+            while not shipper.wait(parent.folder, 1.0) and time.monotonic() < deadline and stop.reason is None:
+                continue
+    if stop.reason is not None and stand.settled < stand.total:
+        raise Interrupted(
+            f"{loaded.name}: stopped by {stop.reason} with {stand.settled} of {stand.total} combinations settled. "
+            "The same command goes on with the rest"
+        )
+    return results
+
+
+def _hand_in(parent: ParentRun, results: StudyResults, stand: Tally) -> None:
+    """The report and the table, as far as the study has come."""
+    from undertow.study.report import markdown_table, write_report
+
+    report = write_report(results, parent.folder.path / "report.html")
+    states = ", ".join(f"{count} {state}" for state, count in stand.states.items())
+    parent.close(
+        _status(stand),
+        description=f"{results.question}\n\n{markdown_table(results)}",
+        artifacts=[report],
+        tags={"undertow.study.states": states or "nothing done"},
+    )
+
+
+def _status(stand: Tally) -> Status:
+    if stand.settled < stand.total:
+        return "KILLED"
+    return "FINISHED" if stand.states.get("complete") else "FAILED"
+
+
+def _modules(loaded: LoadedStudy) -> list[str]:
+    """The modules of every class that the study's runs will ask for, and what its plugins are found by."""
+    specs = loaded.registry
+    cells = loaded.space.vary.get("cell.name") or (loaded.first.cell.name,)
+    tasks = loaded.space.vary.get("task.name") or (loaded.first.task.name,)
+    wanted = [
+        *(specs.cell(str(name)) for name in cells),
+        *(specs.task(str(name)) for name in tasks),
+        *(specs.probe(each.name) for each in loaded.first.probes),
+    ]
+    return sorted({spec.factory.partition(":")[0] for spec in wanted} - {""})
+
+
+def _facts(made_from: Provenance) -> dict[str, str]:
+    return {key: value for key, value in made_from.tags.items() if not key.startswith("undertow.seed")}
+
+
+def _cpus() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -107,6 +107,35 @@ def test_rows_are_in_the_store_while_the_run_goes_on(home: Path, launch: Callabl
     until(lambda: ask(home, "select status from runs") == [("FINISHED",)], seconds=5)
 
 
+def test_a_child_waits_quietly_for_its_parent_and_follows_at_once(
+    home: Path, launch: Callable[..., ShipperProcess]
+) -> None:
+    parent = new_run(home, "study")
+    child = RunFolder.create(home, "a", experiment="waves", uri=None, config_yaml="", parent=parent.identity.uuid)
+    with Outbox(child.outbox) as outbox:
+        outbox.start(child.identity)
+        outbox.status("FINISHED")
+    child.release()
+    shipper = launch()
+    other = new_run(home, "other")
+    with Outbox(other.outbox) as outbox:
+        outbox.start(other.identity)
+        until(lambda: other.shipped)
+        time.sleep(2)
+        outbox.status("FINISHED")
+    other.release()
+    assert not child.shipped
+    with Outbox(parent.outbox) as outbox:
+        outbox.start(parent.identity)
+        until(lambda: child.shipped, seconds=3)
+        outbox.status("FINISHED")
+    parent.release()
+    [(above,)] = ask(home, "select value from tags where key = 'mlflow.parentRunId'")
+    until(lambda: parent.shipped)
+    assert above == parent.progress().run_id
+    assert shipper.problem == ""
+
+
 def test_a_shipper_killed_again_and_again_ships_every_row_once(
     home: Path, launch: Callable[..., ShipperProcess]
 ) -> None:

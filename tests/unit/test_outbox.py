@@ -42,16 +42,18 @@ def test_every_record_is_a_line_with_the_time_of_its_call(folder: RunFolder) -> 
         outbox.metrics([("train/loss", 0.5, 3), ("val/loss", 1, 3)])
         outbox.params({"q": "x"})
         outbox.tags({"b": "y"})
+        outbox.experiment_tags({"c": "z"})
         outbox.artifact("config.yaml", "configuration")
         outbox.status("FINISHED")
         assert outbox.size == folder.outbox.stat().st_size
-    start, metrics, params, tags, artifact, status = lines(folder.outbox)
+    start, metrics, params, tags, experiment_tags, artifact, status = lines(folder.outbox)
     assert start["tags"] == {"a": "1", "mlflow.note.content": "why"}
     assert start["params"] == {"p": "2.5"}
     assert start["experiment"] == "waves"
     assert [row[:3] for row in metrics["rows"]] == [["train/loss", 0.5, 3], ["val/loss", 1.0, 3]]
     assert all(before <= row[3] <= time.time_ns() // 1_000_000 for row in metrics["rows"])
     assert (params["params"], tags["tags"]) == ({"q": "x"}, {"b": "y"})
+    assert (experiment_tags["kind"], experiment_tags["tags"]) == ("experiment-tags", {"c": "z"})
     assert (artifact["path"], artifact["directory"]) == ("config.yaml", "configuration")
     assert status["status"] == "FINISHED"
 
@@ -251,6 +253,30 @@ def test_a_run_folder_says_who_it_is_and_keeps_the_configuration(tmp_path: Path)
     assert RunFolder.open(folder.path).identity == folder.identity
     assert folder.identity.uri == f"sqlite:///{tmp_path / 'new'}/mlflow.db"
     assert (folder.path / "run.json").stat().st_mode & 0o077 == 0, "a URI may hold a password"
+
+
+def test_a_run_folder_of_the_time_before_there_were_parents_opens(folder: RunFolder) -> None:
+    written = json.loads((folder.path / "run.json").read_text())
+    del written["parent"]
+    (folder.path / "run.json").write_text(json.dumps(written))
+    assert RunFolder.open(folder.path).identity == folder.identity
+
+
+def test_a_run_is_made_where_a_killed_process_left_half_a_folder_and_never_twice(tmp_path: Path) -> None:
+    half = RunFolder.place(tmp_path, "study", "5" * 32)
+    (half / "checkpoints").mkdir(parents=True)
+
+    def create() -> RunFolder:
+        return RunFolder.create(tmp_path, "study", experiment="e", uri=None, config_yaml="seed: 7\n", uuid="5" * 32)
+
+    folder = create()
+    assert (folder.path, folder.config.read_text()) == (half, "seed: 7\n")
+    with pytest.raises(RequestError, match="still running"):
+        create()
+    folder.release()
+    with pytest.raises(RequestError, match="has a folder already"):
+        create()
+    assert not folder.is_alive()
 
 
 def test_two_runs_of_one_name_get_two_folders(tmp_path: Path) -> None:

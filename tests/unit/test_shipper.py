@@ -12,7 +12,7 @@ import pytest
 
 from undertow.errors import RequestError
 from undertow.track import Outbox, RunFolder, sync
-from undertow.track.answers import Doubtful, Held, Rejected, Unreachable
+from undertow.track.answers import Doubtful, Early, Held, Rejected, Unreachable
 from undertow.track.courier import Courier
 from undertow.track.cursor import Cursor
 from undertow.track.folder import shipper_lock
@@ -38,8 +38,8 @@ def folder(home: Path) -> Iterator[RunFolder]:
     made.release()
 
 
-def new_run(home: Path, name: str = "lstm-T256-s0") -> RunFolder:
-    return RunFolder.create(home, name, experiment="waves", uri=None, config_yaml="seed: 0\n")
+def new_run(home: Path, name: str = "lstm-T256-s0", **options: str) -> RunFolder:
+    return RunFolder.create(home, name, uri=None, config_yaml="seed: 0\n", **{"experiment": "waves", **options})
 
 
 def write_run(folder: RunFolder, rows: int = 2500, status: str | None = "FINISHED") -> None:
@@ -126,6 +126,136 @@ def test_a_folder_of_files_becomes_artifacts(home: Path, folder: RunFolder) -> N
     sync(home)
     [(uri,)] = ask(home, "select artifact_uri from runs")
     assert (Path(str(uri)) / "kept" / "best.ckpt").read_text() == "weights"
+
+
+def test_tags_of_the_experiment_are_whole_or_not_there(home: Path, folder: RunFolder) -> None:
+    view = json.dumps({"view": "é" * 15_000}, ensure_ascii=False)
+    with Outbox(folder.outbox) as outbox:
+        outbox.start(folder.identity)
+        outbox.experiment_tags({"whole": view, "too.long": "x" * 20_001})
+        outbox.experiment_tags({"team": "waves"})
+        outbox.experiment_tags({"team": "tides\0"})
+        outbox.status("FINISHED")
+    [result] = sync(home)
+    assert (result.left, result.rejected, result.error) == (0, 1, None)
+    found = dict(ask(home, "select key, value from experiment_tags"))
+    assert found["whole"] == view
+    assert found["team"] == "tides\N{REPLACEMENT CHARACTER}"
+    assert "too.long" not in found
+    rejected = json.loads(folder.rejected.read_text())
+    assert "too.long" in rejected["item"]
+    assert "20000" in rejected["reason"]
+    assert statuses(home) == ["FINISHED"]
+
+
+# Parents and children
+
+
+@pytest.fixture
+def family(home: Path) -> Iterator[tuple[RunFolder, RunFolder]]:
+    """A parent that lives and has said nothing yet, and a finished child that comes before it in the home."""
+    parent = new_run(home, "study")
+    child = new_run(home, "lstm-T256-s0", parent=parent.identity.uuid)
+    write_run(child, rows=10)
+    child.release()
+    yield parent, child
+    parent.release()
+
+
+def parent_of(home: Path, child: RunFolder) -> object:
+    """What MLflow has as the parent of a run: the name of that run, None for a run of its own."""
+    of_child = f"select run_uuid from tags where key = 'undertow.run' and value = '{child.identity.uuid}'"
+    of_parent = f"select value from tags where key = 'mlflow.parentRunId' and run_uuid in ({of_child})"
+    found = ask(home, f"select name from runs where run_uuid in ({of_parent})")
+    return found[0][0] if found else None
+
+
+def test_a_child_hangs_below_its_parent_whichever_comes_first(home: Path, family: tuple[RunFolder, RunFolder]) -> None:
+    parent, child = family
+    with Outbox(parent.outbox) as outbox:
+        outbox.start(parent.identity)
+    late = new_run(home, "zgru-T256-s0", parent=parent.identity.uuid)
+    write_run(late, rows=10)
+    late.release()
+    assert [result.error for result in sync(home)] == [None] * 3
+    assert parent_of(home, child) == parent_of(home, late) == "study"
+    assert parent_of(home, parent) is None
+
+
+def test_a_child_waits_for_a_parent_that_has_still_to_speak(home: Path, family: tuple[RunFolder, RunFolder]) -> None:
+    parent, child = family
+    with pytest.raises(Early):
+        courier_of(child).visit()
+    [result] = sync(home)
+    assert (result.folder, result.left) == (child.path, child.progress().left)
+    assert parent.identity.uuid in str(result.error)
+    assert statuses(home) == []
+    with Outbox(parent.outbox) as outbox:
+        outbox.start(parent.identity)
+    assert [result.error for result in sync(home)] == [None] * 2
+    assert parent_of(home, child) == "study"
+
+
+@pytest.mark.parametrize("fate", ["silent death", "folder deleted", "store deleted", "another experiment"])
+def test_a_parent_that_never_comes_holds_up_no_child(
+    home: Path, family: tuple[RunFolder, RunFolder], empty_store: Path, fate: str
+) -> None:
+    parent, child = family
+    if fate == "another experiment":
+        child = new_run(home, "lstm-T512-s0", parent=parent.identity.uuid, experiment="tides")
+        write_run(child, rows=10)
+        child.release()
+    elif fate == "folder deleted":
+        shutil.rmtree(parent.path)
+    elif fate == "store deleted":
+        with Outbox(parent.outbox) as outbox:
+            outbox.start(parent.identity)
+            outbox.status("FINISHED")
+        sync(parent.path)
+        shutil.copy(empty_store, home / "mlflow.db")
+    parent.release()
+    [result] = sync(child.path)
+    assert (result.left, result.error) == (0, None)
+    assert parent_of(home, child) is None
+
+
+def test_a_parent_that_only_the_store_knows_is_a_parent_still(home: Path, family: tuple[RunFolder, RunFolder]) -> None:
+    parent, child = family
+    with Outbox(parent.outbox) as outbox:
+        outbox.start(parent.identity)
+    sync(parent.path)
+    shutil.rmtree(parent.path)
+    sync(home)
+    assert parent_of(home, child) == "study"
+
+
+def test_two_writers_of_one_run_end_in_one_run_with_all_its_children(
+    home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Both made the run in the same moment; it is the older one that stays, whoever of them ends first."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    uri = f"sqlite:///{home / 'mlflow.db'}"
+    writers = [new_run(home, "study", uuid="5" * 32)]
+    writers.append(RunFolder.create(elsewhere, "study", experiment="waves", uri=uri, config_yaml="", uuid="5" * 32))
+    sink = Sink(uri, home / "artifacts")
+    older = sink.run_id(writers[0].identity, 1000)
+    twin = client(home).create_run("1", start_time=2000, run_name="study", tags={"undertow.run": "5" * 32}).info.run_id
+    Cursor(0, twin).save(writers[1].cursor)
+    child = client(home).create_run("1", tags={"mlflow.parentRunId": twin}).info.run_id
+    for number, writer in enumerate(writers):
+        with Outbox(writer.outbox) as outbox:
+            outbox.start(writer.identity, tags={f"writer.{number}": "was here"})
+            outbox.status("FINISHED")
+        writer.release()
+    for place in (elsewhere, home, elsewhere):
+        sync(place)
+    assert ask(home, "select run_uuid, status from runs where name = 'study' and lifecycle_stage = 'active'") == [
+        (older, "FINISHED")
+    ]
+    kept = client(home).get_run(older).data.tags
+    assert (kept["writer.0"], kept["writer.1"]) == ("was here", "was here")
+    assert client(home).get_run(child).data.tags["mlflow.parentRunId"] == older
+    assert [writer.progress().run_id for writer in writers] == [older, older]
 
 
 # Exactly once

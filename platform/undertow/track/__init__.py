@@ -16,6 +16,9 @@ there to MLflow in batches while the run goes on. Neither a server that is down 
         print(f"not shipped yet: {folder.progress().left} records; run `undertow sync`")
     shipper.close()
 
+A run made with ``parent=folder.identity.uuid`` hangs below that one in MLflow, whichever of the two is shipped first.
+``outbox.experiment_tags`` speaks to the experiment that all its runs share.
+
 What is on disk, below one home (`./runs`, or where `UNDERTOW_HOME` points):
 
     mlflow.db, artifacts/          the store, unless `track.uri` or MLFLOW_TRACKING_URI names another

@@ -42,6 +42,10 @@ class Held(UndertowError):
     """The run cannot be written to until a person does something."""
 
 
+class Early(UndertowError):
+    """The run's parent has to be in the store first."""
+
+
 class Vanished(UndertowError):
     """The store does not know the run: it has to be sent again from the beginning."""
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from undertow.track.records import Artifact, BadRecord, Item, Metric, Param, StatusChange, Tag, items
+from undertow.track.records import Artifact, BadRecord, ExperimentTag, Item, Metric, Param, StatusChange, Tag, items
 
 CHUNK = 1 << 20
 LARGEST_BATCH = 1000
@@ -51,7 +51,7 @@ def read_tail(path: Path, offset: int) -> list[Entry]:
 def batches(entries: Iterable[Entry], largest: Callable[[], int] = lambda: LARGEST_BATCH) -> Iterator[list[Entry]]:
     """Group neighbours into as few requests as the limits of MLflow allow, keeping their order.
 
-    Artifacts, changes of status and unreadable records each make a batch of their own.
+    Artifacts, changes of status, tags of the experiment and unreadable records each make a batch of their own.
 
     Args:
         entries: From `read_tail`.
@@ -59,7 +59,7 @@ def batches(entries: Iterable[Entry], largest: Callable[[], int] = lambda: LARGE
     """
     draft = _Draft()
     for entry in entries:
-        alone = isinstance(entry.item, Artifact | StatusChange | BadRecord)
+        alone = isinstance(entry.item, Artifact | StatusChange | ExperimentTag | BadRecord)
         if draft.entries and (alone or len(draft.entries) >= largest() or not draft.fits(entry)):
             yield draft.entries
             draft = _Draft()

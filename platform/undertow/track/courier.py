@@ -1,20 +1,21 @@
 """The courier: carries one run's outbox to its store, and sees to it that the status is true in the end.
 
     courier = Courier(folder, sink)
-    courier.visit()      # sends what is there; raises Unreachable or Held when it cannot
+    courier.visit()      # sends what is there; raises Unreachable, Held or Early when it cannot
 
 Only the holder of the home's shipper lock may have couriers, so that each cursor has one writer.
 """
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
-from undertow.track.answers import Doubtful, Rejected, Unreachable, Vanished
+from undertow.track.answers import Doubtful, Early, Rejected, Unreachable, Vanished
 from undertow.track.batch import LARGEST_BATCH, Entry, batches, read_tail
 from undertow.track.cursor import Cursor
 from undertow.track.folder import RunFolder
 from undertow.track.outbox import Outbox
-from undertow.track.records import FINAL, Artifact, BadRecord, StatusChange
+from undertow.track.records import FINAL, Artifact, BadRecord, ExperimentTag, StatusChange
 from undertow.track.sink import Sink
 
 END_TAG = "undertow.end"
@@ -64,6 +65,7 @@ class Courier:
         Raises:
             Unreachable: Try again later.
             Held: The run cannot be written to until a person does something.
+            Early: The run's parent is not in the store yet, but on its way.
         """
         self._deliver()
         if self.size and not self.done and not self.folder.is_alive():
@@ -111,6 +113,8 @@ class Courier:
             self.sink.status(run_id, first)
         elif isinstance(first, Artifact):
             self.sink.artifact(run_id, self.folder.path / first.path, first.directory)
+        elif isinstance(first, ExperimentTag):
+            self.sink.experiment_tag(run_id, first)
         elif items := [
             entry.item for entry in batch if entry.item is not None and not isinstance(entry.item, BadRecord)
         ]:
@@ -124,9 +128,24 @@ class Courier:
             started_at = int(json.loads(first)["at"])
         except (ValueError, KeyError, TypeError):
             started_at = int(self.folder.outbox.stat().st_mtime * 1000)
-        run_id = self.sink.run_id(self.folder.identity, started_at)
+        try:
+            run_id = self.sink.run_id(self.folder.identity, started_at)
+        except Early:
+            if self._parent_is_coming():
+                raise
+            run_id = self.sink.run_id(replace(self.folder.identity, parent=""), started_at)
         self._move(Cursor(self.cursor.offset, run_id, self.cursor.status, self.cursor.rejected))
         return run_id
+
+    def _parent_is_coming(self) -> bool:
+        """Whether the parent, which the store does not know, has a folder in this home and something left to say."""
+        own = self.folder.identity
+        wanted = (own.parent, own.experiment, own.uri)
+        return any(
+            (other.identity.uuid, other.identity.experiment, other.identity.uri) == wanted
+            and not Courier(other, self.sink).done
+            for other in RunFolder.all(self.folder.path.parent)
+        )
 
     def _doubt_is_over(self) -> bool:
         """Count a doubtful answer; only the answers of a store that otherwise works count."""

@@ -63,7 +63,7 @@ class Identity:
         name: The run's name, such as ``lstm-T256-s0``; not unique.
         experiment: The MLflow experiment.
         uri: The MLflow tracking URI.
-        parent: The uuid of the run that this one belongs to; empty for a run of its own.
+        parent: The uuid of the run that this one belongs to, in the same experiment; empty for a run of its own.
     """
 
     uuid: str
@@ -156,15 +156,22 @@ class RunFolder:
             experiment: The MLflow experiment.
             uri: As configured; see `tracking_uri`.
             config_yaml: The resolved configuration.
-            uuid: Unique in the world; a new one when absent.
-            parent: The uuid of the run that this one belongs to.
+            uuid: Unique in the world; a new one when absent. Writers on several machines may share one, each with a
+                folder in a home of its own: MLflow then has one run.
+            parent: The uuid of the run that this one belongs to, in the same experiment.
+
+        Raises:
+            RequestError: The run has a folder here already.
         """
         identity = Identity(uuid or uuid4().hex, name, experiment, tracking_uri(home, uri), parent)
         path = cls.place(home, name, identity.uuid)
-        path.mkdir(parents=True)
         folder = cls(path, identity)
-        folder.lock.acquire()
-        folder.checkpoints.mkdir()
+        path.mkdir(parents=True, exist_ok=True)  # it may be there: a process killed in here leaves it without run.json
+        folder.acquire()
+        if (path / "run.json").exists():
+            folder.release()
+            raise RequestError(f"The run {path.name} has a folder already: {path}")
+        folder.checkpoints.mkdir(exist_ok=True)
         write_whole(folder.config, config_yaml)
         # Last, since a shipper looks only at folders that say who they are. Private: a URI may hold a password.
         write_whole(path / "run.json", json.dumps(asdict(identity), indent=2), private=True)

@@ -91,6 +91,15 @@ class Outbox:
         if tags:
             self._append("tags", tags=_texts(tags))
 
+    def experiment_tags(self, tags: Mapping[str, object]) -> None:
+        """Record tags of the run's experiment, which all its runs share; the last value of a name wins.
+
+        Args:
+            tags: Text by name. One that is longer than MLflow takes, 20 000 characters, is rejected and never cut.
+        """
+        if tags:
+            self._append("experiment-tags", tags=_texts(tags))
+
     def artifact(self, path: str | Path, directory: str = "") -> None:
         """Record a file or folder to be stored with the run; it must stay as it is until it is shipped.
 

@@ -60,6 +60,14 @@ class Tag:
 
 
 @dataclass(frozen=True)
+class ExperimentTag:
+    """One tag of the run's experiment; the last value wins."""
+
+    key: str
+    value: str
+
+
+@dataclass(frozen=True)
 class Artifact:
     """A file or folder below the run folder, and where it goes among the run's artifacts."""
 
@@ -75,7 +83,7 @@ class StatusChange:
     at: int
 
 
-Item = Metric | Param | Tag | Artifact | StatusChange
+Item = Metric | Param | Tag | ExperimentTag | Artifact | StatusChange
 
 
 class BadRecord(ValueError):
@@ -135,6 +143,9 @@ def _items(record: Mapping[str, Any]) -> Iterator[Item]:
             yield from (Param(_name(k), _fit(v, LONGEST_PARAM)) for k, v in record["params"].items())
         case "tags":
             yield from (Tag(_name(k), _fit(v, LONGEST_TAG)) for k, v in record["tags"].items())
+        case "experiment-tags":
+            # Whole: such a tag is for programs to read, and half of it would be worse than none.
+            yield from (ExperimentTag(_name(k), _clean(v)) for k, v in record["tags"].items())
         case "artifact":
             yield Artifact(str(record["path"]), str(record["directory"]))
         case "status":
@@ -145,9 +156,14 @@ def _items(record: Mapping[str, Any]) -> Iterator[Item]:
             raise BadRecord(f"no such kind of record: {kind!r}")
 
 
+def _clean(text: str) -> str:
+    """Text that every store takes: no NUL (PostgreSQL), no lone surrogate (UTF-8)."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode("utf-8")
+
+
 def _fit(text: str, longest: int) -> str:
-    """Text that every store takes: no NUL (PostgreSQL), no lone surrogate (UTF-8), not too long."""
-    clean = text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode("utf-8")
+    """Text that every store takes, cut when it is too long."""
+    clean = _clean(text)
     return clean if len(clean) <= longest else clean[: longest - 1] + "…"
 
 

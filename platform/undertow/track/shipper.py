@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from undertow.errors import RequestError
-from undertow.track.answers import Held, Unreachable
+from undertow.track.answers import Early, Held, Unreachable
 from undertow.track.courier import Courier
 from undertow.track.folder import RunFolder, shipper_lock
 from undertow.track.lock import FileLock
@@ -110,6 +110,8 @@ class Shipper:
                 self._held.add(key)
                 self._complain(key, str(error))
                 self._backoff(key).until = time.monotonic() + _HELD
+            except Early:
+                clean = False  # its parent is another courier's business, in this round or the next
             except FileNotFoundError:
                 del self._couriers[key]  # somebody deleted the run's folder
             except Unreachable as error:

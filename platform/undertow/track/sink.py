@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from undertow.errors import UndertowError
-from undertow.track.answers import Doubtful, Held, Rejected, Unreachable, Vanished, asking
+from undertow.track.answers import Doubtful, Early, Held, Rejected, Unreachable, Vanished, asking
 from undertow.track.lock import FileLock
-from undertow.track.records import FINAL, Item, Metric, Param, StatusChange, Tag
+from undertow.track.records import FINAL, ExperimentTag, Item, Metric, Param, StatusChange, Tag
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from undertow.track.folder import Identity
 
 RUN_TAG = "undertow.run"
+PARENT_TAG = "mlflow.parentRunId"
 
 
 class Sink:
@@ -50,9 +51,10 @@ class Sink:
         return True
 
     def run_id(self, identity: "Identity", started_at: int) -> str:
-        """Find the run in MLflow by its tag, or create it.
+        """Find the run in MLflow by its tag, or create it, below its parent if it has one.
 
         Raises:
+            Early: Its parent is not there.
             Held: It, or its experiment, cannot be written to.
             Unreachable: Try again later.
         """
@@ -60,11 +62,15 @@ class Sink:
             with asking():
                 client = self._connect()
                 experiment = self._experiment(client, identity.experiment)
-                if found := _runs(client, experiment, identity):
+                if found := _runs(client, experiment, RUN_TAG, identity.uuid):
                     return found[0]
-                run = client.create_run(
-                    experiment, start_time=started_at, run_name=identity.name, tags={RUN_TAG: identity.uuid}
-                )
+                tags = {RUN_TAG: identity.uuid}
+                if identity.parent:
+                    parents = _runs(client, experiment, RUN_TAG, identity.parent)
+                    if not parents:
+                        raise Early(f"its parent, the run {identity.parent}, is not in the store yet")
+                    tags[PARENT_TAG] = parents[0]
+                run = client.create_run(experiment, start_time=started_at, run_name=identity.name, tags=tags)
                 return str(run.info.run_id)
         except Rejected as error:
             raise Held(f"no run can be made in the experiment `{identity.experiment}`: {error}") from error
@@ -72,29 +78,38 @@ class Sink:
             raise Unreachable(str(error)) from error
 
     def drop_twins(self, identity: "Identity", run_id: str) -> None:
-        """Delete other runs of the same identity.
+        """Delete other runs of the same identity; their children become those of the one that stays.
 
-        There is one if a server was so slow to create the run that it was asked again.
+        There is one if a server was so slow to create the run that it was asked again, or if writers on two machines
+        created it at the same moment. Both of these then keep the same one, the older.
+
+        Raises:
+            Held: The run was deleted.
+            Vanished: There is no such run, or it is the one that has to go.
+            Unreachable: Try again later.
         """
         with asking():
             client = self._connect()
-            experiment = client.get_run(run_id).info.experiment_id
-            for twin in _runs(client, experiment, identity, active=True):
-                if twin != run_id:
-                    client.delete_run(twin)
+            experiment = _experiment_of(client, run_id)
+            kept, *twins = _runs(client, experiment, RUN_TAG, identity.uuid, active=True) or [run_id]
+            if kept != run_id:
+                raise Vanished(f"the run {run_id} has an older twin, {kept}")
+            for twin in twins:
+                while children := _runs(client, experiment, PARENT_TAG, twin, active=True):
+                    for child in children:
+                        client.set_tag(child, PARENT_TAG, kept)
+                client.delete_run(twin)
 
     def check(self, run_id: str) -> None:
         """Return if the run can be written to.
 
         Raises:
             Held: It was deleted.
-            Vanished: There is no such run.
+            Vanished: There is no such run, or it gave way to a twin.
             Unreachable: Try again later.
         """
         with asking():
-            stage = self._connect().get_run(run_id).info.lifecycle_stage
-        if stage != "active":
-            raise Held(f"the run {run_id} was deleted in MLflow; restore it there, or delete its run folder")
+            _experiment_of(self._connect(), run_id)
 
     def store(self, run_id: str, items: Sequence[Item]) -> None:
         """Store metrics, parameters and tags, within the limits of one request.
@@ -118,6 +133,19 @@ class Sink:
                 params=[entities.Param(item.key, item.value) for item in items if isinstance(item, Param)],
                 tags=[entities.RunTag(item.key, item.value) for item in items if isinstance(item, Tag)],
             )
+
+    def experiment_tag(self, run_id: str, tag: ExperimentTag) -> None:
+        """Store a tag of the run's experiment.
+
+        Raises:
+            Rejected: It will never be taken.
+            Held: The run was deleted.
+            Vanished: There is no such run, or it gave way to a twin.
+            Unreachable: Try again later.
+        """
+        with asking():
+            client = self._connect()
+            client.set_experiment_tag(_experiment_of(client, run_id), tag.key, tag.value)
 
     def artifact(self, run_id: str, path: Path, directory: str) -> None:
         """Store a file or a folder.
@@ -180,16 +208,28 @@ class Sink:
         return str(self.artifacts / (re.sub(r"[^\w.\-]+", "-", experiment).strip(".-") or "experiment"))
 
 
-def _runs(client: "MlflowClient", experiment: str, identity: "Identity", *, active: bool = False) -> list[str]:
-    """The ids of the runs that carry this identity, active ones before deleted ones."""
+def _experiment_of(client: "MlflowClient", run_id: str) -> str:
+    """The id of the experiment of a run that can be written to."""
+    run = client.get_run(run_id)
+    experiment = str(run.info.experiment_id)
+    if run.info.lifecycle_stage != "active":
+        if _runs(client, experiment, RUN_TAG, run.data.tags.get(RUN_TAG, ""), active=True):
+            raise Vanished(f"the run {run_id} gave way to its twin")
+        raise Held(f"the run {run_id} was deleted in MLflow; restore it there, or delete its run folder")
+    return experiment
+
+
+def _runs(client: "MlflowClient", experiment: str, tag: str, value: str, *, active: bool = False) -> list[str]:
+    """The ids of the runs that carry a tag, active ones before deleted ones, older ones before younger ones."""
     from mlflow.entities import ViewType
 
     found = client.search_runs(
         [experiment],
-        filter_string=f"tags.`{RUN_TAG}` = '{identity.uuid}'",
+        filter_string=f"tags.`{tag}` = '{value}'",
         run_view_type=ViewType.ACTIVE_ONLY if active else ViewType.ALL,
     )
-    return [run.info.run_id for run in sorted(found, key=lambda run: (run.info.lifecycle_stage, run.info.run_id))]
+    ordered = sorted((run.info.lifecycle_stage, run.info.start_time, run.info.run_id) for run in found)
+    return [run_id for _, _, run_id in ordered]
 
 
 def _prepare(database: Path) -> None:

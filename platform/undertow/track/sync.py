@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from undertow.errors import RequestError
-from undertow.track.answers import Held, Unreachable
+from undertow.track.answers import Early, Held, Unreachable
 from undertow.track.courier import Courier
 from undertow.track.folder import RunFolder, shipper_lock
 from undertow.track.lock import FileLock
@@ -58,6 +58,7 @@ def sync(
         raise RequestError(f"There is no folder {path} to ship from.")
     single = (path / "run.json").is_file()
     folders = [RunFolder.open(path)] if single else list(RunFolder.all(path))
+    folders.sort(key=lambda folder: folder.identity.parent != "")  # a child asks the store for its parent
     home = (path.parent if single else path).absolute()
     with FileLock(shipper_lock(home)) as lock:
         deadline = time.monotonic() + patience
@@ -91,7 +92,7 @@ def _visit(courier: Courier) -> str | None:
             wait=wait_exponential(multiplier=0.5, max=15),
             reraise=True,
         )(courier.visit)
-    except (Unreachable, Held, OSError) as error:
+    except (Unreachable, Held, Early, OSError) as error:
         return str(error)
     return None
 

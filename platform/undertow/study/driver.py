@@ -28,14 +28,14 @@ from undertow.study.slots import Slot
 from undertow.study.space import Combination, Params
 from undertow.study.tally import Tally, tally
 from undertow.study.trial import Job
-from undertow.track import RunFolder
+from undertow.track import RunFolder, tracking_uri
 from undertow.track.lock import FileLock
 from undertow.worker import Result
 
 _TICK = 0.2
 _BEAT = 10.0
 _LOOK = 1.0  # seconds between two looks at what the other drivers do
-_GRACE = 60.0  # seconds an attempt may take to save itself after it was asked to stop
+_GRACE = 30.0  # seconds an attempt may take to save itself after it was asked to stop
 _MEMORY = ("MemoryError", "OutOfMemoryError")
 
 
@@ -127,6 +127,7 @@ class Driver:
         stops = self._ledger.stops
         self._home.mkdir(parents=True, exist_ok=True)
         self._lock.acquire()
+        self._bury()
         budget = self._loaded.config.time_budget or math.inf
         try:
             while True:
@@ -207,6 +208,7 @@ class Driver:
             folder=folder if (folder / "run.json").is_file() else None,
             run=work.run,
             parent=self._parent,
+            uri=tracking_uri(self._home, config.track.uri),
             config=config,
             tags={
                 **self._tags,
@@ -330,11 +332,16 @@ class Driver:
         if work is None:  # its driver died, or is just about to say where it works
             return self._ledger.silent(f"trial {attempt.trial.number}", None)
         record = drivers.get(work.owner, {})
-        if work.host == self._host:
-            lock = record.get("lock")
-            alive = lock is not None and FileLock(Path(str(lock))).is_held()
-            return not alive and not _is_held(Path(work.folder))
+        if work.host == self._host:  # the kernel knows; a trial may outlive its driver by as long as it takes to save
+            return not is_alive(record) and not _is_held(Path(work.folder))
         return self._ledger.silent(work.owner, record.get("at")) if record else True
+
+    def _bury(self) -> None:
+        """Forget the drivers of this machine that have died without a word."""
+        for driver, record in self._ledger.drivers().items():
+            if record.get("host") == self._host and not is_alive(record):
+                Path(str(record["lock"])).unlink(missing_ok=True)
+                self._ledger.beat(driver, {})
 
     def _others_at_work(self) -> bool:
         """Whether somebody else works on something that could yet be left to us."""
@@ -349,6 +356,11 @@ def machine() -> str:
     """A name of this machine that no other one has, and that it has only until it is started again."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     return f"{socket.gethostname()}/{boot.read_text().strip() if boot.exists() else uuid.getnode()}"
+
+
+def is_alive(driver: Mapping[str, object]) -> bool:
+    """Whether a driver of this machine lives, by what it last said."""
+    return "lock" in driver and FileLock(Path(str(driver["lock"]))).is_held()
 
 
 def _value(objective: ObjectiveConfig, outcome: Outcome, follower: Follower) -> float | None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from undertow.errors import RequestError, did_you_mean
 from undertow.study.attempt import ATTEMPT, END, KEY, WORK, by_key
+from undertow.study.driver import is_alive, machine
 from undertow.study.ledger import ABOUT, DRIVER, database_file, shown_url, space_of
 from undertow.study.tally import Tally, tally
 
@@ -119,7 +120,7 @@ def _status(
     ]
     drivers: dict[str, list[int]] = {}
     for key, record in told.items():
-        if key.startswith(DRIVER) and record:
+        if key.startswith(DRIVER) and record and (record["host"] != machine() or is_alive(record)):
             drivers.setdefault(record["host"].partition("/")[0], []).append(record["pid"])
     return Status(
         name=name,

@@ -37,6 +37,7 @@ class Job:
         folder: The run folder of the attempt before, to go on in; None for a new one.
         run: The uuid of the new run.
         parent: The uuid of the study's own run.
+        uri: The tracking store, resolved: this process has its environment from an earlier one.
         config: Resolved.
         tags: What the run is made from, and its place in the study.
         threads: CPU threads.
@@ -49,6 +50,7 @@ class Job:
     folder: Path | None
     run: str
     parent: str
+    uri: str
     config: ExperimentConfig
     tags: Mapping[str, str]
     threads: int
@@ -116,7 +118,7 @@ def _opened(job: Job) -> Iterator[RunFolder]:
             job.home,
             config.run_name,
             experiment=config.track.experiment,
-            uri=config.track.uri,
+            uri=job.uri,
             config_yaml=dump(without_password(config)),
             uuid=job.run,
             parent=job.parent,

@@ -11,8 +11,12 @@ from typing import Any, Literal, Protocol
 KEY, ATTEMPT, WORK, END = (f"undertow.{word}" for word in ("key", "attempt", "work", "end"))
 """Attributes of a trial: its combination, the count of the attempt, who works on it, why it ended without a result."""
 
-End = Literal["failed", "diverged", "timeout", "lost", "stopped", "duplicate"]
-"""Why an attempt ended without a result. `failed` and `lost` are tried again `retries` times, `stopped` always."""
+End = Literal["failed", "diverged", "timeout", "lost", "stopped", "abandoned", "duplicate"]
+"""Why an attempt ended without a result.
+
+`failed` and `lost` (its process died) are tried again `retries` times. What is no fault of the trial's is tried again
+however often: it was `stopped`, or `abandoned` by a driver that died.
+"""
 
 
 class Trial(Protocol):
@@ -74,7 +78,7 @@ class Attempt:
     def end(self) -> tuple[str, str]:
         """Kind and reason of an end without a result."""
         said = self.trial.user_attrs.get(END) or {}
-        return said.get("kind", "lost"), said.get("reason", "its process died")
+        return said.get("kind", "abandoned"), said.get("reason", "its driver died")
 
     @property
     def work(self) -> Work | None:
@@ -110,4 +114,6 @@ def is_left(tries: Sequence[Attempt], retries: int) -> bool:
         return False
     kinds = [attempt.end[0] for attempt in tries]
     again = ("failed", "lost")
-    return kinds[-1] == "stopped" or (kinds[-1] in again and sum(kind in again for kind in kinds) <= retries)
+    return kinds[-1] in ("stopped", "abandoned") or (
+        kinds[-1] in again and sum(kind in again for kind in kinds) <= retries
+    )

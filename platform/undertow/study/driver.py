@@ -133,12 +133,13 @@ class Driver:
             while True:
                 self._keep_in_touch(stops, stop)
                 closing = stop.reason is not None or time.monotonic() - self._started > budget or self._limit == 0
-                more = not closing and self._fill()
+                if not closing:
+                    self._fill()
                 if stop.reason is not None:
                     self._ask_all("stop", stop.reason)
                 self._attend()
                 self._watch.show(self._tally(), self._busy, time.monotonic() - self._started)
-                if not self._busy and not more and (closing or not self._others_at_work()):
+                if not self._busy and (closing or (self._dry and not self._others_at_work())):
                     return self._tally()
                 self._executor.wait([busy.running for busy in self._busy], _TICK)
         except BaseException as error:
@@ -172,22 +173,21 @@ class Driver:
     def _look(self) -> None:
         self._attempts = self._ledger.attempts()
 
-    def _fill(self) -> bool:
-        """Give every free worker an attempt; whether there may be more to start."""
+    def _fill(self) -> None:
+        """Give every free worker an attempt, as long as there is one."""
         if self._dry and time.monotonic() < self._next_look:
-            return False
+            return
+        self._dry = False
         while self._free and self._limit != 0:
             claim = self._ledger.claim(self._work)
-            if claim is None:
-                self._dry = not self._ledger.plan()
-                if self._dry:
-                    return False
-                continue
-            if self._limit is not None:
-                self._limit -= 1
-            self._launch(claim)
+            if claim is not None:
+                if self._limit is not None:
+                    self._limit -= 1
+                self._launch(claim)
+            elif not self._ledger.plan():
+                self._dry = True
+                break
         self._look()
-        return True
 
     def _work(self, combination: Combination, params: Params, before: Work | None) -> Work:
         """Where an attempt will work: where the one before did, if its folder is on this machine."""
@@ -244,7 +244,7 @@ class Driver:
             self._free.append(busy.slot)
             self._follow(busy)
             self._settle(busy)
-            self._look()
+            self._dry = False  # it may have to be tried again
 
     def _follow(self, busy: Busy) -> None:
         first = self._objectives[0]
@@ -325,7 +325,7 @@ class Driver:
         drivers = self._ledger.drivers() if others else {}
         for attempt in others:
             if self._is_gone(attempt, drivers):
-                self._ledger.give_up(attempt, "its driver died")
+                self._ledger.give_up(attempt)
 
     def _is_gone(self, attempt: Attempt, drivers: Mapping[str, Mapping[str, object]]) -> bool:
         work = attempt.work

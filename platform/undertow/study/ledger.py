@@ -8,7 +8,7 @@
 
 Every combination has a key, and every attempt at it is a trial of Optuna's with that key and a count. Two drivers may
 put the same attempt into the queue at the same moment; the database numbers them, and only the one with the lowest
-number ever runs. What a dead driver left RUNNING is failed as `lost` by whoever notices, and tried again. So each
+number ever runs. What a dead driver left RUNNING is failed as `abandoned` by whoever notices, and tried again. So each
 combination is done once, whatever dies, and no driver needs to know of another.
 
 The queue is kept short: Optuna reads all of it whenever it takes one out.
@@ -270,9 +270,9 @@ class Ledger:
             return False
         return self._fail(claim.trial._trial_id, kind, reason)
 
-    def give_up(self, attempt: Attempt, reason: str) -> bool:
+    def give_up(self, attempt: Attempt) -> bool:
         """Note that nobody works on an attempt any more; False if it has ended in some other way."""
-        return self._fail(attempt.trial._trial_id, "lost", reason)
+        return self._fail(attempt.trial._trial_id, "abandoned", "its driver died")
 
     def beat(self, driver: str, record: Mapping[str, Any]) -> None:
         """Say that a driver lives."""

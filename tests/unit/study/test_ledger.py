@@ -115,8 +115,8 @@ def test_a_result_of_an_attempt_that_was_given_up_comes_too_late(open_ledger: Op
     ledger, other = open_ledger(), open_ledger()
     claim = take(ledger)
     running = next(tries[-1] for tries in other.attempts().values() if tries[-1].state == "RUNNING")
-    assert other.give_up(running, "its driver died")
-    assert not other.give_up(running, "its driver died")
+    assert other.give_up(running)
+    assert not other.give_up(running)
     assert not ledger.complete(claim, [0.5], DONE)
     assert not ledger.fail(claim, "lost", "killed", Outcome())
 
@@ -169,7 +169,7 @@ def test_a_study_that_is_not_there_is_refused_by_the_nearest_name(open_ledger: O
     open_ledger()
     url = f"sqlite:///{Path('optuna.db').absolute()}"
     for look in (Ledger.find, read_status):
-        with pytest.raises(RequestError, match="there is no study `smal` in .* Did you mean `small`"):
+        with pytest.raises(RequestError, match=r"there is no study `smal` in .* Did you mean `small`"):
             look(url, "smal")
         with pytest.raises(RequestError, match="there is no study database"):
             look("sqlite:////nowhere/optuna.db", "small")

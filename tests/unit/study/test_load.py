@@ -54,7 +54,7 @@ def test_the_yaml_of_a_study_loads_back_to_an_equal_one(file: Path) -> None:
     ("override", "said"),
     [
         ("study.vary={cell.name: [rnn, lstn]}", "cell.name: there is no cell 'lstn'. Did you mean `lstm`?"),
-        ("study.vary={cell.name: [rnn], task.length: [20]}", "task `digits-by-pixel` cannot have 20 steps; allowed: 64 or more"),
+        ("study.vary={cell.name: [rnn], task.length: [20]}", "cannot have 20 steps; allowed: 64 or more"),
         ("study.vary={cell.hidden_sise: [8]}", "cell.hidden_sise: unknown key. Did you mean `hidden_size`?"),
         ("study.vary={seed: [0, 0]}", "vary.seed: a value is there twice"),
         ("study.vary={seed: []}", "study.vary.seed: [] has too few entries"),

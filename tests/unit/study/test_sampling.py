@@ -32,5 +32,5 @@ def test_a_pruner_that_lacks_an_argument_says_so() -> None:
 
 def test_patient_wraps_another_pruner_by_its_name() -> None:
     make_pruner(Named(name="patient", options={"patience": 1, "wrapped_pruner": "median"}))
-    with pytest.raises(RequestError, match="there is no pruner 'medain'. Did you mean `median`"):
+    with pytest.raises(RequestError, match=r"there is no pruner 'medain'\. Did you mean `median`"):
         make_pruner(Named(name="patient", options={"patience": 1, "wrapped_pruner": "medain"}))

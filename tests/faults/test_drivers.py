@@ -1,0 +1,171 @@
+"""Drivers that are stopped, killed or many: each combination is done once, and nothing is left behind."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from undertow.errors import RequestError
+from undertow.study.driver import Watch
+from undertow.study.ledger import Ledger
+from undertow.study.load import LoadedStudy, load_study
+from undertow.study.results import StudyResults, read_results
+from undertow.study.run import run_study
+
+Bombs = Callable[..., LoadedStudy]
+
+pytestmark = pytest.mark.slow
+
+SLOW = ["--set", "study.vary={cell.options.bomb.mode: [slow], seed: [0, 1, 2]}", "--set", "train.max_steps=60"]
+
+
+def read(home: Path) -> StudyResults:
+    return read_results(Ledger.find(f"sqlite:///{home}/optuna.db", "bombs"))
+
+
+@pytest.fixture
+def drive(home: Path, bombs: Bombs) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """Start drivers as a user would."""
+    started: list[subprocess.Popen[str]] = []
+
+    def drive(*words: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "undertow.cli", "study", "run", "bombs.yaml", *words]
+        started.append(subprocess.Popen(command, cwd=home, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield drive
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)
+
+
+def is_training(home: Path) -> bool:
+    return any(home.glob("*/checkpoints/last.ckpt"))
+
+
+def at_work(home: Path) -> list[psutil.Process]:
+    """Every process that was started for this home, this one and zombies left out."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get("UNDERTOW_HOME") == str(home):
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+    return found
+
+
+def once_each(home: Path) -> None:
+    """Every combination complete, each in a run folder of its own that was begun once."""
+    results = read(home)
+    assert [trial.state for trial in results.trials] == ["complete"] * len(results.trials)
+    starts = [path for path in home.glob("*/outbox.jsonl") if '"undertow.trial"' in path.read_text().splitlines()[0]]
+    assert len(starts) == len(results.trials)
+
+
+def test_a_killed_driver_leaves_nothing_behind_and_the_next_one_goes_on(
+    home: Path, drive: Callable[..., "subprocess.Popen[str]"]
+) -> None:
+    first = drive(*SLOW)
+    until(lambda: is_training(home))
+    first.kill()
+    first.wait()
+    until(lambda: not at_work(home))
+    assert drive(*SLOW).wait(120) == 0
+    once_each(home)
+    assert max(trial.attempts for trial in read(home).trials) == 2
+
+
+def test_a_second_driver_takes_over_from_one_that_is_killed(
+    home: Path, drive: Callable[..., "subprocess.Popen[str]"]
+) -> None:
+    first, second = drive(*SLOW, "--workers", "1"), drive(*SLOW, "--workers", "1")
+    until(lambda: len(list(home.glob("*/checkpoints/last.ckpt"))) == 2)
+    first.kill()
+    assert second.wait(120) == 0
+    once_each(home)
+
+
+def test_ctrl_c_saves_what_is_running_and_a_second_one_ends_it_at_once(
+    home: Path, drive: Callable[..., "subprocess.Popen[str]"]
+) -> None:
+    once = drive(*SLOW)
+    until(lambda: is_training(home))
+    once.send_signal(signal.SIGINT)
+    _, said = once.communicate(timeout=60)
+    assert once.returncode == 1
+    assert "stopped by SIGINT with 0 of 3 combinations settled. The same command goes on with the rest" in said
+    assert {trial.state for trial in read(home).trials} == {"stopped", "waiting"}
+
+    twice = drive(*SLOW)
+    until(lambda: any(trial.state == "running" for trial in read(home).trials))
+    twice.send_signal(signal.SIGINT)
+    time.sleep(0.05)
+    twice.send_signal(signal.SIGINT)
+    assert twice.wait(30) != 0
+
+    assert drive(*SLOW).wait(120) == 0
+    once_each(home)
+    until(lambda: not at_work(home))
+
+
+def test_a_study_stops_when_it_is_asked_to(home: Path, drive: Callable[..., "subprocess.Popen[str]"]) -> None:
+    driver = drive(*SLOW)
+    until(lambda: is_training(home))
+    subprocess.run([sys.executable, "-m", "undertow.cli", "study", "stop", "bombs"], cwd=home, check=True)
+    _, said = driver.communicate(timeout=60)
+    assert "stopped by `undertow study stop`" in said
+
+
+def test_eight_workers_of_two_drivers_do_each_of_48_combinations_once(
+    home: Path, drive: Callable[..., "subprocess.Popen[str]"]
+) -> None:
+    grid = ["--set", f"study.vary={{seed: {list(range(48))}}}", "--set", "train.max_steps=2", "--workers", "4"]
+    drivers = [drive(*grid), drive(*grid)]
+    assert [driver.wait(240) for driver in drivers] == [0, 0]
+    once_each(home)
+    assert [trial.attempts for trial in read(home).trials] == [1] * 48
+
+
+def test_a_ledger_locked_for_ten_seconds_is_waited_for(
+    home: Path, drive: Callable[..., "subprocess.Popen[str]"]
+) -> None:
+    driver = drive(*SLOW)
+    until(lambda: is_training(home))
+    with sqlite3.connect(home / "optuna.db", isolation_level=None) as blocker:
+        blocker.execute("BEGIN EXCLUSIVE")
+        time.sleep(10)
+        assert driver.poll() is None
+        blocker.execute("ROLLBACK")
+    assert driver.wait(120) == 0
+    once_each(home)
+    assert [trial.attempts for trial in read(home).trials] == [1, 1, 1]
+
+
+def test_a_plugin_that_is_missing_on_resume_is_refused_by_name(home: Path, bombs: Bombs, notes: Watch) -> None:
+    run_study(bombs("study.vary={seed: [0, 1]}"), home=home, watch=notes, limit=1)
+    (home / "bomb.py").unlink()
+    with pytest.raises(RequestError, match=r"plugins\.files\.0: there is no file .*bomb\.py"):
+        load_study(home / "bombs.yaml", ["study.vary={seed: [0, 1]}"])
+    assert [trial.state for trial in read(home).trials] == ["complete", "waiting"]
+
+
+def test_the_report_renders_with_nothing_and_with_failures_alone(home: Path, bombs: Bombs, notes: Watch) -> None:
+    run_study(bombs("study.vary={seed: [0, 1]}", "cell.options.bomb.mode=raise"), home=home, watch=notes)
+    (report,) = home.glob("bombs-*/report.html")
+    assert "it broke" in report.read_text()

@@ -1,4 +1,4 @@
-"""The MLflow UI in a real browser: what `undertow ui` shows of three cells is three curves in one chart."""
+"""`undertow ui` in a real browser: curves of three cells in one chart, a saved view of a study, its dashboard."""
 
 import shutil
 import signal
@@ -6,10 +6,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import undertow
+from undertow.track import Outbox, RunFolder, sync
+from undertow.track.views import chart_view
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -50,12 +56,71 @@ MLflow draws each curve twice, with markers and without, so it is the distinct o
 """
 
 
-@pytest.fixture
-def charts(home: Path) -> Iterator[str]:
-    """The address that `undertow ui` prints for three recorded runs."""
-    for cell in CELLS:
-        short = [f"cell.name={cell}", "train.max_steps=20", "train.val_every=10", "train.val_examples=64"]
-        assert undertow.run(DIGITS, set=short, home=home, progress=False).shipped
+LAGS = (1, 2, 4, 8, 16, 32, 63)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Three runs that were trained, a study that was only written down, and Optuna's record of one."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNDERTOW_HOME", str(folder))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.delenv("UNDERTOW_STUDY_URI", raising=False)
+        patch.chdir(folder)
+        for cell in CELLS:
+            short = [f"cell.name={cell}", "train.max_steps=20", "train.val_every=10", "train.val_examples=64"]
+            assert undertow.run(DIGITS, set=short, home=folder, progress=False).shipped
+        write_study(folder)
+        yield folder
+
+
+def write_study(home: Path) -> None:
+    """A parent run with a saved view, two seeds of each cell below it, and a run beside it that is none of its own."""
+    parent = RunFolder.create(home, "waves", experiment="vanishing", uri=None, config_yaml="")
+    view = chart_view(
+        "waves: gradients by cell",
+        group_by="cell.name",
+        metrics=["gradient/h/by_lag", "gradient/c/by_lag"],
+        search="tags.`undertow.study` = 'waves'",
+        mlflow_version="3.17.2",
+    )
+    with Outbox(parent.outbox) as outbox:
+        outbox.start(parent.identity, tags={"undertow.study": "waves"})
+        outbox.experiment_tags(view)
+        outbox.status("FINISHED")
+    parent.release()
+    for cell, slope in zip(CELLS, (0.1, 0.01, 0.03), strict=True):
+        for seed in (0, 1):
+            write_run(home, cell, seed, slope, "waves", parent.identity.uuid)
+    write_run(home, "minimal", 0, 0.2, "ripples", "")
+    assert not any(result.left for result in sync(home))
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = optuna.storages.RDBStorage(f"sqlite:///{home / 'optuna.db'}")
+    study = optuna.create_study(storage=storage, study_name="waves")
+    study.optimize(lambda trial: trial.suggest_float("optim.lr", 0, 1), n_trials=3)
+    storage.remove_session()
+    storage.engine.dispose()
+
+
+def write_run(home: Path, cell: str, seed: int, slope: float, study: str, parent: str) -> None:
+    """A run whose gradient falls by `slope` a step, and at each lag by the seed."""
+    folder = RunFolder.create(
+        home, f"{cell}-T64-s{seed}", experiment="vanishing", uri=None, config_yaml="", parent=parent
+    )
+    with Outbox(folder.outbox) as outbox:
+        outbox.start(folder.identity, params={"cell.name": cell, "seed": seed}, tags={"undertow.study": study})
+        outbox.metrics([("gradient/h/by_lag", -slope * lag - seed, lag) for lag in LAGS])
+        outbox.metrics([("train/loss", 1.0 / (1 + step), step) for step in range(10)])
+        outbox.status("FINISHED")
+    folder.release()
+
+
+@pytest.fixture(scope="module")
+def addresses(home: Path) -> Iterator[dict[str, str]]:
+    """What `undertow ui` prints: addresses by what they are of."""
     server = subprocess.Popen(
         [sys.executable, "-m", "undertow.cli", "ui", "--port", "5700"],
         stdout=subprocess.PIPE,
@@ -64,12 +129,19 @@ def charts(home: Path) -> Iterator[str]:
     )
     assert server.stdout is not None
     with server:
-        yield server.stdout.readline().split()[1]
+        found: dict[str, str] = {}
+        for line in server.stdout:
+            name, _, address = line.rstrip().rpartition(": ")
+            found[name] = address
+            if name == "study waves":
+                break
+        yield found
         server.send_signal(signal.SIGINT)
         assert server.wait(60) == 0
 
 
-def test_gradients_of_three_cells_overlay_in_one_chart(charts: str, tmp_path: Path) -> None:
+@pytest.fixture
+def page() -> Iterator["Page"]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -78,12 +150,49 @@ def test_gradients_of_three_cells_overlay_in_one_chart(charts: str, tmp_path: Pa
         )
         page = browser.new_page(viewport={"width": 1600, "height": 1000})
         page.add_init_script(CLOSE_THE_ASSISTANT)
-        page.goto(charts)
-        page.get_by_placeholder("Search metric charts").fill("by_lag$", timeout=90_000)
-        found = page.wait_for_function(CURVES, arg="gradient/h/by_lag", timeout=90_000).json_value()
-        page.screenshot(path=tmp_path / "charts.png")
+        yield page
         browser.close()
+
+
+def test_gradients_of_three_cells_overlay_in_one_chart(addresses: dict[str, str], page: "Page", tmp_path: Path) -> None:
+    page.goto(addresses["smoke"])
+    page.get_by_placeholder("Search metric charts").fill("by_lag$", timeout=90_000)
+    found = page.wait_for_function(CURVES, arg="gradient/h/by_lag", timeout=90_000).json_value()
+    page.screenshot(path=tmp_path / "charts.png")
     assert found["drawn"] == 3
     assert set(found["lags"]) == {f"{cell}-T64-s0" for cell in CELLS}
     for lags in found["lags"].values():
         assert (lags[0], lags[-1]) == (1, 63)
+
+
+MEANS = """
+    title => {
+        const cards = [...document.querySelectorAll('[data-testid="experiment-view-compare-runs-card"]')];
+        const plot = cards[0]?.querySelector('.js-plotly-plot');
+        const curves = (plot?.data ?? []).filter(trace => trace.x.length && !trace.x.includes(null));
+        return cards[0]?.innerText.split('\\n')[0] !== title || curves.length < 3 ? null : {
+            curves: curves.map(trace => [trace.x, trace.y]),
+            page: document.body.innerText,
+        };
+    }
+"""
+"""Of the first chart, if it has this title and at least three curves that are not bands: these, and the page's text."""
+
+
+def test_a_saved_view_opens_with_the_curves_grouped_by_cell(
+    addresses: dict[str, str], page: "Page", tmp_path: Path
+) -> None:
+    page.goto(addresses["vanishing, waves: gradients by cell"])
+    found = page.wait_for_function(MEANS, arg="gradient/h/by_lag", timeout=90_000).json_value()
+    page.screenshot(path=tmp_path / "view.png")
+    ends = {round(values[-1], 6) for steps, values in found["curves"] if tuple(steps) == LAGS}
+    assert ends == {round(-slope * 63 - 0.5, 6) for slope in (0.1, 0.01, 0.03)}, "the mean of two seeds, by cell"
+    assert all(f"Group: {cell}" in found["page"] for cell in CELLS)
+    assert "minimal" not in found["page"], "only the runs of the study are in it"
+
+
+def test_the_dashboard_opens_on_a_study(addresses: dict[str, str], page: "Page", tmp_path: Path) -> None:
+    page.goto(addresses["study waves"])
+    page.wait_for_function("document.querySelectorAll('.js-plotly-plot').length > 0", timeout=90_000)
+    page.get_by_text("waves (id=1)").first.wait_for(timeout=30_000)
+    page.screenshot(path=tmp_path / "dashboard.png")

@@ -28,7 +28,7 @@ for _position, (_name, _function, _help) in enumerate(
         ("show", "configuration:show_command", "Show a configuration: its values and where each comes from."),
         ("list", "catalogue:list_command", "List the cells, tasks or probes there are; with NAME, all about one."),
         ("sync", "tracking:sync_command", "Ship what an unreachable tracking server missed."),
-        ("ui", "ui:ui_command", "Open the MLflow UI on what was recorded."),
+        ("ui", "ui:ui_command", "Open the MLflow UI and the Optuna dashboard on what was recorded."),
         ("doctor", "doctor:doctor_command", "Look at devices, versions, the tracking store and plugin failures."),
     )
 ):

@@ -1,4 +1,4 @@
-"""Where the charts of an experiment are: addresses in the MLflow UI, found without importing MLflow.
+"""Where the charts of a run are, found without importing MLflow.
 
 for line in where_to_look(result.folder):
     print(line)
@@ -10,8 +10,9 @@ import urllib.request
 from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
+from undertow.track.addresses import address_of, chart_address, is_server
 from undertow.track.folder import RunFolder, home_folder
 
 HOST = "127.0.0.1"
@@ -20,27 +21,6 @@ PORT = 5000
 HINT = "Type by_lag$ into the search of its charts to see how the gradients fall, one curve a run."
 
 _ANSWER_SECONDS = 5.0
-
-
-def is_server(uri: str) -> bool:
-    """Whether a tracking URI names an MLflow server, which has a UI of its own."""
-    return uri.startswith(("http://", "https://"))
-
-
-def address_of(uri: str) -> str:
-    """A server's address as people open it: without a name and password in it, or a slash at its end."""
-    parts = urlsplit(uri)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
-
-
-def chart_address(server: str, experiment_id: str | None) -> str:
-    """All runs of an experiment as charts; the list of experiments when it is not known which.
-
-    Without the workflow type the UI opens on its pages for language models.
-    """
-    if experiment_id is None:
-        return f"{server}/#/experiments?workflowType=machine_learning"
-    return f"{server}/#/experiments/{quote(experiment_id)}/runs?compareRunsMode=CHART&workflowType=machine_learning"
 
 
 def where_to_look(folder: Path) -> list[str]:

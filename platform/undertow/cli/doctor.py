@@ -9,10 +9,11 @@ from importlib import metadata
 from pathlib import Path
 
 from undertow import __version__
-from undertow.cli.charts import ask, is_server, query
+from undertow.cli.charts import ask, query
 from undertow.cli.console import emit, out
 from undertow.cli.options import Home, Json
 from undertow.errors import UndertowError
+from undertow.track.addresses import is_server
 from undertow.track.folder import RunFolder, home_folder, tracking_uri
 
 _LIBRARIES = ("torch", "pytorch-lightning", "torchmetrics", "mlflow", "optuna", "pluggy", "pydantic", "cyclopts")

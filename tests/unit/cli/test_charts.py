@@ -1,11 +1,11 @@
-"""Addresses in the MLflow UI."""
+"""Which experiment a run's charts are in."""
 
 import sqlite3
 from pathlib import Path
 
 import pytest
 
-from undertow.cli.charts import address_of, chart_address, find_experiment
+from undertow.cli.charts import find_experiment
 
 
 @pytest.fixture
@@ -30,14 +30,3 @@ def test_looking_for_an_experiment_makes_no_store(tmp_path: Path) -> None:
 
 def test_a_server_that_does_not_answer_gives_no_experiment() -> None:
     assert find_experiment("http://127.0.0.1:9", "tides") is None
-
-
-def test_charts_open_in_the_chart_mode_of_the_right_workflow() -> None:
-    assert chart_address("http://x:1", "7") == (
-        "http://x:1/#/experiments/7/runs?compareRunsMode=CHART&workflowType=machine_learning"
-    )
-    assert chart_address("http://x:1", None) == "http://x:1/#/experiments?workflowType=machine_learning"
-
-
-def test_an_address_shows_no_password() -> None:
-    assert address_of("https://me:secret@host:5000/mlflow/") == "https://host:5000/mlflow"

@@ -1,10 +1,5 @@
 """`undertow ui`, up to the point where a server starts; tests/e2e starts one."""
 
-import os
-import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,13 +26,6 @@ def test_a_server_has_a_ui_of_its_own(call: Call) -> None:
     assert "does not answer" in err
 
 
-def test_a_port_in_use_gives_way_to_the_next_free_one() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        free = ui._free_port("127.0.0.1", port)
-    assert port < free < port + 100
-
-
 @pytest.mark.parametrize("words", [["--port", "0"], ["--port", "65536"], ["--host", "203.0.113.7"]])
 def test_a_place_where_nobody_can_listen_is_refused(call: Call, runs: Path, words: list[str]) -> None:
     runs.mkdir()
@@ -58,15 +46,34 @@ def test_a_server_that_does_not_start_is_told_with_its_last_words(
     assert "file is not a database" in err
 
 
-def test_stopping_ends_the_server_with_all_its_children() -> None:
-    parent = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; print(1); time.sleep(99)'])"
-    server = subprocess.Popen(
-        [sys.executable, "-u", "-c", parent], start_new_session=True, stdout=subprocess.PIPE, bufsize=0
-    )
-    assert server.stdout is not None
-    ui._stop(server)
-    assert server.returncode == -signal.SIGTERM
-    assert server.stdout.read() == b"", "every process that held the pipe is gone"
-    server.stdout.close()
-    with pytest.raises(ProcessLookupError):
-        os.killpg(server.pid, 0)
+def test_a_study_database_that_was_asked_for_must_be_there(call: Call, runs: Path) -> None:
+    runs.mkdir()
+    (runs / "mlflow.db").touch()
+    code, out, err = call("ui", "--study-storage", "sqlite:///nowhere.db")
+    assert (code, out) == (2, "")
+    assert "--study-storage: there is no database nowhere.db" in err
+
+
+def test_a_study_database_that_the_environment_names_may_be_yet_to_come(
+    call: Call, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNDERTOW_STUDY_URI", "sqlite:///nowhere.db")
+    code, out, _ = call("ui", "--uri", "http://127.0.0.1:9")
+    assert code == 0
+    assert "dashboard" not in out
+
+
+def test_a_password_is_on_no_command_line(runs: Path) -> None:
+    store, database = "postgresql://me:secret@host/tracking", "postgresql+psycopg://me:secret@host/studies"
+    servers = [ui._mlflow_server(runs, store, "127.0.0.1", 5000), ui._dashboard(runs, database, "127.0.0.1", 5001)]
+    for server in servers:
+        assert "secret" not in " ".join(server.command)
+        assert "secret" in " ".join(server.environment.values())
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [("127.0.0.1", "http://127.0.0.1:5000"), ("0.0.0.0", "http://127.0.0.1:5000"), ("::1", "http://[::1]:5000")],
+)
+def test_an_address_can_be_opened_on_this_machine(host: str, address: str) -> None:
+    assert ui._address(host, 5000) == address

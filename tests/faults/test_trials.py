@@ -19,7 +19,7 @@ def test_each_fault_costs_its_own_trial_only(
 ) -> None:
     monkeypatch.setattr("undertow.study.driver._GRACE", 0.5)
     modes = ["raise", "die", "memory", "nan", "hang", "fine"]
-    results = run_study(
+    results, _ = run_study(
         bombs("study.trial_timeout=6", "study.memory_per_trial=0.5", modes=modes), home=home, watch=notes
     )
     found = {str(trial.params["cell.options.bomb.mode"]): trial for trial in results.trials}
@@ -35,7 +35,7 @@ def test_each_fault_costs_its_own_trial_only(
 
 
 def test_what_died_goes_on_from_its_checkpoint_in_the_same_run(bombs: Bombs, home: Path, notes: Watch) -> None:
-    results = run_study(bombs("study.retries=1", modes=["once"]), home=home, watch=notes)
+    results, _ = run_study(bombs("study.retries=1", modes=["once"]), home=home, watch=notes)
     (trial,) = results.trials
     assert (trial.state, trial.attempts, trial.steps) == ("complete", 2, 20)
     folders = [path.parent for path in home.glob("*/result.json")]
@@ -55,7 +55,7 @@ def test_a_gradient_that_cannot_reach_the_cue_is_pruned_at_once(bombs: Bombs, ho
         "study.prune={gradient_at_cue: 1.0e-12}",
         "train.max_steps=100000",
     )
-    (trial,) = run_study(loaded, home=home, watch=notes).trials
+    (trial,) = run_study(loaded, home=home, watch=notes)[0].trials
     assert trial.state == "pruned"
     assert "the gradient at the cue is 1e-" in trial.reason
     assert trial.steps < 50000
@@ -69,6 +69,6 @@ def test_a_pruner_of_optuna_ends_a_run_that_lags_behind(bombs: Bombs, home: Path
         "cell.options.bomb.mode=slow",
         "train.max_steps=400",
     )
-    results = run_study(loaded, home=home, watch=notes)
+    results, _ = run_study(loaded, home=home, watch=notes)
     assert [trial.state for trial in results.trials] == ["pruned", "pruned"]
     assert all("threshold: val/loss is" in trial.reason and trial.steps < 400 for trial in results.trials)

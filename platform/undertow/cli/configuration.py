@@ -9,6 +9,7 @@ from undertow.cli.console import emit, err, out
 from undertow.cli.options import File, Json, PluginFiles, Sets
 from undertow.config.load import dump, load_experiment, schema_json
 from undertow.errors import RequestError
+from undertow.study.load import is_study, load_study
 
 
 def check_command(
@@ -27,7 +28,8 @@ def check_command(
         return code
     for report in reports:
         if report["ok"]:
-            out().print(f"ok  {report['file']}  {report['run']}", soft_wrap=True)
+            what = report["run"] if "run" in report else f"{report['study']}: {report['runs']} runs"
+            out().print(f"ok  {report['file']}  {what}", soft_wrap=True)
         for problem in report["problems"]:
             err().print(f"error: {problem}", soft_wrap=True)
     return code
@@ -35,6 +37,10 @@ def check_command(
 
 def _check(file: Path, overrides: list[str], plugins: list[Path]) -> dict[str, Any]:
     try:
+        if is_study(file):
+            study = load_study(file, overrides, plugins)
+            runs = sum(1 for _ in study.space.combinations())
+            return {"file": str(file), "ok": True, "study": study.name, "runs": runs, "problems": []}
         loaded = load_experiment(file, overrides, plugins)
     except RequestError as error:
         return {"file": str(file), "ok": False, "problems": str(error).splitlines()}
@@ -59,18 +65,26 @@ def show_command(
         return 0
     if file is None:
         raise RequestError("name a configuration file, as in `undertow show experiments/smoke/digits.yaml`")
-    loaded = load_experiment(file, set or [], plugin or [])
+    shown, yaml, origin = _loaded(file, set or [], plugin or [])
     if json:
-        emit({"config": loaded.config.model_dump(mode="json"), "origin": loaded.origin})
+        emit({"config": shown, "origin": origin})
     elif resolved:
-        print(dump(loaded.config), end="")
+        print(yaml, end="")
     else:
         from undertow.cli.tables import table
 
-        data = loaded.config.model_dump(mode="json")
-        rows = [[key, _text(_at(data, key)), origin] for key, origin in loaded.origin.items()]
+        rows = [[key, _text(_at(shown, key)), where] for key, where in origin.items()]
         out().print(table(["key", "value", "from"], rows))
     return 0
+
+
+def _loaded(file: Path, overrides: list[str], plugins: list[Path]) -> tuple[dict[str, Any], str, dict[str, str]]:
+    """A configuration as data and as YAML, and where each value came from; of a study, the first of its runs."""
+    if is_study(file):
+        study = load_study(file, overrides, plugins)
+        return study.first.model_dump(mode="json"), study.yaml(), study.origins()
+    loaded = load_experiment(file, overrides, plugins)
+    return loaded.config.model_dump(mode="json"), dump(loaded.config), loaded.origin
 
 
 def _at(data: Any, key: str) -> Any:

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from undertow.cli.console import emit, note, out
 from undertow.cli.options import Home, Json, PluginFiles, Sets
 from undertow.errors import RequestError
+from undertow.track.folder import home_folder
 
 if TYPE_CHECKING:
     from undertow.study.results import StudyResults
@@ -37,7 +38,6 @@ def study_run_command(
 ) -> int:
     """Run every combination that a study has left, and write its report."""
     from undertow.study.load import load_study
-    from undertow.track.folder import home_folder
 
     if file is None:
         raise RequestError("name a configuration file, as in `undertow study run experiments/vanishing/digits.yaml`")
@@ -53,11 +53,11 @@ def study_run_command(
         redirect_stdout(sys.stderr),
         LiveView(loaded.name, loaded.config.objectives[0].metric, quiet=quiet) as view,
     ):
-        results = run_study(loaded, home=where, watch=view, limit=trials, retry_failed=retry_failed)
+        results, report = run_study(loaded, home=where, watch=view, limit=trials, retry_failed=retry_failed)
     if json:
-        emit(_document(results))
+        emit({**_document(results), "report": str(report)})
     else:
-        _show(results, where)
+        _show(results, where, report)
     return 0 if any(trial.state == "complete" for trial in results.trials) else 1
 
 
@@ -99,12 +99,13 @@ def study_report_command(
     from undertow.study.ledger import Ledger
     from undertow.study.report import write_pictures, write_report
     from undertow.study.results import read_results
+    from undertow.study.run import REPORT
     from undertow.track.folder import RunFolder
 
     name, url, where = _which(study, storage, home)
     ledger = Ledger.find(url, name)
     folder = RunFolder.place(where, name, ledger.about["run"])
-    path = output or (folder if folder.is_dir() else Path()) / ("report.html" if folder.is_dir() else f"{name}.html")
+    path = output or (folder / REPORT if folder.is_dir() else Path(f"{name}.html"))
     results = read_results(ledger)
     write_report(results, path)
     drawn = write_pictures(results, pictures) if pictures else []
@@ -123,7 +124,6 @@ def study_report_command(
 def _which(study: str, storage: str | None, home: Path | None) -> tuple[str, str, Path]:
     """Name, database and home of a study that is named by its name or its file."""
     from undertow.study.ledger import storage_url
-    from undertow.track.folder import home_folder
 
     where = home.absolute() if home else home_folder()
     if Path(study).suffix in (".yaml", ".yml"):
@@ -134,17 +134,14 @@ def _which(study: str, storage: str | None, home: Path | None) -> tuple[str, str
     return study, storage_url(where, storage), where
 
 
-def _show(results: "StudyResults", home: Path) -> None:
+def _show(results: "StudyResults", home: Path, report: Path) -> None:
     from undertow.cli.tables import table
-    from undertow.study.ledger import Ledger, storage_url
     from undertow.study.report import result_table
 
-    columns, rows = result_table(results)
-    out().print(table(columns, rows, right=columns[1:]))
-    ledger = Ledger.find(storage_url(home, None), results.name)
-    from undertow.track.folder import RunFolder
-
-    note(f"Report: {RunFolder.place(home, results.name, ledger.about['run']) / 'report.html'}")
+    made = result_table(results)
+    out().print(table(made.columns, made.rows, right=list(made.right)))
+    note(f"Report: {report}")
+    note("Look with: undertow ui" + ("" if home == home_folder() else f" --home {home}"))
 
 
 def _show_status(status: "Status") -> None:

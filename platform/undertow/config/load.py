@@ -155,13 +155,18 @@ def load_permitted(
     return config.model_copy(update={"plugins": permitted}), registry
 
 
+def origins(config: ExperimentConfig, source: Source) -> dict[str, str]:
+    """By dotted key, where each value of a resolved configuration came from."""
+    return {".".join(map(str, way)): _origin(source, way, value) for way, value in _leaves(config.model_dump())}
+
+
 def _load(source: Source, folder: Path, overrides: Iterable[str], plugin_files: Iterable[str | Path]) -> Loaded:
     for text in overrides:
         source.override(text, default_at)
     extra = list(plugin_files)
     permitted, registry = load_permitted(host_checked(source), source, folder, extra)
     config = resolve(permitted, source, registry)
-    origin = {".".join(map(str, way)): _origin(source, way, value) for way, value in _leaves(config.model_dump())}
+    origin = origins(config, source)
     if extra:
         named = origin["plugins.files"]
         origin["plugins.files"] = "--plugin" if named == "default" else f"{named}, --plugin"

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from undertow.config.load import default_at, host_checked, load_permitted
+from undertow.config.load import default_at, host_checked, load_permitted, origins
 from undertow.config.resolve import resolve, validate
 from undertow.config.schema import ExperimentConfig
 from undertow.config.source import Place, Source, read_file, read_mapping, shown
@@ -76,6 +76,13 @@ class LoadedStudy:
         """The configuration of the first combination: what all of them share, and one value of what they do not."""
         return self.experiment(_first(self.space))
 
+    def origins(self) -> dict[str, str]:
+        """By dotted key, where each value that the runs share came from; what differs says how."""
+        found = origins(self.first, self._source)
+        for section, values in (("vary", self.config.vary), ("search", self.config.search)):
+            found |= {key: f"{self._source.place('study', section, key).origin} ({section})" for key in values}
+        return found
+
     def yaml(self) -> str:
         """The whole study as YAML that loads back to an equal one."""
         shared = self.first.model_dump(mode="json", exclude={"study"})
@@ -89,6 +96,14 @@ class LoadedStudy:
                 index = (values.index(value),) if value in values else ()
                 return self._source.place("study", section, key, *index)
         return Place("--set", text=f"{key}={value}")
+
+
+def is_study(path: str | Path) -> bool:
+    """Whether a file describes a study; one that cannot be read does not."""
+    try:
+        return read_file(Path(path)).data.get("study") is not None
+    except RequestError:
+        return False
 
 
 def load_study(path: str | Path, overrides: Iterable[str] = (), plugin_files: Iterable[str | Path] = ()) -> LoadedStudy:

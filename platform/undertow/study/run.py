@@ -7,6 +7,7 @@ Refused before anything is written, or recorded to its end; the same call goes o
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from uuid import uuid4
 
@@ -20,15 +21,19 @@ from undertow.study.parent import ParentRun
 from undertow.study.results import StudyResults, read_results
 from undertow.study.slots import shares, visible_gpus
 from undertow.study.tally import Tally
-from undertow.track import Provenance, provenance, start_shipper
+from undertow.track import Provenance, RunFolder, provenance, start_shipper
 from undertow.track.records import Status
+from undertow.track.views import chart_view
+
+REPORT = "report.html"
+"""The report's name in the study's folder."""
 
 _PATIENCE = 20.0  # seconds without progress after which a study whose work is done no longer waits for the shipper
 
 
 def run_study(
     loaded: LoadedStudy, *, home: Path, watch: Watch, limit: int | None = None, retry_failed: bool = False
-) -> StudyResults:
+) -> tuple[StudyResults, Path]:
     """Run what a study has left, and write its report.
 
     Args:
@@ -39,7 +44,7 @@ def run_study(
         retry_failed: Give what has failed for good another attempt.
 
     Returns:
-        What the study came to so far.
+        What the study came to so far, and its report.
 
     Raises:
         RequestError: The request is wrong; nothing was written.
@@ -87,21 +92,30 @@ def run_study(
             f"{loaded.name}: stopped by {stop.reason} with {stand.settled} of {stand.total} combinations settled. "
             "The same command goes on with the rest"
         )
-    return results
+    return results, RunFolder.place(home, loaded.name, ledger.about["run"]) / REPORT
 
 
 def _hand_in(parent: ParentRun, results: StudyResults, stand: Tally) -> None:
     """The report and the table, as far as the study has come."""
     from undertow.study.report import markdown_table, write_report
 
-    report = write_report(results, parent.folder.path / "report.html")
+    report = write_report(results, parent.folder.path / REPORT)
     states = ", ".join(f"{count} {state}" for state, count in stand.states.items())
     parent.close(
         _status(stand),
         description=f"{results.question}\n\n{markdown_table(results)}",
         artifacts=[report],
         tags={"undertow.study.states": states or "nothing done"},
+        experiment_tags=_view(results),
     )
+
+
+def _view(results: StudyResults) -> Mapping[str, str]:
+    """A saved view of the study's charts in MLflow: the curves of all state parts, grouped by what is varied."""
+    curves = sorted({name for trial in results.trials for name in trial.curves if "/layer" not in name})
+    factors = [key for key in results.space.vary if key != "seed"]
+    search = f"tags.`undertow.study` = '{results.name}'"
+    return chart_view(results.name, group_by=factors or None, metrics=curves, search=search) if curves else {}
 
 
 def _status(stand: Tally) -> Status:

@@ -205,18 +205,21 @@ def try_out(config: ExperimentConfig, registry: Registry) -> tuple["Devices", di
     }
 
 
-def open_record(folder: RunFolder, config: ExperimentConfig, tags: Mapping[str, str]) -> None:
+def open_record(
+    folder: RunFolder, config: ExperimentConfig, tags: Mapping[str, str], params: Mapping[str, str] | None = None
+) -> None:
     """Write down everything that is known before the first step.
 
     Args:
         folder: The new run's.
         config: Resolved.
         tags: What it is made from, and more.
+        params: Parameters beside those of the configuration.
     """
     with Outbox(folder.outbox) as outbox:
         outbox.start(
             folder.identity,
-            params=flatten(without_password(config)),
+            params={**flatten(without_password(config)), **(params or {})},
             tags={**tags, **config.track.tags},
             description=config.question,
         )

@@ -74,6 +74,8 @@ class StudyConfig(Section):
     """The study's name; folder and file name of the configuration when absent."""
     vary: dict[str, Annotated[list[Scalar], Field(min_length=1)]] = {}
     """Values by dotted key; every combination is run once."""
+    cases: dict[str, dict[str, Scalar]] = {}
+    """Named settings of several keys together, varied as one factor called `case`."""
     search: dict[str, SearchConfig] = {}
     """What a sampler chooses, by dotted key."""
     trials: Count | None = None
@@ -103,8 +105,10 @@ class StudyConfig(Section):
 
     @model_validator(mode="after")
     def _whole(self) -> "StudyConfig":
-        if not self.vary and not self.search:
-            raise ValueError("a study needs `vary`, `search` or both")
+        if not self.vary and not self.search and not self.cases:
+            raise ValueError("a study needs `vary`, `cases`, `search` or several of them")
+        if "case" in self.vary:
+            raise ValueError("vary.case: a case is a name from `cases`; all of them are varied")
         if self.search and self.trials is None:
             raise ValueError("`search` needs `trials`: how many samples to take")
         if self.trials is not None and not self.search:

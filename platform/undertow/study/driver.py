@@ -217,6 +217,7 @@ class Driver:
                 "undertow.trial": str(claim.number),
                 **{f"undertow.factor.{key}": str(value) for key, value in claim.params.items()},
             },
+            params={"case": str(claim.params["case"])} if "case" in claim.params else {},
             threads=config.train.threads or slot.threads,
             gpus=slot.gpus,
             gpu_share=slot.gpu_share,

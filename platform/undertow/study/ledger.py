@@ -466,6 +466,7 @@ def _said(loaded: LoadedStudy) -> dict[str, Any]:
         "config": loaded.yaml(),
         "vary": {key: list(values) for key, values in space.vary.items()},
         "search": {key: asdict(each) for key, each in space.search.items()},
+        "cases": {name: dict(settings) for name, settings in space.cases.items()},
         "samples": space.samples,
         "retries": loaded.config.retries,
         "base": dict(space.base),
@@ -480,6 +481,7 @@ def space_of(about: Mapping[str, Any]) -> Space:
         search={key: Range(**{**each, "choices": tuple(each["choices"])}) for key, each in about["search"].items()},
         samples=about["samples"],
         base=about["base"],
+        cases=about["cases"],
     )
 
 

@@ -26,6 +26,8 @@ from undertow.registry import Registry
 from undertow.study.sampling import PRUNERS, SAMPLERS
 from undertow.study.space import Params, Range, Scalar, Space
 
+_IN_EVERY_NAME = ("cell.name", "task.length", "seed")
+
 
 @dataclass(frozen=True)
 class LoadedStudy:
@@ -58,8 +60,8 @@ class LoadedStudy:
             RequestError: These values are not allowed.
         """
         source = Source(copy.deepcopy(self._source.data), dict(self._source.places))
-        for key, value in params.items():
-            source.assign(key.split("."), value, self._place(key, value), default_at)
+        for key, value in self.settings(params).items():
+            source.assign(key.split("."), value, _place(self.config, self._source, key, value), default_at)
         found = host_checked(source)
         plugins = found.plugins.model_copy(update={"files": list(self._files), "strict": True})
         config = resolve(found.model_copy(update={"plugins": plugins}), source, self.registry)
@@ -70,6 +72,11 @@ class LoadedStudy:
             }
         )
         return config.model_copy(update={"track": track})
+
+    def settings(self, params: Params) -> dict[str, Scalar]:
+        """These values, with those that their case stands for in its place."""
+        case = self.config.cases.get(str(params.get("case")), {})
+        return {**case, **{key: value for key, value in params.items() if key != "case"}}
 
     @cached_property
     def first(self) -> ExperimentConfig:
@@ -88,14 +95,6 @@ class LoadedStudy:
         shared = self.first.model_dump(mode="json", exclude={"study"})
         shared["track"]["run_name"] = None
         return write({**shared, "study": self.config.model_dump(mode="json") | {"name": self.name}})
-
-    def _place(self, key: str, value: Scalar) -> Place:
-        for section in ("vary", "search"):
-            if key in getattr(self.config, section):
-                values = self.config.vary.get(key, [])
-                index = (values.index(value),) if value in values else ()
-                return self._source.place("study", section, key, *index)
-        return Place("--set", text=f"{key}={value}")
 
 
 def is_study(path: str | Path) -> bool:
@@ -157,10 +156,9 @@ def _load(
     experiment = Source({key: value for key, value in source.data.items() if key != "study"}, source.places)
     space = _space(study, experiment.data)
     start = Source(copy.deepcopy(experiment.data), dict(experiment.places))
-    for key, value in _first(space).items():
-        start.assign(
-            key.split("."), value, source.place("study", "vary" if key in study.vary else "search", key), default_at
-        )
+    first = _first(space)
+    for key, value in {**space.cases.get(str(first.pop("case", "")), {}), **first}.items():
+        start.assign(key.split("."), value, _place(study, source, key, value), default_at)
     permitted, registry = load_permitted(host_checked(start), start, folder, plugin_files)
     registry.require_all_loaded()
     loaded = LoadedStudy(name, file, study, space, registry, experiment, tuple(permitted.plugins.files))
@@ -181,11 +179,25 @@ def _space(study: StudyConfig, data: Mapping[str, Any]) -> Space:
     named = {section: data.get(section) or {} for section in ("cell", "task")}
     base = {f"{section}.name": part["name"] for section, part in named.items() if "name" in part}
     return Space(
-        vary={key: tuple(values) for key, values in study.vary.items()},
+        vary={
+            **({"case": tuple(study.cases)} if study.cases else {}),
+            **{key: tuple(values) for key, values in study.vary.items()},
+        },
+        cases=study.cases,
         search={key: _range(each) for key, each in study.search.items()},
         samples=study.trials or 1,
         base={key: value for key, value in base.items() if key not in study.vary and key not in study.search},
     )
+
+
+def _place(study: StudyConfig, source: Source, key: str, value: Scalar) -> Place:
+    """Where a value that a combination has was written."""
+    for name, settings in study.cases.items():
+        if key in settings and settings[key] == value:
+            return source.place("study", "cases", name, key)
+    values = study.vary.get(key, [])
+    index = (values.index(value),) if value in values else ()
+    return source.place("study", "search" if key in study.search else "vary", key, *index)
 
 
 def _range(config: SearchConfig) -> Range:
@@ -242,7 +254,8 @@ def _unknown_names(study: StudyConfig, source: Source) -> list[str]:
 
 def _unknown_metrics(loaded: LoadedStudy, source: Source) -> list[str]:
     """Objectives that no run can record: what is validated is known, what probes measure has their first word."""
-    tasks = {str(name) for name in loaded.space.vary.get("task.name", ())} or {loaded.first.task.name}
+    points = loaded.space.points()
+    tasks = {str(name) for point in points if (name := loaded.space.chosen(point).get("task.name")) is not None}
     problems = []
     for task in sorted(tasks & loaded.registry.tasks.keys()):
         known = ["train/loss", "val/loss", *(f"val/{name}" for name in loaded.registry.task(task).metrics)]
@@ -257,9 +270,8 @@ def _unknown_metrics(loaded: LoadedStudy, source: Source) -> list[str]:
 
 def _suffix(params: Params) -> str:
     """What a run's name says beside cell, length and seed: the last word of each further key, and its value."""
-    words = [
-        f"-{key.rsplit('.', 1)[-1]}={value:.4g}" if isinstance(value, float) else f"-{key.rsplit('.', 1)[-1]}={value}"
-        for key, value in params.items()
-        if key not in ("cell.name", "task.length", "seed")
-    ]
-    return "".join(words)
+    words = {key.rsplit(".", 1)[-1]: value for key, value in params.items() if key not in _IN_EVERY_NAME}
+    return "".join(
+        f"-{value}" if word == "case" else f"-{word}={value:.4g}" if isinstance(value, float) else f"-{word}={value}"
+        for word, value in words.items()
+    )

@@ -127,11 +127,10 @@ def _status(stand: Tally) -> Status:
 def _modules(loaded: LoadedStudy) -> list[str]:
     """The modules of every class that the study's runs will ask for, and what its plugins are found by."""
     specs = loaded.registry
-    cells = loaded.space.vary.get("cell.name") or (loaded.first.cell.name,)
-    tasks = loaded.space.vary.get("task.name") or (loaded.first.task.name,)
+    chosen = [loaded.space.chosen(point) for point in loaded.space.points()]
     wanted = [
-        *(specs.cell(str(name)) for name in cells),
-        *(specs.task(str(name)) for name in tasks),
+        *(specs.cell(str(name)) for name in {each.get("cell.name", loaded.first.cell.name) for each in chosen}),
+        *(specs.task(str(name)) for name in {each.get("task.name", loaded.first.task.name) for each in chosen}),
         *(specs.probe(each.name) for each in loaded.first.probes),
     ]
     return sorted({spec.factory.partition(":")[0] for spec in wanted} - {""})

@@ -66,19 +66,22 @@ class Space:
         search: The keys that a sampler chooses.
         samples: How many samples are taken at each point of the grid; 1 without a search.
         base: Values that are neither varied nor searched but decide what matters: `cell.name` and `task.name`.
+        cases: What each value of the varied key `case` stands for.
     """
 
     vary: Mapping[str, tuple[Scalar, ...]]
     search: Mapping[str, Range]
     samples: int = 1
     base: Params = field(default_factory=dict)
+    cases: Mapping[str, Params] = field(default_factory=dict)
 
     def points(self) -> Iterator[dict[str, Scalar]]:
         """Every point of the grid once, in the order written, the last key fastest."""
         seen = set()
         for values in product(*self.vary.values()):
             point = dict(zip(self.vary, values, strict=True))
-            relevant = {key: value for key, value in point.items() if matters(key, {}, {**self.base, **point})}
+            chosen = self.chosen(point)
+            relevant = {key: value for key, value in point.items() if matters(key, {}, chosen)}
             key = json.dumps(relevant)
             if key not in seen:
                 seen.add(key)
@@ -90,9 +93,13 @@ class Space:
             for point in self.points():
                 yield Combination(point, sample)
 
+    def chosen(self, params: Params) -> dict[str, Scalar]:
+        """These values with what their case stands for, and what is the same everywhere."""
+        return {**self.base, **self.cases.get(str(params.get("case")), {}), **params}
+
     def searched_at(self, params: Params) -> dict[str, Range]:
         """What is still to be searched once these values are chosen."""
-        chosen = {**self.base, **params}
+        chosen = self.chosen(params)
         return {key: each for key, each in self.search.items() if key not in params and matters(key, each.when, chosen)}
 
 

@@ -40,6 +40,7 @@ class Job:
         uri: The tracking store, resolved: this process has its environment from an earlier one.
         config: Resolved.
         tags: What the run is made from, and its place in the study.
+        params: Parameters of the run beside its configuration, such as its case.
         threads: CPU threads.
         gpus: The GPUs it may see; None for all.
         gpu_share: The share of a GPU's memory it may take.
@@ -53,6 +54,7 @@ class Job:
     uri: str
     config: ExperimentConfig
     tags: Mapping[str, str]
+    params: Mapping[str, str]
     threads: int
     gpus: tuple[str, ...] | None = None
     gpu_share: float = 1.0
@@ -96,7 +98,7 @@ def _work(folder: RunFolder, job: Job, stop: StopRequest) -> None:
     with denormals_flushed(config.train.flush_denormals):
         if job.folder is None:
             devices, facts = try_out(config, registry)
-            open_record(folder, config, {**job.tags, **facts})
+            open_record(folder, config, {**job.tags, **facts}, job.params)
         else:
             devices, _ = try_out(config, registry)
             with Outbox(folder.outbox) as outbox:

@@ -86,3 +86,17 @@ def test_a_mistake_in_the_file_is_told_with_its_line(file: Path) -> None:
 def test_several_objectives_cannot_be_pruned_by(load: Callable[..., LoadedStudy]) -> None:
     with pytest.raises(RequestError, match="Optuna prunes by one objective only"):
         load("study.objectives=[{metric: val/loss}, {metric: cost/flops}]", "study.pruner.name=median")
+
+
+def test_a_case_sets_several_keys_and_names_the_run(file: Path) -> None:
+    cases = "study.cases={wide: {cell.hidden_size: 99}, chrono: {cell.options.lstm.chrono: true}}"
+    loaded = load_study(file, [cases, "study.vary={seed: [0]}", "cell.name=lstm"])
+    wide, chrono = (loaded.experiment(point) for point in loaded.space.points())
+    assert (wide.cell.hidden_size, wide.run_name) == (99, "lstm-T64-s0-wide")
+    assert chrono.cell.options["lstm"]["chrono"] is True
+
+
+def test_a_mistake_in_a_case_is_told_with_its_line(file: Path) -> None:
+    file.write_text(STUDY + "  cases:\n    wide: {cell.hidden_size: -1}\n")
+    with pytest.raises(RequestError, match=r"lengths\.yaml:12: cell\.hidden_size: -1 is too small"):
+        load_study(file)

@@ -54,3 +54,12 @@ def test_the_key_of_a_combination_does_not_depend_on_the_order_of_its_values() -
     one, other = Combination({"seed": 0, "cell.name": "rnn"}), Combination({"cell.name": "rnn", "seed": 0})
     assert one.key == other.key
     assert Combination({"seed": 1, "cell.name": "rnn"}).key != one.key
+
+
+def test_a_case_decides_what_else_matters() -> None:
+    space = Space(
+        vary={"case": ("plain", "gated"), "cell.options.lstm.forget_bias": (0.0, 1.0)},
+        search={},
+        cases={"plain": {"cell.name": "rnn"}, "gated": {"cell.name": "lstm", "cell.hidden_size": 8}},
+    )
+    assert [tuple(each.values()) for each in space.points()] == [("plain",), ("gated", 0.0), ("gated", 1.0)]

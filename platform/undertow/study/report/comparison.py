@@ -101,7 +101,7 @@ def comparison_table(digest: Digest, found: Comparisons) -> Table:
         )
         for each in found.made
     )
-    return Table(columns, rows, frozenset(["p", "p, Holm", "smallest p possible", *where]))
+    return Table(columns, rows)
 
 
 def verdict(found: Comparisons) -> str:
@@ -110,7 +110,7 @@ def verdict(found: Comparisons) -> str:
         text = "No test could be made: every pair needs at least two complete runs with different seeds on each side."
     else:
         clear = sum(each.corrected < 0.05 for each in found.made)
-        text = f"Of {count(len(found.made), 'test')}, {clear or 'none'} stay{'s' if clear == 1 else ''} below 0.05 after the correction."
+        text = f"{count(len(found.made), 'test')}; below 0.05 after the correction: {clear or 'none'}."
         least = min(each.smallest for each in found.made)
         if least >= 0.05:
             text += (

@@ -4,9 +4,9 @@
     group = digest.at("lstm", "256")
     group.estimates["val/loss"]           # Estimate(value=0.31, low=0.28, high=0.35, n=3)
 
-Every figure and table has *lines* and *panels*: a panel for each length, a line for each cell. Where no length is varied
-the second factor makes the panels; whatever else is varied is joined to the line, so that nothing is averaged over a
-factor without a word. Seeds are replicates.
+Every figure and table has *lines* and *panels*: a panel for each length, a line for each cell. Where no length is
+varied the second factor makes the panels; whatever else is varied is joined to the line, so that nothing is averaged
+over a factor without a word. Seeds are replicates.
 
 What a sampler has searched is not averaged either: a sampler looks where it is good, so a mean over its samples is of
 its taste, not of the cell. At every point of the grid, seeds included, the best complete sample by the first objective
@@ -22,12 +22,12 @@ from functools import cached_property
 from undertow.study.report.measure import Measure, measures, state_parts
 from undertow.study.report.statistics import Estimate, estimates
 from undertow.study.report.wording import NOTHING, scalar, short_names
-from undertow.study.results import Objective, StudyResults, TrialResult
+from undertow.study.results import Objective, State, StudyResults, TrialResult
 from undertow.study.space import Params, Scalar
 
 SEED, CELL, LENGTH = "seed", "cell.name", "task.length"
 
-LEFT_OUT = ("failed", "pruned", "stopped", "running", "waiting", "missing")
+LEFT_OUT: tuple[State, ...] = ("failed", "pruned", "stopped", "running", "waiting", "missing")
 """The states of a combination that count in no figure, in the order in which they are told."""
 
 
@@ -52,6 +52,11 @@ class Group:
     counted: tuple[TrialResult, ...]
     planned: int
     estimates: Mapping[str, Estimate]
+
+    @property
+    def complete(self) -> tuple[TrialResult, ...]:
+        """The complete trials, all samples of a search."""
+        return tuple(trial for trial in self.trials if trial.state == "complete")
 
     @property
     def seeds(self) -> str:
@@ -99,8 +104,8 @@ class Digest:
         return self._places.get((line, panel))
 
     def titled(self, panel: str) -> str:
-        """A panel for people: ``length 256``."""
-        return f"{self.panel_name} {panel}" if self.panel_name else "all"
+        """A panel for people: ``length 256``; empty where there is one panel only."""
+        return f"{self.panel_name} {panel}" if self.panel_name else ""
 
     @property
     def searched(self) -> bool:
@@ -171,7 +176,7 @@ def _panel_key(factors: Sequence[str]) -> str | None:
     if LENGTH in factors:
         return LENGTH
     others = [key for key in factors if key != CELL]
-    return (others if CELL in factors else others[1:] or [None])[0] if others else None
+    return next(iter(others if CELL in factors else others[1:]), None)
 
 
 def _line(results: StudyResults, keys: Sequence[str], names: Mapping[str, str], point: Params) -> str:

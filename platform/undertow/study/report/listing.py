@@ -1,6 +1,6 @@
 """What there is to list by name: combinations without a result, the best samples of a search, and every run.
 
-    unfinished_table(results).rows        # [("lstm", "512", "2", "failed", "2", "out of memory", …), …]
+unfinished_table(results).rows        # [("lstm", "512", "2", "failed", "2", "out of memory", …), …]
 """
 
 import shlex
@@ -28,7 +28,7 @@ def unfinished_table(results: StudyResults) -> Table:
         )
         for trial in found
     )
-    return Table(columns, rows, frozenset(["attempts", "steps"]))
+    return Table(columns, rows)
 
 
 def sample_table(digest: Digest) -> Table:
@@ -41,7 +41,7 @@ def sample_table(digest: Digest) -> Table:
         for group in digest.groups
         for trial in group.counted
     )
-    return Table(columns, rows, frozenset(columns[len(names) :]))
+    return Table(columns, rows)
 
 
 def run_table(results: StudyResults) -> Table:
@@ -69,9 +69,9 @@ def run_table(results: StudyResults) -> Table:
             f"undertow run {shlex.quote(trial.folder + '/config.yaml')}" if trial.folder else NOTHING,
         )
         for trial in results.trials
-        if trial.attempts
+        if trial.state not in ("missing", "waiting")
     )
-    return Table(columns, rows, frozenset(["steps", "seconds", *(each.metric for each in results.objectives)]))
+    return Table(columns, rows)
 
 
 def _names(results: StudyResults) -> dict[str, str]:
@@ -92,5 +92,6 @@ def _sample(trial: TrialResult, results: StudyResults) -> tuple[str, ...]:
 
 def _objectives(trial: TrialResult, results: StudyResults) -> list[str]:
     return [
-        number(trial.values[place]) if place < len(trial.values) else NOTHING for place in range(len(results.objectives))
+        number(trial.values[place]) if place < len(trial.values) else NOTHING
+        for place in range(len(results.objectives))
     ]

@@ -2,7 +2,7 @@
 
     for measure in measures(results.objectives, trials):
         values = [measure.of(trial) for trial in trials]     # None where a trial has none
-        print(measure.label, measure.show(iqm(values)))
+        print(measure.label, measure.text(estimate(values)))
 
 A half-life cannot be averaged: a growing gradient has none, and one that hardly shrinks would outweigh all others. So
 what is averaged and tested is the *rate*, halvings per step, which is the slope that the probe fitted; the half-life

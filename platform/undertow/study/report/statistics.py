@@ -41,13 +41,6 @@ class Estimate:
     n: int
 
 
-def iqm(values: Sequence[float]) -> float:
-    """The interquartile mean; of at least one value."""
-    from scipy.stats import trim_mean
-
-    return float(trim_mean(values, TRIM))
-
-
 def estimate(values: Sequence[float]) -> Estimate:
     """The IQM of at least one value, with its interval."""
     return estimates([values])[0]
@@ -59,16 +52,14 @@ def estimates(samples: Sequence[Sequence[float]]) -> list[Estimate]:
     Args:
         samples: Of at least one value each.
     """
-    bounds: dict[int, tuple[float, float]] = {}
-    for size in sorted({len(values) for values in samples if len(values) > 1}):
+    found: dict[int, Estimate] = {}
+    for size in sorted({len(values) for values in samples}):
         places = [place for place, values in enumerate(samples) if len(values) == size]
         at_once = max(1, _NUMBERS_AT_ONCE // (RESAMPLES * size))
         for start in range(0, len(places), at_once):
             some = places[start : start + at_once]
-            bounds |= dict(zip(some, _intervals([samples[place] for place in some]), strict=True))
-    return [
-        Estimate(iqm(values), *bounds.get(place, (None, None)), n=len(values)) for place, values in enumerate(samples)
-    ]
+            found |= dict(zip(some, _of_one_size([samples[place] for place in some]), strict=True))
+    return [found[place] for place in range(len(samples))]
 
 
 def mean_band(curves: Any) -> tuple[Any, Any]:
@@ -128,13 +119,18 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _intervals(samples: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
+def _of_one_size(samples: Sequence[Sequence[float]]) -> list[Estimate]:
     import numpy as np
     from scipy.stats import bootstrap, trim_mean
 
+    values = np.asarray(samples, dtype=float)
+    n = values.shape[1]
+    means = trim_mean(values, TRIM, axis=1).tolist()
+    if n == 1:
+        return [Estimate(mean, None, None, n) for mean in means]
     found = bootstrap(
-        (np.asarray(samples, dtype=float),),
-        lambda values, axis: trim_mean(values, TRIM, axis=axis),
+        (values,),
+        lambda drawn, axis: trim_mean(drawn, TRIM, axis=axis),
         n_resamples=RESAMPLES,
         confidence_level=CONFIDENCE,
         method="percentile",  # BCa, the default, has no answer where all of a few values are equal
@@ -142,4 +138,5 @@ def _intervals(samples: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
         axis=-1,
         rng=np.random.default_rng(0),
     ).confidence_interval
-    return list(zip(found.low.tolist(), found.high.tolist(), strict=True))
+    lows, highs = found.low.tolist(), found.high.tolist()
+    return [Estimate(*each, n) for each in zip(means, lows, highs, strict=True)]

@@ -1,17 +1,18 @@
 """The table of results: what each combination came to, for the page, for Markdown and for a terminal.
 
-    table = result_table(results)
-    print(*table.columns)
-    for row in table.rows:
-        print(*row)
-    markdown_table(results)               # fits into the description of a run in MLflow
+table = result_table(results)
+print(*table.columns)
+for row in table.rows:
+    print(*row)
+markdown_table(results)               # fits into the description of a run in MLflow
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from undertow.study.report.digest import Digest, Group, arrange
-from undertow.study.report.measure import Measure
+from undertow.study.report.measure import GROWS
 from undertow.study.report.wording import NOTHING, scalar, short_names
 from undertow.study.results import StudyResults
 
@@ -19,19 +20,25 @@ MARKDOWN_LIMIT = 6000
 """Characters; MLflow cuts a tag at 8000."""
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """Texts in rows.
 
     Attributes:
         columns: The headings.
         rows: A text for each column.
-        right: Columns whose texts are set to the right, because they are numbers.
     """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    right: frozenset[str] = frozenset()
+
+    @property
+    def right(self) -> frozenset[str]:
+        """The columns of numbers, whose texts are set to the right."""
+        by_column = zip(self.columns, zip(*self.rows, strict=True), strict=True) if self.rows else ()
+        return frozenset(name for name, texts in by_column if all(map(_NUMBER.match, texts)) and {*texts} != {NOTHING})
+
+
+_NUMBER = re.compile(rf"(-?[\d.,]+(e[+-]\d+)?|{NOTHING}|{GROWS})( \[.*\]| of \d+)?$")
 
 
 def result_table(results: StudyResults, intervals: bool = True) -> Table:
@@ -60,31 +67,21 @@ def results_of(digest: Digest, intervals: bool = True) -> Table:
         )
         for group in _by_panel(digest)
     )
-    numeric = [name for key, name in names.items() if _is_number(group.params.get(key) for group in digest.groups)]
-    return _without_empty(Table(columns, rows, frozenset([*numeric, *(each.label for each in shown), "n"])))
+    return _without_empty(Table(columns, rows))
 
 
 def answer_table(digest: Digest) -> Table:
-    """The short answer: a row for each line, and the panels side by side."""
-    shown = _shortest(digest)
-    columns = [digest.line_name]
-    for panel in digest.panels:
-        columns += [f"{each.label}, {digest.titled(panel)}" if digest.panel_name else each.label for each in shown]
-    rows = []
-    for line in digest.lines:
-        row = [line]
-        for panel in digest.panels:
-            group = digest.at(line, panel)
-            row += [each.text(group.estimates.get(each.name) if group else None, intervals=False) for each in shown]
-        rows.append(tuple(row))
-    return Table(tuple(columns), tuple(rows), frozenset(columns[1:]))
+    """The short answer: a row for each line, a column for each panel; first objective over half-lives."""
+    columns = (digest.line_name, *(digest.titled(panel) or digest.objectives[0].label for panel in digest.panels))
+    rows = tuple((line, *(_answer(digest, line, panel) for panel in digest.panels)) for line in digest.lines)
+    return Table(columns, rows)
 
 
 def markdown_table(results: StudyResults) -> str:
     """The table of results in Markdown, below 6000 characters; a sentence says what was cut."""
     table = result_table(results)
     kept = list(table.rows)
-    while len(text := _markdown(replace(table, rows=tuple(kept)), len(table.rows) - len(kept))) >= MARKDOWN_LIMIT:
+    while len(text := _markdown(Table(table.columns, tuple(kept)), len(table.rows) - len(kept))) >= MARKDOWN_LIMIT:
         if not kept:
             return "The table of results is too wide for this place; the report has it.\n"
         kept = kept[: max(0, min(len(kept) - 1, len(kept) * MARKDOWN_LIMIT // len(text)))]
@@ -114,14 +111,20 @@ def _by_panel(digest: Digest) -> Iterable[Group]:
                 yield group
 
 
-def _shortest(digest: Digest) -> Sequence[Measure]:
-    """The first objective, and the half-life of each part."""
-    lives = [each for each in digest.measures if each.kind == "half-life"]
-    return [*digest.objectives[:1], *lives]
-
-
-def _is_number(values: Iterable[object]) -> bool:
-    return all(isinstance(value, int | float) for value in values if value is not None)
+def _answer(digest: Digest, line: str, panel: str) -> str:
+    group = digest.at(line, panel)
+    if group is None:
+        return NOTHING
+    if not group.counted:
+        return group.left_out
+    found = group.estimates
+    first = digest.objectives[0]
+    lives = [
+        f"{each.name.removeprefix('half-life-')} {each.text(found[each.name], intervals=False)}"
+        for each in digest.measures
+        if each.kind == "half-life" and each.name in found
+    ]
+    return "\n".join([first.text(found.get(first.name), intervals=False), *([" · ".join(lives)] if lives else [])])
 
 
 def _without_empty(table: Table) -> Table:
@@ -136,5 +139,4 @@ def _without_empty(table: Table) -> Table:
     return Table(
         tuple(name for place, name in enumerate(table.columns) if place not in empty),
         tuple(tuple(text for place, text in enumerate(row) if place not in empty) for row in table.rows),
-        table.right,
     )

@@ -1,8 +1,8 @@
 """Numbers and names as the report writes them.
 
-    number(0.00123456), number(4810)     # ("0.00123", "4,810")
-    short_names(["cell.name", "cell.options.lstm.forget_bias"])
-    # {"cell.name": "cell", "cell.options.lstm.forget_bias": "forget_bias"}
+number(0.00123456), number(4810)     # ("0.00123", "4,810")
+short_names(["cell.name", "cell.options.lstm.forget_bias"])
+# {"cell.name": "cell", "cell.options.lstm.forget_bias": "forget_bias"}
 """
 
 import html
@@ -57,6 +57,11 @@ def count(amount: int, noun: str) -> str:
 def slug(text: str) -> str:
     """A text as part of a file name or an anchor."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"
+
+
+def power_of_ten(exponent: float) -> str:
+    """``10⁻¹⁶``."""
+    return "10" + f"{exponent:.0f}".translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def shown(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A study by hand: gradients that fall exponentially, scores that follow, and an Optuna study in memory to go with it."""
+"""A study by hand: gradients that fall exponentially, scores that follow, and an Optuna study in memory to go with."""
 
 import math
 from collections.abc import Callable, Mapping

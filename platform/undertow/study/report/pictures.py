@@ -29,7 +29,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 """Commands that can draw, the first found is taken."""
 
 LARGEST = 150_000
-"""Bytes of a picture."""
+"""Bytes of a picture; one that takes more is drawn smaller."""
 
 _PATIENCE = 120  # seconds for all pictures
 
@@ -38,7 +38,10 @@ _PAGE = """<!doctype html><meta charset="utf-8"><body><script>{plotly}</script><
   for (const [name, drawn] of Object.entries({drawn})) {{
     const image = document.createElement("p");
     image.id = name;
-    image.textContent = await Plotly.toImage(drawn, {{format: "png", scale: 1}});
+    for (let scale = 1; scale > 0.3; scale *= 0.8) {{
+      image.textContent = await Plotly.toImage(drawn, {{format: "png", scale}});
+      if (image.textContent.length * 3 / 4 < {largest}) break;
+    }}
     document.body.append(image);
   }}
 }})();
@@ -93,7 +96,7 @@ def _png(drawn: "Mapping[str, Figure]") -> dict[str, bytes]:
     data = json.dumps({name: json.loads(figure.to_json()) for name, figure in drawn.items()}).replace("<", "\\u003c")
     with tempfile.TemporaryDirectory() as scratch:
         page = Path(scratch) / "figures.html"
-        page.write_text(_PAGE.format(plotly=get_plotlyjs(), drawn=data), encoding="utf-8")
+        page.write_text(_PAGE.format(plotly=get_plotlyjs(), drawn=data, largest=LARGEST), encoding="utf-8")
         command = [
             *(found, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
             *("--disable-background-networking", "--disable-component-update", "--disable-sync"),

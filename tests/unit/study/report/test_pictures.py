@@ -33,6 +33,15 @@ def test_pictures_are_small_png_files(whole: StudyResults, tmp_path: Path) -> No
 
 
 @pytest.mark.browser
+def test_a_picture_that_would_be_large_is_drawn_smaller(
+    whole: StudyResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("undertow.study.report.pictures.LARGEST", 40_000)
+    sizes = {path.stem: path.stat().st_size for path in write_pictures(whole, tmp_path)}
+    assert max(sizes.values()) < 40_000
+
+
+@pytest.mark.browser
 @pytest.mark.slow
 def test_the_page_draws_every_figure_loads_nothing_and_fits_a_phone(whole: StudyResults, tmp_path: Path) -> None:
     from playwright.sync_api import sync_playwright

@@ -18,7 +18,7 @@ class Row:
     Attributes:
         measurement: The file that made it, such as ``steps``; what `--only` selects.
         name: What was measured.
-        unit: ``x`` for a ratio, ``s`` for CPU seconds, empty for a count.
+        unit: ``x`` for a ratio, ``s`` for seconds, empty for a count.
         samples: The value of every round; the row's value is their median. Empty when skipped.
         at_least: The smallest value that meets the target.
         at_most: The largest value that meets the target. Neither: measured for comparison.

@@ -1,7 +1,8 @@
 """The benchmarks: ratios measured side by side, as a table and as JSON.
 
-    .venv/bin/python tests/benchmarks/run.py                        # all of them, about ten minutes on two cores
+    .venv/bin/python tests/benchmarks/run.py                        # all but long_study: 35 minutes on two cores
     .venv/bin/python tests/benchmarks/run.py --only steps startup   # some of them
+    .venv/bin/python tests/benchmarks/run.py --only long_study      # a study of 2,000 trials: a quarter of an hour
     .venv/bin/python tests/benchmarks/run.py --quick                # tiny sizes: does it run? The ratios mean nothing
 
 A missed target is shown and not an error: how busy the machine is decides about that, too.
@@ -24,24 +25,27 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the measurements import ea
 
 from benchmarks.row import Row, as_table
 
-_MEASUREMENTS = ("startup", "steps", "gradient", "loop")
+_QUICK = ("startup", "steps", "gradient", "loop")
+_FULL = (*_QUICK, "study")  # even a tiny one has to start everything there is, many times
+_MEASUREMENTS = (*_FULL, "long_study")
 
 
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description="Measure how fast Undertow is, as ratios.")
     parser.add_argument("--json", type=Path, default=Path("bench.json"), metavar="FILE", help="where to write the rows")
-    parser.add_argument("--only", nargs="+", choices=_MEASUREMENTS, default=_MEASUREMENTS, metavar="NAME",
+    parser.add_argument("--only", nargs="+", choices=_MEASUREMENTS, metavar="NAME",
                         help=f"some of {', '.join(_MEASUREMENTS)}")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
     arguments = parser.parse_args()
+    chosen = arguments.only or (_QUICK if arguments.quick else _FULL)
 
     torch.set_flush_denormal(True)  # as a run does by default; before the first kernel, or half the threads would not
     machine = _machine()
     progress = Console(stderr=True)
     rows: list[Row] = []
     for name in _MEASUREMENTS:
-        if name in arguments.only:
+        if name in chosen:
             start = time.monotonic()
             progress.print(f"measuring {name} ...", end=" ")
             rows += import_module(f"benchmarks.{name}").measure(arguments.quick)

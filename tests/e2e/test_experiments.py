@@ -11,6 +11,7 @@ import pytest
 
 import undertow
 from undertow.config.load import load_experiment
+from undertow.study.load import is_study, load_study
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = ROOT / "experiments"
@@ -27,7 +28,7 @@ def test_there_are_experiments_to_look_at() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=named)
 def test_an_experiment_is_valid_and_asks_a_question(path: Path) -> None:
-    config = load_experiment(path).config
+    config = load_study(path).first if is_study(path) else load_experiment(path).config
     assert config.question.endswith("?")
     assert config.track.experiment != "default"
 

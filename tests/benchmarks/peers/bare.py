@@ -2,29 +2,13 @@
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from benchmarks.peers.network import Network
 from benchmarks.setting import Setting
 from benchmarks.timing import device, now
 from undertow import Options
 from undertow_tasks.adding import Adding
-
-
-class Network(nn.Module):
-    """One LSTM layer and a linear answer from its last output."""
-
-    def __init__(self, hidden_size: int) -> None:
-        super().__init__()
-        self.lstm = nn.LSTM(2, hidden_size)
-        with torch.no_grad():  # the platform's start: a forget bias of 1 in all
-            self.lstm.bias_ih_l0.chunk(4)[1].fill_(1.0)
-            self.lstm.bias_hh_l0.chunk(4)[1].zero_()
-        self.head = nn.Linear(hidden_size, 1)
-
-    def forward(self, x_BTI: Tensor) -> Tensor:
-        """`(B, T, 2)` to `(B, 1)`."""
-        y_TBH, _ = self.lstm(x_BTI.transpose(0, 1))
-        return self.head(y_TBH[-1])
 
 
 def main() -> None:

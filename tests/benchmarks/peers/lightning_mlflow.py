@@ -2,35 +2,18 @@
 
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
-from numpy.typing import NDArray
 from pytorch_lightning.loggers import MLFlowLogger
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from benchmarks.peers.bare import Network
+from benchmarks.peers.batches import Batches
+from benchmarks.peers.network import Network
 from benchmarks.setting import Setting
 from benchmarks.timing import now
 from undertow import Batch, Options
 from undertow_tasks.adding import Adding
-
-
-class Batches(Dataset[Batch]):
-    """Batch number k of the adding task."""
-
-    def __init__(self, setting: Setting) -> None:
-        self.task = Adding(Options(), setting.length, setting.seed)
-        self.setting = setting
-
-    def __len__(self) -> int:
-        return self.setting.last
-
-    def __getitem__(self, number: int) -> Batch:
-        first = number * self.setting.batch_size
-        indices: NDArray[Any] = np.arange(first, first + self.setting.batch_size)
-        return self.task.batch("train", indices)
 
 
 class Learner(pl.LightningModule):
@@ -87,7 +70,8 @@ def main() -> None:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(learner, DataLoader(Batches(setting), batch_size=None))
+    batches = Batches(Adding(Options(), setting.length, setting.seed), "train", setting.last, setting.batch_size)
+    trainer.fit(learner, DataLoader(batches, batch_size=None))
     setting.report(watch.at, float(torch.stack(learner.losses[-setting.log_every :]).mean()))
 
 

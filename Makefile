@@ -22,8 +22,8 @@ SHELL := bash
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(VENV)/.ready  ## train rnn, lstm and gru on scanned digits and compare how far back their gradients reach
-	@$(RUN) experiments/demo.py
+demo: $(VENV)/.ready  ## a small study: rnn, lstm and gru on scanned digits, and how far back their gradients reach
+	@$(VENV)/bin/undertow study run experiments/demo.yaml
 
 test: $(VENV)/.ready-dev  ## run every test; `make test ARGS="-k gradient"` passes options on to pytest
 	@$(RUN) -m pytest $(ARGS)

@@ -20,6 +20,7 @@ import pytest
 # threads of several processes on two cores wait for each other more than they compute.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and tables would break their cells
 
 
 @cache

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from undertow.hookspecs import hookimpl
     from undertow.nn.loop import trajectory, unroll
     from undertow.spec import CellSpec, Lengths, Options, ProbeSpec, TaskSpec
+    from undertow.studies.run import study
 
 __version__ = "0.1.0"
 
@@ -46,6 +47,7 @@ _HOME = {
     "undertow.nn.loop": ("trajectory", "unroll"),
     "undertow.experiment": ("RunResult", "run"),
     "undertow.spec": ("CellSpec", "Lengths", "Options", "ProbeSpec", "TaskSpec"),
+    "undertow.studies.run": ("study",),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
@@ -55,7 +57,7 @@ __all__ = [  # noqa: RUF022  (grouped as above)
     "Diverged", "Interrupted", "RequestError", "UndertowError",
     "hookimpl",
     "trajectory", "unroll",
-    "RunResult", "run",
+    "RunResult", "run", "study",
     "CellSpec", "Lengths", "Options", "ProbeSpec", "TaskSpec",
 ]  # fmt: skip
 

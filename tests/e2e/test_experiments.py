@@ -11,7 +11,7 @@ import pytest
 
 import undertow
 from undertow.config.load import load_experiment
-from undertow.study.load import is_study, load_study
+from undertow.studies.load import is_study, load_study
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = ROOT / "experiments"

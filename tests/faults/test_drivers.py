@@ -14,11 +14,11 @@ import psutil
 import pytest
 
 from undertow.errors import RequestError
-from undertow.study.driver import Watch
-from undertow.study.ledger import Ledger
-from undertow.study.load import LoadedStudy, load_study
-from undertow.study.results import StudyResults, read_results
-from undertow.study.run import run_study
+from undertow.studies.driver import Watch
+from undertow.studies.ledger import Ledger
+from undertow.studies.load import LoadedStudy, load_study
+from undertow.studies.results import StudyResults, read_results
+from undertow.studies.run import run_study
 
 Bombs = Callable[..., LoadedStudy]
 

@@ -9,7 +9,7 @@ from undertow.cli.console import emit, err, out
 from undertow.cli.options import File, Json, PluginFiles, Sets
 from undertow.config.load import dump, load_experiment, schema_json
 from undertow.errors import RequestError
-from undertow.study.load import is_study, load_study
+from undertow.studies.load import is_study, load_study
 
 
 def check_command(

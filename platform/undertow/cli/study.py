@@ -13,8 +13,8 @@ from undertow.errors import RequestError
 from undertow.track.folder import home_folder
 
 if TYPE_CHECKING:
-    from undertow.study.results import StudyResults
-    from undertow.study.status import Status
+    from undertow.studies.results import StudyResults
+    from undertow.studies.status import Status
 
 Study = Annotated[str, Parameter(help="A study's configuration file, or its name.")]
 Storage = Annotated[
@@ -37,7 +37,7 @@ def study_run_command(
     json: Json = False,
 ) -> int:
     """Run every combination that a study has left, and write its report."""
-    from undertow.study.load import load_study
+    from undertow.studies.load import load_study
 
     if file is None:
         raise RequestError("name a configuration file, as in `undertow study run experiments/vanishing/digits.yaml`")
@@ -46,13 +46,10 @@ def study_run_command(
     overrides = [*(set or []), *([f"study.workers={workers}"] if workers is not None else [])]
     loaded = load_study(file, overrides, plugin or [])
     where = home.absolute() if home else home_folder()
-    from undertow.cli.live import LiveView
-    from undertow.study.run import run_study
+    from undertow.studies.live import LiveView
+    from undertow.studies.run import run_study
 
-    with (
-        redirect_stdout(sys.stderr),
-        LiveView(loaded.name, loaded.config.objectives[0].metric, quiet=quiet) as view,
-    ):
+    with redirect_stdout(sys.stderr), LiveView(loaded, quiet=quiet) as view:
         results, report = run_study(loaded, home=where, watch=view, limit=trials, retry_failed=retry_failed)
     if json:
         emit({**_document(results), "report": str(report)})
@@ -63,7 +60,7 @@ def study_run_command(
 
 def study_status_command(study: Study, /, *, storage: Storage = None, home: Home = None, json: Json = False) -> int:
     """Show how a study stands; in a second, also while it is at work."""
-    from undertow.study.status import read_status
+    from undertow.studies.status import read_status
 
     name, url, _ = _which(study, storage, home)
     status = read_status(url, name)
@@ -76,7 +73,7 @@ def study_status_command(study: Study, /, *, storage: Storage = None, home: Home
 
 def study_stop_command(study: Study, /, *, storage: Storage = None, home: Home = None) -> int:
     """Have every driver of a study save what is running and stop; `undertow study run` goes on."""
-    from undertow.study.ledger import Ledger
+    from undertow.studies.ledger import Ledger
 
     name, url, _ = _which(study, storage, home)
     Ledger.find(url, name).ask_to_stop()
@@ -96,10 +93,10 @@ def study_report_command(
     json: Json = False,
 ) -> int:
     """Write the report of a study: one HTML file that needs no network."""
-    from undertow.study.ledger import Ledger
-    from undertow.study.report import write_pictures, write_report
-    from undertow.study.results import read_results
-    from undertow.study.run import REPORT
+    from undertow.studies.ledger import Ledger
+    from undertow.studies.report import write_pictures, write_report
+    from undertow.studies.results import read_results
+    from undertow.studies.run import REPORT
     from undertow.track.folder import RunFolder
 
     name, url, where = _which(study, storage, home)
@@ -123,11 +120,11 @@ def study_report_command(
 
 def _which(study: str, storage: str | None, home: Path | None) -> tuple[str, str, Path]:
     """Name, database and home of a study that is named by its name or its file."""
-    from undertow.study.ledger import storage_url
+    from undertow.studies.ledger import storage_url
 
     where = home.absolute() if home else home_folder()
     if Path(study).suffix in (".yaml", ".yml"):
-        from undertow.study.load import load_study
+        from undertow.studies.load import load_study
 
         loaded = load_study(Path(study))
         return loaded.name, storage_url(where, storage or loaded.config.storage), where
@@ -136,7 +133,7 @@ def _which(study: str, storage: str | None, home: Path | None) -> tuple[str, str
 
 def _show(results: "StudyResults", home: Path, report: Path) -> None:
     from undertow.cli.tables import table
-    from undertow.study.report import result_table
+    from undertow.studies.report import result_table
 
     made = result_table(results)
     out().print(table(made.columns, made.rows, right=list(made.right)))

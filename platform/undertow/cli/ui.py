@@ -73,7 +73,7 @@ def _study_database(home: Path, configured: str | None) -> str | None:
     Raises:
         RequestError: The one that was asked for is not there.
     """
-    from undertow.study.ledger import database_file, storage_url
+    from undertow.studies.ledger import database_file, storage_url
 
     url = storage_url(home, configured)
     file = database_file(url)

@@ -80,13 +80,14 @@ def test_identity_start_is_the_irnns() -> None:
     assert torch.equal(kept, state)
 
 
-def test_recurrent_scale_multiplies_the_start() -> None:
+def test_the_two_scales_multiply_the_start() -> None:
     torch.manual_seed(0)
     plain = RNN(3, 8, RnnOptions(recurrent_init="orthogonal"), 10)
     torch.manual_seed(0)
-    scaled = RNN(3, 8, RnnOptions(recurrent_init="orthogonal", recurrent_scale=1.5), 10)
+    scaled = RNN(3, 8, RnnOptions(recurrent_init="orthogonal", recurrent_scale=1.5, input_scale=4.0), 10)
     assert torch.equal(scaled.U, plain.U * 1.5)
-    assert torch.equal(scaled.W, plain.W)
+    for each in ("W", "b_W", "b_U"):
+        assert torch.equal(getattr(scaled, each), getattr(plain, each) * 4.0)
 
 
 @pytest.mark.parametrize(

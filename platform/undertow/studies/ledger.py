@@ -1,0 +1,506 @@
+"""The ledger: Optuna's database, the only record of which combination is taken and what came of it.
+
+    ledger = Ledger.open(url, loaded, facts)
+    ledger.plan()                                  # puts missing combinations into the queue
+    while claim := ledger.claim(work):             # takes one out of it, atomically
+        ...
+        ledger.complete(claim, values, outcome)
+
+Every combination has a key, and every attempt at it is a trial of Optuna's with that key and a count. Two drivers may
+put the same attempt into the queue at the same moment; the database numbers them, and only the one with the lowest
+number ever runs. What a dead driver left RUNNING is failed as `abandoned` by whoever notices, and tried again. So each
+combination is done once, whatever dies, and no driver needs to know of another.
+
+The queue is kept short: Optuna reads all of it whenever it takes one out.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from difflib import unified_diff
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from undertow.config.yaml12 import parse, write
+from undertow.errors import RequestError, did_you_mean
+from undertow.studies.attempt import ATTEMPT, END, KEY, WORK, Attempt, End, Work, by_key, is_left
+from undertow.studies.load import LoadedStudy
+from undertow.studies.sampling import make_pruner, make_sampler
+from undertow.studies.space import Combination, Params, Range, Scalar, Space
+from undertow.track.lock import FileLock
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+    from optuna.distributions import BaseDistribution
+    from optuna.storages import BaseStorage
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+ABOUT = "undertow"
+RESULT = "undertow.result"
+DRIVER = "undertow.driver."
+"""Begins the attribute of a study in which a driver says that it lives."""
+
+_STOPS = "undertow.stops"
+
+_QUEUE = 32
+_SILENCE = 60.0  # seconds without a beat after which a driver on another machine is taken for dead
+_PATIENCE = 60  # seconds to wait for a database that another process has locked
+_NOT_COMPARED = (
+    "workers", "gpus_per_trial", "memory_per_trial", "retries", "trials", "trial_timeout", "time_budget", "storage",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an attempt recorded, as `undertow.studies.results` reads it back.
+
+    Attributes:
+        metrics: The latest value of every scalar.
+        curves: The final curves: steps of the axis, and values.
+        history: Earlier values of these curves, by training step.
+        steps: Training steps done.
+        seconds: Wall time of this attempt.
+    """
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    curves: Mapping[str, tuple[list[int], list[float]]] = field(default_factory=dict)
+    history: Mapping[str, Mapping[int, list[float]]] = field(default_factory=dict)
+    steps: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Claim:
+    """An attempt that this driver has taken.
+
+    Attributes:
+        number: Optuna's number of the trial.
+        combination: What to run.
+        params: The varied and the searched values.
+        attempt: Counts from 0.
+        work: Who works on it, and where.
+    """
+
+    number: int
+    combination: Combination
+    params: Params
+    attempt: int
+    work: Work
+    trial: "Trial" = field(repr=False, compare=False)
+
+
+class Ledger:
+    """One study in the database; made by `open` or `find`."""
+
+    def __init__(self, storage: "BaseStorage", study: "Study", space: Space, retries: int = 0) -> None:
+        self.study = study
+        self.space = space
+        self.retries = retries
+        self._storage = storage
+        self._id = storage.get_study_id_from_name(study.study_name)
+        self._seen: dict[str, tuple[object, float]] = {}
+
+    @classmethod
+    def open(cls, url: str, loaded: LoadedStudy, about: Mapping[str, Any]) -> "Ledger":
+        """Create the study, or go on with it.
+
+        Args:
+            url: The database.
+            loaded: The study.
+            about: More to be kept with it, when it is new: the parent run's uuid, versions.
+
+        Raises:
+            RequestError: The database cannot be opened, or its study of this name is another one.
+        """
+        import optuna
+
+        storage = open_storage(url)
+        config = loaded.config
+        name = loaded.name
+        try:
+            study = patient(
+                optuna.create_study,
+                storage=storage,
+                study_name=name,
+                directions=[each.direction for each in config.objectives],
+            )
+        except optuna.exceptions.DuplicatedStudyError:
+            study = patient(optuna.load_study, storage=storage, study_name=name)
+        known = _about(study)
+        if known is None:  # new, or its creator died before it could say
+            known = {**about, **_said(loaded)}
+            patient(study.set_user_attr, ABOUT, known)
+        else:
+            _refuse_another(name, known["config"], loaded.yaml())
+            if any(known[key] != value for key, value in _said(loaded).items()):  # more samples, another file name
+                patient(study.set_user_attr, ABOUT, {**known, **_said(loaded)})
+        ledger = cls(storage, study, loaded.space, config.retries)
+        trials = storage.get_all_trials(ledger._id, deepcopy=False)
+        study.sampler = make_sampler(config.sampler, len(trials)) if config.search else optuna.samplers.RandomSampler()
+        study.pruner = make_pruner(config.pruner)
+        return ledger
+
+    @classmethod
+    def find(cls, url: str, name: str) -> "Ledger":
+        """Open a study that is there, to look at it.
+
+        Raises:
+            RequestError: There is no such database or study; the message names what there is.
+        """
+        import optuna
+
+        storage = open_storage(url, create=False)
+        try:
+            study = patient(optuna.load_study, storage=storage, study_name=name)
+        except KeyError:
+            known = [each.study_name for each in storage.get_all_studies()]
+            raise RequestError(f"there is no study `{name}` in {shown_url(url)}.{did_you_mean(name, known)}") from None
+        about = _about(study)
+        if about is None:
+            raise RequestError(f"`{name}` in {shown_url(url)} is a study of Optuna's, but not one of Undertow's")
+        return cls(storage, study, space_of(about))
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self.study.study_name
+
+    @cached_property
+    def total(self) -> int:
+        """How many combinations there are."""
+        return sum(1 for _ in self.space.points()) * self.space.samples
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What is kept with the study: configuration, space, the parent run's uuid, versions."""
+        known = _about(self.study)
+        assert known is not None
+        return known
+
+    def attempts(self) -> dict[str, list[Attempt]]:
+        """Every attempt by the key of its combination, in their order; duplicates that never ran are left out."""
+        return by_key(patient(self._storage.get_all_trials, self._id, deepcopy=False))
+
+    def plan(self) -> int:
+        """Put combinations that are missing into the queue, until it is long enough.
+
+        Returns:
+            How many now wait there.
+        """
+        attempts = self.attempts()
+        waiting = sum(tries[-1].state == "WAITING" for tries in attempts.values())
+        if waiting > _QUEUE // 2:
+            return waiting
+        for combination in self.space.combinations():
+            if waiting >= _QUEUE:
+                break
+            tries = attempts.get(combination.key, [])
+            if is_left(tries, self.retries):
+                self._enqueue(combination, tries)
+                waiting += 1
+        return waiting
+
+    def retry(self) -> int:
+        """Give every combination that has failed for good another attempt; how many there were."""
+        failed = [
+            (key, tries)
+            for key, tries in self.attempts().items()
+            if tries[-1].state == "FAIL" and not is_left(tries, self.retries)
+        ]
+        for key, tries in failed:
+            self._enqueue(combination_of(key), tries)
+        return len(failed)
+
+    def claim(self, work: Callable[[Combination, Params, Work | None], Work]) -> Claim | None:
+        """Take an attempt out of the queue.
+
+        Args:
+            work: Says who will work on a combination and where; it gets what the attempt before it said.
+
+        Returns:
+            The attempt; None when nothing waits.
+        """
+        import optuna
+        from optuna.trial import TrialState
+
+        waiting = (TrialState.WAITING,)
+        for frozen in patient(self._storage.get_all_trials, self._id, deepcopy=False, states=waiting):
+            number = frozen._trial_id
+            if KEY not in frozen.user_attrs or not self._take(number):
+                continue
+            tries = self.attempts()[frozen.user_attrs[KEY]]
+            attempt = frozen.user_attrs.get(ATTEMPT, 0)
+            if not any(each.trial.number == frozen.number for each in tries):
+                self._fail(number, "duplicate", "the same attempt was already in the queue")
+                continue
+            trial = patient(optuna.Trial, self.study, number)
+            combination = combination_of(frozen.user_attrs[KEY])
+            params = self._sampled(trial, dict(frozen.params))
+            before = next((each.work for each in reversed(tries) if each.count < attempt), None)
+            said = work(combination, params, before)
+            patient(trial.set_user_attr, WORK, asdict(said))
+            return Claim(frozen.number, combination, params, attempt, said, trial)
+        return None
+
+    def report(self, claim: Claim, step: int, value: float) -> bool:
+        """Note an intermediate value of the objective; whether the pruner would end the run here."""
+        patient(claim.trial.report, value, step)
+        return patient(claim.trial.should_prune)
+
+    def complete(self, claim: Claim, values: Sequence[float], outcome: Outcome) -> bool:
+        """Note the result; False if somebody had given the attempt up for lost."""
+        return self._finish(claim, "COMPLETE", values, outcome)
+
+    def prune(self, claim: Claim, reason: str, outcome: Outcome) -> bool:
+        """Note that the run was pruned, and why."""
+        patient(claim.trial.set_user_attr, END, {"kind": "pruned", "reason": reason})
+        return self._finish(claim, "PRUNED", None, outcome)
+
+    def fail(self, claim: Claim, kind: End, reason: str, outcome: Outcome) -> bool:
+        """Note an end without a result."""
+        try:
+            patient(claim.trial.set_user_attr, RESULT, asdict(outcome))
+        except Exception as error:  # noqa: BLE001  (only one kind of it passes)
+            _expect_finished(error)
+            return False
+        return self._fail(claim.trial._trial_id, kind, reason)
+
+    def give_up(self, attempt: Attempt) -> bool:
+        """Note that nobody works on an attempt any more; False if it has ended in some other way."""
+        return self._fail(attempt.trial._trial_id, "abandoned", "its driver died")
+
+    def beat(self, driver: str, record: Mapping[str, Any]) -> None:
+        """Say that a driver lives."""
+        patient(self.study.set_user_attr, DRIVER + driver, dict(record))
+
+    def drivers(self) -> dict[str, dict[str, Any]]:
+        """What each driver last said, by its id; an empty record is one that has left."""
+        attrs = patient(getattr, self.study, "user_attrs")
+        return {key.removeprefix(DRIVER): value for key, value in attrs.items() if key.startswith(DRIVER)}
+
+    def silent(self, what: str, said: object) -> bool:
+        """Whether this has been said without a change for longer than any living driver would leave it.
+
+        It goes by this machine's own clock, from when this process first heard it.
+        """
+        now = time.monotonic()
+        if self._seen.get(what, (None, 0.0))[0] != said or what not in self._seen:
+            self._seen[what] = (said, now)
+        return now - self._seen[what][1] > _SILENCE
+
+    @property
+    def stops(self) -> int:
+        """How often this study was asked to stop."""
+        return int(patient(getattr, self.study, "user_attrs").get(_STOPS, 0))
+
+    def ask_to_stop(self) -> None:
+        """Have every driver that is at work now stop."""
+        count = self.stops + 1
+        patient(self.study.set_user_attr, _STOPS, count)
+
+    def _take(self, trial_id: int) -> bool:
+        from optuna.exceptions import UpdateFinishedTrialError
+        from optuna.trial import TrialState
+
+        try:
+            return patient(self._storage.set_trial_state_values, trial_id, TrialState.RUNNING)
+        except UpdateFinishedTrialError:
+            return False
+
+    def _enqueue(self, combination: Combination, tries: Sequence[Attempt]) -> None:
+        from optuna.trial import TrialState, create_trial
+
+        params: dict[str, Scalar] = dict(combination.params)
+        distributions = {key: self._varied(key) for key in params}
+        count = 0
+        if tries:  # the same values as before, the searched ones included
+            last = tries[-1]
+            params, distributions = dict(last.trial.params), dict(last.trial.distributions)
+            count = last.count + 1
+        trial = create_trial(
+            state=TrialState.WAITING,
+            params=params,
+            distributions=distributions,
+            user_attrs={KEY: combination.key, ATTEMPT: count},
+        )
+        patient(self.study.add_trial, trial)
+
+    def _varied(self, key: str) -> "BaseDistribution":
+        from optuna.distributions import CategoricalDistribution
+
+        return CategoricalDistribution(self.space.vary[key])
+
+    def _sampled(self, trial: "Trial", params: dict[str, Scalar]) -> dict[str, Scalar]:
+        """Have the sampler choose what is not there yet; one choice may decide what else there is to choose."""
+        while missing := self.space.searched_at(params):
+            for key, each in missing.items():
+                params[key] = patient(_suggest, trial, key, each)
+        return params
+
+    def _finish(self, claim: Claim, state: str, values: Sequence[float] | None, outcome: Outcome) -> bool:
+        from optuna.trial import TrialState
+
+        try:
+            patient(claim.trial.set_user_attr, RESULT, asdict(outcome))
+            patient(self.study.tell, claim.number, values, state=TrialState[state])
+        except Exception as error:  # noqa: BLE001  (only one kind of it passes)
+            _expect_finished(error)
+            return False
+        return True
+
+    def _fail(self, trial_id: int, kind: End, reason: str) -> bool:
+        from optuna.exceptions import UpdateFinishedTrialError
+        from optuna.trial import TrialState
+
+        try:
+            patient(self._storage.set_trial_user_attr, trial_id, END, {"kind": kind, "reason": reason[:2000]})
+            return patient(self._storage.set_trial_state_values, trial_id, TrialState.FAIL)
+        except UpdateFinishedTrialError:
+            return False
+
+
+def open_storage(url: str, *, create: bool = True) -> "BaseStorage":
+    """Open Optuna's database; one on disk is made whole or not at all, by one process at a time.
+
+    Raises:
+        RequestError: It cannot be opened, and why.
+    """
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    file = database_file(url)
+    options: dict[str, Any] = {"connect_args": {"timeout": _PATIENCE}} if file else {"pool_pre_ping": True}
+
+    def connect(to: str) -> Any:
+        return optuna.storages.RDBStorage(to, engine_kwargs=options)
+
+    try:
+        if file is not None and not file.exists():
+            if not create:
+                raise RequestError(f"there is no study database {file} yet: start one with `undertow study run FILE`")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(file.with_name(f".{file.name}.lock")) as lock:
+                lock.acquire(timeout=_PATIENCE)
+                if not file.exists():
+                    draft = file.with_name(f".{file.name}.new")
+                    draft.unlink(missing_ok=True)
+                    connect(f"sqlite:///{draft}").engine.dispose()
+                    draft.replace(file)
+        return optuna.storages.get_storage(patient(connect, url))
+    except (SQLAlchemyError, ImportError, ValueError, RuntimeError) as error:
+        raise RequestError(f"study.storage: {shown_url(url)} cannot be opened: {str(error).splitlines()[0]}") from error
+
+
+def storage_url(home: Path, configured: str | None) -> str:
+    """The database: as configured, else UNDERTOW_STUDY_URI, else an SQLite file in `home`."""
+    return configured or os.environ.get("UNDERTOW_STUDY_URI") or f"sqlite:///{home.absolute()}/optuna.db"
+
+
+def database_file(url: str) -> Path | None:
+    """The file of an SQLite database; None for one on a server."""
+    return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
+
+
+def shown_url(url: str) -> str:
+    """A database's address without its password."""
+    head, at, tail = url.rpartition("@")
+    return f"{head.rpartition(':')[0]}:***@{tail}" if at and head.count(":") > 1 else url
+
+
+def patient(action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do something in the database, again and again while it is locked or out of reach, for a minute or two."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import OperationalError
+    from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+    retrying = Retrying(
+        retry=retry_if_exception_type((OperationalError, StorageInternalError)),
+        stop=stop_after_delay(2 * _PATIENCE),
+        wait=wait_random_exponential(multiplier=0.1, max=5),
+        reraise=True,
+    )
+    return retrying(action, *args, **kwargs)
+
+
+def _expect_finished(error: Exception) -> None:
+    """Pass over an attempt that somebody else has ended: it was taken for lost. Anything else is a fault."""
+    from optuna.exceptions import UpdateFinishedTrialError
+
+    if not isinstance(error, UpdateFinishedTrialError):
+        raise error
+
+
+def _suggest(trial: "Trial", key: str, each: Range) -> Scalar:
+    if each.choices:
+        return trial.suggest_categorical(key, each.choices)
+    low, high = each.low, each.high
+    assert low is not None
+    assert high is not None
+    if isinstance(low, int) and isinstance(high, int) and not isinstance(each.step, float):
+        return trial.suggest_int(key, low, high, step=int(each.step or 1), log=each.log)
+    return trial.suggest_float(key, low, high, step=each.step, log=each.log)
+
+
+def combination_of(key: str) -> Combination:
+    """The combination that has this key."""
+    params, sample = json.loads(key)
+    return Combination(params, sample)
+
+
+def _about(study: "Study") -> dict[str, Any] | None:
+    known: dict[str, Any] | None = patient(lambda: study.user_attrs).get(ABOUT)
+    return known
+
+
+def _said(loaded: LoadedStudy) -> dict[str, Any]:
+    space = loaded.space
+    return {
+        "file": loaded.file,
+        "question": loaded.first.question,
+        "config": loaded.yaml(),
+        "vary": {key: list(values) for key, values in space.vary.items()},
+        "search": {key: asdict(each) for key, each in space.search.items()},
+        "cases": {name: dict(settings) for name, settings in space.cases.items()},
+        "samples": space.samples,
+        "retries": loaded.config.retries,
+        "base": dict(space.base),
+        "objectives": [each.model_dump() for each in loaded.config.objectives],
+    }
+
+
+def space_of(about: Mapping[str, Any]) -> Space:
+    """What is varied and searched, from what is kept with the study."""
+    return Space(
+        vary={key: tuple(values) for key, values in about["vary"].items()},
+        search={key: Range(**{**each, "choices": tuple(each["choices"])}) for key, each in about["search"].items()},
+        samples=about["samples"],
+        base=about["base"],
+        cases=about["cases"],
+    )
+
+
+def _refuse_another(name: str, known: str, wanted: str) -> None:
+    """Raise if what decides the results differs; how many work on it, and how long, may change."""
+    before, now = _compared(known), _compared(wanted)
+    if before == now:
+        return
+    diff = list(unified_diff(before, now, "the study that is there", "this configuration", lineterm="", n=1))
+    raise RequestError(
+        f"there is a study `{name}` already, and it is another one:\n"
+        + "\n".join(f"  {line}" for line in diff if not line.startswith("@@"))
+        + "\nGo on with it by its own configuration, or give this one a name of its own: --set study.name=…"
+    )
+
+
+def _compared(yaml: str) -> list[str]:
+    data, _ = parse(yaml)
+    data["study"] = {key: value for key, value in data["study"].items() if key not in _NOT_COMPARED}
+    for section in ("track", "plugins"):
+        data.pop(section, None)
+    return write(data).splitlines()

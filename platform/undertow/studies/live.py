@@ -1,0 +1,93 @@
+"""How a study goes: a live view on a terminal, plain lines elsewhere.
+
+with LiveView(loaded) as view:
+    run_study(loaded, home=home, watch=view)
+"""
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from undertow.studies.driver import Busy
+    from undertow.studies.load import LoadedStudy
+    from undertow.studies.tally import Tally
+
+_LINES_SECONDS = 10.0
+_SHOWN = 16
+
+
+class LiveView:
+    """Shows a study on standard error.
+
+    Args:
+        loaded: The study.
+        quiet: Show nothing.
+    """
+
+    def __init__(self, loaded: "LoadedStudy", *, quiet: bool = False) -> None:
+        self._name = loaded.name
+        self._objective = loaded.config.objectives[0].metric
+        self._quiet = quiet
+        self._console = Console(stderr=True, markup=False, highlight=False, emoji=False)
+        self._live: Live | None = None
+        self._ended = 0
+        self._next_line = time.monotonic() + _LINES_SECONDS
+
+    def __enter__(self) -> Self:
+        if not self._quiet and self._console.is_terminal:
+            self._live = Live(console=self._console, refresh_per_second=4, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def show(self, tally: "Tally", busy: "Sequence[Busy]", first_seconds: float) -> None:
+        """Called several times a second."""
+        left = self._left(tally, first_seconds)
+        if self._live is not None:
+            self._live.update(self._picture(tally, busy, left))
+        elif not self._quiet and time.monotonic() > self._next_line:
+            self._next_line = time.monotonic() + _LINES_SECONDS
+            self._console.print(f"{self._name}: {self._counts(tally)}{left}", highlight=False, soft_wrap=True)
+
+    def ended(self, name: str, state: str, words: str) -> None:
+        """An attempt has ended: a line, that stays."""
+        self._ended += 1
+        if not self._quiet:
+            style = {"complete": "green", "pruned": "yellow"}.get(state, "red")
+            line = Text.assemble((f"{state:9}", style), f" {name}  {words}")
+            self._console.print(line, soft_wrap=True)
+
+    def _left(self, tally: "Tally", seconds: float) -> str:
+        if not self._ended or tally.settled >= tally.total:
+            return ""
+        rest = timedelta(seconds=round(seconds / self._ended * (tally.total - tally.settled)))
+        return f", about {rest} left"
+
+    def _counts(self, tally: "Tally") -> str:
+        states = tally.states
+        counted = [f"{states[state]} {state}" for state in ("running", "failed", "pruned") if states.get(state)]
+        best = f", best {self._objective} {tally.best[0]:.4g} ({tally.best[1]})" if tally.best else ""
+        return ", ".join([f"{states.get('complete', 0)} of {tally.total} done", *counted]) + best
+
+    def _picture(self, tally: "Tally", busy: "Sequence[Busy]", left: str) -> Group:
+        bars = Table.grid(padding=(0, 2))
+        whole = ProgressBar(total=max(tally.total, 1), completed=tally.settled, width=40)
+        bars.add_row(Text(self._name, style="bold"), whole, self._counts(tally) + left)
+        for each in busy[:_SHOWN]:
+            steps = ProgressBar(total=each.max_steps, completed=each.follower.step, width=40)
+            bars.add_row(f"  {each.work.name}", steps, f"step {each.follower.step} of {each.max_steps}")
+        if len(busy) > _SHOWN:
+            bars.add_row(f"  and {len(busy) - _SHOWN} more", "", "")
+        return Group(bars)

@@ -1,0 +1,142 @@
+"""The table of results: what each combination came to, for the page, for Markdown and for a terminal.
+
+table = result_table(results)
+print(*table.columns)
+for row in table.rows:
+    print(*row)
+markdown_table(results)               # fits into the description of a run in MLflow
+"""
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from undertow.studies.report.digest import Digest, Group, arrange
+from undertow.studies.report.measure import GROWS
+from undertow.studies.report.wording import NOTHING, scalar, short_names
+from undertow.studies.results import StudyResults
+
+MARKDOWN_LIMIT = 6000
+"""Characters; MLflow cuts a tag at 8000."""
+
+
+class Table(NamedTuple):
+    """Texts in rows.
+
+    Attributes:
+        columns: The headings.
+        rows: A text for each column.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    @property
+    def right(self) -> frozenset[str]:
+        """The columns of numbers, whose texts are set to the right."""
+        by_column = zip(self.columns, zip(*self.rows, strict=True), strict=True) if self.rows else ()
+        return frozenset(name for name, texts in by_column if all(map(_NUMBER.match, texts)) and {*texts} != {NOTHING})
+
+
+_NUMBER = re.compile(rf"(-?[\d.,]+(e[+-]\d+)?|{NOTHING}|{GROWS})( \[.*\]| of \d+)?$")
+
+
+def result_table(results: StudyResults, intervals: bool = True) -> Table:
+    """A row for each combination of what is varied but the seed: IQM of each objective, half-life, reach, n, seeds.
+
+    Args:
+        results: The study.
+        intervals: Whether the bootstrap intervals are written beside the means.
+    """
+    return results_of(arrange(results), intervals)
+
+
+def results_of(digest: Digest, intervals: bool = True) -> Table:
+    """The table of results of a study that is arranged already."""
+    names = short_names(_factors(digest))
+    shown = [each for each in digest.measures if each.kind != "cue"]
+    shown = [each for each in shown if each.kind == "objective" or any(each.name in g.estimates for g in digest.groups)]
+    columns = (*names.values(), *(each.label for each in shown), "n", "seeds", "left out")
+    rows = tuple(
+        (
+            *(scalar(group.params[key]) if key in group.params else NOTHING for key in names),
+            *(each.text(group.estimates.get(each.name), intervals) for each in shown),
+            group.n,
+            group.seeds,
+            group.left_out or NOTHING,
+        )
+        for group in _by_panel(digest)
+    )
+    return _without_empty(Table(columns, rows))
+
+
+def answer_table(digest: Digest) -> Table:
+    """The short answer: a row for each line, a column for each panel; first objective over half-lives."""
+    columns = (digest.line_name, *(digest.titled(panel) or digest.objectives[0].label for panel in digest.panels))
+    rows = tuple((line, *(_answer(digest, line, panel) for panel in digest.panels)) for line in digest.lines)
+    return Table(columns, rows)
+
+
+def markdown_table(results: StudyResults) -> str:
+    """The table of results in Markdown, below 6000 characters; a sentence says what was cut."""
+    table = result_table(results)
+    kept = list(table.rows)
+    while len(text := _markdown(Table(table.columns, tuple(kept)), len(table.rows) - len(kept))) >= MARKDOWN_LIMIT:
+        if not kept:
+            return "The table of results is too wide for this place; the report has it.\n"
+        kept = kept[: max(0, min(len(kept) - 1, len(kept) * MARKDOWN_LIMIT // len(text)))]
+    return text
+
+
+def _markdown(table: Table, cut: int) -> str:
+    lines = [table.columns, [("---:" if name in table.right else "---") for name in table.columns], *table.rows]
+    text = "".join(f"| {' | '.join(map(_cell, line))} |\n" for line in lines)
+    if not table.rows and not cut:
+        text += "\nNothing has been planned yet.\n"
+    return f"{text}\n{cut} more rows are in the report.\n" if cut else text
+
+
+def _cell(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def _factors(digest: Digest) -> list[str]:
+    return [key for key in digest.results.space.vary if any(key in group.params for group in digest.groups)]
+
+
+def _by_panel(digest: Digest) -> Iterable[Group]:
+    for panel in digest.panels:
+        for line in digest.lines:
+            if group := digest.at(line, panel):
+                yield group
+
+
+def _answer(digest: Digest, line: str, panel: str) -> str:
+    group = digest.at(line, panel)
+    if group is None:
+        return NOTHING
+    if not group.counted:
+        return group.left_out
+    found = group.estimates
+    first = digest.objectives[0]
+    lives = [
+        f"{each.name.removeprefix('half-life-')} {each.text(found[each.name], intervals=False)}"
+        for each in digest.measures
+        if each.kind == "half-life" and each.name in found
+    ]
+    return "\n".join([first.text(found.get(first.name), intervals=False), *([" · ".join(lives)] if lives else [])])
+
+
+def _without_empty(table: Table) -> Table:
+    """Leave out the last two columns where they say nothing: no seed is varied, nothing is left out."""
+    empty = {
+        place
+        for place, name in enumerate(table.columns)
+        if name in ("seeds", "left out") and all(row[place] == NOTHING for row in table.rows)
+    }
+    if not empty or not table.rows:
+        return table
+    return Table(
+        tuple(name for place, name in enumerate(table.columns) if place not in empty),
+        tuple(tuple(text for place, text in enumerate(row) if place not in empty) for row in table.rows),
+    )

@@ -1,0 +1,52 @@
+"""A small study and its ledger, without a trial ever running."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from undertow.studies.ledger import Ledger
+from undertow.studies.load import LoadedStudy, load_study_mapping
+
+Mapped = dict[str, Any]
+
+
+@pytest.fixture
+def mapping() -> Mapped:
+    return {
+        "question": "Does it hold?",
+        "task": {"name": "digit"},
+        "cell": {"name": "rnn", "hidden_size": 4},
+        "study": {"name": "small", "vary": {"cell.name": ["rnn", "lstm"], "seed": [0, 1]}},
+    }
+
+
+@pytest.fixture
+def load(mapping: Mapped) -> Callable[..., LoadedStudy]:
+    def load(*overrides: str) -> LoadedStudy:
+        return load_study_mapping(mapping, overrides)
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of Optuna's to copy, made once."""
+    from undertow.studies.ledger import open_storage
+
+    path = tmp_path_factory.mktemp("ledger") / "optuna.db"
+    open_storage(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def open_ledger(home: Path, empty_ledger: Path, load: Callable[..., LoadedStudy]) -> Callable[..., Ledger]:
+    """Open the ledger of the small study, again and again if need be."""
+    file = home / "optuna.db"
+    file.write_bytes(empty_ledger.read_bytes())
+
+    def open_ledger(*overrides: str) -> Ledger:
+        return Ledger.open(f"sqlite:///{file}", load(*overrides), {"run": "0" * 32, "facts": {}})
+
+    return open_ledger

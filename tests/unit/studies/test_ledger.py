@@ -1,0 +1,196 @@
+"""The ledger: each combination once, whatever dies, and whoever works on it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from undertow.errors import RequestError
+from undertow.studies.attempt import Work
+from undertow.studies.ledger import Claim, Ledger, Outcome
+from undertow.studies.results import read_results
+from undertow.studies.space import Combination, Params
+from undertow.studies.status import read_status
+
+DONE = Outcome(metrics={"val/loss": 0.5}, curves={"gradient/h/by_lag": ([1, 2], [0.0, -1.0])}, steps=3, seconds=2.0)
+Open = Callable[..., Ledger]
+
+
+def works(owner: str) -> Callable[[Combination, Params, Work | None], Work]:
+    def work(combination: Combination, params: Params, before: Work | None) -> Work:
+        return before or Work(owner, "here", f"/runs/{combination}", "1" * 32, str(combination))
+
+    return work
+
+
+def take(ledger: Ledger, owner: str = "me") -> Claim:
+    ledger.plan()
+    claim = ledger.claim(works(owner))
+    assert claim is not None
+    return claim
+
+
+def keys(claims: list[Claim]) -> list[str]:
+    return [str(claim.combination) for claim in claims]
+
+
+def test_each_combination_is_handed_out_once(open_ledger: Open) -> None:
+    ledger = open_ledger()
+    assert ledger.plan() == 4
+    assert ledger.plan() == 4
+    claims = [take(ledger) for _ in range(4)]
+    assert len(set(keys(claims))) == 4
+    assert ledger.claim(works("me")) is None
+    assert ledger.plan() == 0
+
+
+def test_two_drivers_that_plan_at_the_same_moment_do_nothing_twice(
+    open_ledger: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = open_ledger(), open_ledger()
+    with monkeypatch.context() as patch:
+        patch.setattr(other, "attempts", dict)  # what it sees before the first has written anything
+        one.plan()
+        other.plan()
+    claims = []
+    while (claim := one.claim(works("one"))) or (claim := other.claim(works("other"))):
+        claims.append(claim)
+    assert len(claims) == len(set(keys(claims))) == 4
+    assert sorted(read_results(one).frame()["state"]) == ["running"] * 4
+
+
+def test_results_are_read_back_as_they_were_written(open_ledger: Open) -> None:
+    ledger = open_ledger()
+    claim = take(ledger)
+    assert ledger.complete(claim, [0.5], DONE)
+    first = read_results(Ledger.find(f"sqlite:///{Path('optuna.db').absolute()}", "small")).trials[0]
+    assert (first.state, first.values, first.steps, first.attempts) == ("complete", (0.5,), 3, 1)
+    assert first.metrics["val/loss"] == 0.5
+    assert first.curves["gradient/h/by_lag"] == ([1, 2], [0.0, -1.0])
+    assert first.params == {"cell.name": "rnn", "seed": 0}
+
+
+@pytest.mark.parametrize(("kind", "attempts"), [("lost", 2), ("failed", 2), ("diverged", 1), ("timeout", 1)])
+def test_what_died_is_tried_again_and_what_cannot_get_better_is_not(
+    open_ledger: Open, kind: str, attempts: int
+) -> None:
+    ledger = open_ledger("study.retries=1", "study.vary={seed: [0]}")
+    count = 0
+    while ledger.plan():
+        claim = take(ledger)
+        assert claim.attempt == count
+        count += 1
+        ledger.fail(claim, kind, "why", Outcome())  # type: ignore[arg-type]
+    assert count == attempts
+    trial = read_results(ledger).trials[0]
+    assert (trial.state, trial.reason, trial.attempts) == ("failed", "why", attempts)
+
+
+def test_what_was_stopped_goes_on_however_often(open_ledger: Open) -> None:
+    ledger = open_ledger("study.retries=0", "study.vary={seed: [0]}")
+    for _ in range(5):
+        ledger.fail(take(ledger), "stopped", "Ctrl-C", Outcome())
+    assert read_results(ledger).trials[0].state == "stopped"
+    assert ledger.complete(take(ledger), [0.1], DONE)
+    assert ledger.plan() == 0
+
+
+def test_a_retry_works_where_the_attempt_before_it_worked(open_ledger: Open) -> None:
+    ledger = open_ledger("study.vary={seed: [0]}")
+    first = take(ledger)
+    ledger.fail(first, "lost", "killed", Outcome())
+    assert take(ledger).work == first.work
+
+
+def test_a_retry_of_a_search_keeps_what_was_sampled(open_ledger: Open) -> None:
+    ledger = open_ledger("study.search={optim.lr: {low: 0.001, high: 0.1, log: true}}", "study.trials=2")
+    first = take(ledger)
+    assert 0.001 <= float(str(first.params["optim.lr"])) <= 0.1
+    ledger.fail(first, "lost", "killed", Outcome())
+    retries = [claim for claim in (take(ledger) for _ in range(8)) if claim.attempt == 1]
+    assert [claim.params for claim in retries] == [first.params]
+
+
+def test_a_result_of_an_attempt_that_was_given_up_comes_too_late(open_ledger: Open) -> None:
+    ledger, other = open_ledger(), open_ledger()
+    claim = take(ledger)
+    running = next(tries[-1] for tries in other.attempts().values() if tries[-1].state == "RUNNING")
+    assert other.give_up(running)
+    assert not other.give_up(running)
+    assert not ledger.complete(claim, [0.5], DONE)
+    assert not ledger.fail(claim, "lost", "killed", Outcome())
+
+
+def test_failed_combinations_get_another_attempt_when_asked(open_ledger: Open) -> None:
+    ledger = open_ledger("study.vary={seed: [0]}")
+    ledger.fail(take(ledger), "diverged", "NaN", Outcome())
+    assert ledger.plan() == 0
+    assert ledger.retry() == 1
+    assert take(ledger).attempt == 1
+
+
+def test_the_queue_stays_short_and_still_reaches_everything(open_ledger: Open) -> None:
+    ledger = open_ledger(f"study.vary={{seed: {list(range(100))}}}")
+    found = set()
+    for _ in range(100):
+        claim = take(ledger)
+        waiting = sum(tries[-1].state == "WAITING" for tries in ledger.attempts().values())
+        assert waiting <= 32
+        found.add(claim.combination.key)
+        ledger.complete(claim, [0.5], Outcome())
+    assert len(found) == 100
+
+
+def test_another_study_of_the_same_name_is_refused_with_a_diff(open_ledger: Open) -> None:
+    open_ledger()
+    with pytest.raises(RequestError) as error:
+        open_ledger("optim.lr=0.5", "study.vary={cell.name: [rnn, gru], seed: [0, 1]}")
+    said = str(error.value)
+    assert "there is a study `small` already, and it is another one" in said
+    assert "-  lr: 0.001" in said
+    assert "+  lr: 0.5" in said
+    assert "--set study.name=" in said
+
+
+def test_how_many_work_on_a_study_may_change(open_ledger: Open) -> None:
+    open_ledger()
+    assert open_ledger("study.workers=7", "study.retries=3", "track.tags={a: b}").retries == 3
+
+
+def test_more_samples_may_be_asked_for_later(open_ledger: Open) -> None:
+    search = "study.search={optim.lr: {low: 0.001, high: 0.1}}"
+    open_ledger(search, "study.trials=1")
+    more = open_ledger(search, "study.trials=3")
+    assert more.total == 12
+    assert read_results(more).space.samples == 3
+
+
+def test_a_study_that_is_not_there_is_refused_by_the_nearest_name(open_ledger: Open) -> None:
+    open_ledger()
+    url = f"sqlite:///{Path('optuna.db').absolute()}"
+    for look in (Ledger.find, read_status):
+        with pytest.raises(RequestError, match=r"there is no study `smal` in .* Did you mean `small`"):
+            look(url, "smal")
+        with pytest.raises(RequestError, match="there is no study database"):
+            look("sqlite:////nowhere/optuna.db", "small")
+
+
+def test_status_says_what_the_ledger_says(open_ledger: Open) -> None:
+    ledger = open_ledger("study.objectives=[{metric: val/accuracy, direction: maximize}]", "study.retries=0")
+    ledger.complete(take(ledger), [0.5], DONE)
+    ledger.complete(take(ledger), [0.75], DONE)
+    ledger.fail(take(ledger), "failed", "it broke", Outcome())
+    take(ledger)
+    status = read_status(f"sqlite:///{Path('optuna.db').absolute()}", "small")
+    assert (status.tally.total, status.tally.settled) == (4, 3)
+    assert status.tally.states == {"complete": 2, "failed": 1, "running": 1}
+    assert status.tally.best == (0.75, "cell.name=rnn seed=1")
+    assert status.failed == {"cell.name=lstm seed=0": "it broke"}
+    assert list(status.running) == ["cell.name=lstm seed=1"]
+
+
+def test_a_database_that_cannot_be_opened_is_named_without_its_password(load: Callable[..., object]) -> None:
+    with pytest.raises(RequestError) as error:
+        Ledger.find("nosuchdb://me:secret@host/name", "small")
+    assert "secret" not in str(error.value)
+    assert "nosuchdb://me:***@host/name" in str(error.value)

@@ -1,0 +1,102 @@
+"""A study's configuration: read whole, or refused with the place of every mistake."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from undertow.errors import RequestError
+from undertow.studies.load import LoadedStudy, load_study
+
+STUDY = """\
+task: {name: digits-by-pixel}
+cell: {hidden_size: 8}
+study:
+  vary:
+    cell.name: [rnn, lstm]
+    task.length: [64, 128]
+    seed: [0, 1, 2]
+  search:
+    optim.lr: {low: 1.0e-4, high: 1.0e-2, log: true}
+  trials: 2
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "lengths.yaml"
+    path.write_text(STUDY)
+    return path
+
+
+def test_a_study_is_named_after_its_folder_and_file(file: Path) -> None:
+    loaded = load_study(file)
+    assert loaded.name == f"{file.parent.name}-lengths"
+    assert len(list(loaded.space.combinations())) == 2 * 2 * 3 * 2
+
+
+def test_a_combination_becomes_a_whole_configuration_named_by_its_factors(file: Path) -> None:
+    config = load_study(file).experiment({"cell.name": "lstm", "task.length": 128, "seed": 2, "optim.lr": 0.005})
+    assert (config.cell.name, config.task.length, config.seed, config.optim.lr) == ("lstm", 128, 2, 0.005)
+    assert config.run_name == "lstm-T128-s2-lr=0.005"
+    assert config.study is None
+    assert config.plugins.strict
+
+
+def test_the_yaml_of_a_study_loads_back_to_an_equal_one(file: Path) -> None:
+    loaded = load_study(file)
+    copy = file.with_name("copy.yaml")
+    copy.write_text(loaded.yaml())
+    assert load_study(copy).yaml() == loaded.yaml()
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("study.vary={cell.name: [rnn, lstn]}", "cell.name: there is no cell 'lstn'. Did you mean `lstm`?"),
+        ("study.vary={cell.name: [rnn], task.length: [20]}", "cannot have 20 steps; allowed: 64 or more"),
+        ("study.vary={cell.hidden_sise: [8]}", "cell.hidden_sise: unknown key. Did you mean `hidden_size`?"),
+        ("study.vary={seed: [0, 0]}", "vary.seed: a value is there twice"),
+        ("study.vary={seed: []}", "study.vary.seed: [] has too few entries"),
+        ("study.search={seed: {low: 0, high: 9}}", "a seed is a replicate, not something to tune; put it into `vary`"),
+        ("study.search={optim.lr: {low: 1.0}}", "give either `low` and `high`, or `choices`"),
+        ("study.search={optim.lr: {low: -1.0, high: 1.0}}", "optim.lr: -1.0 is too small; allowed: a number > 0"),
+        ("study.search={optim.lr: {low: 0.0, high: 1.0, log: true}}", "a range on a log scale starts above 0"),
+        ("study.search={optim.lr: {low: 1, high: 2, when: {cel.name: rnn}}}", "Did you mean `cell.name`?"),
+        ("study.trials=null", "`search` needs `trials`"),
+        ("study.objectives=[{metric: val/acuracy}]", "has no metric 'val/acuracy'. Did you mean `val/accuracy`?"),
+        ("study.sampler.name=grid", "there is no sampler 'grid'"),
+        ("study.pruner.name=medain", "there is no pruner 'medain'. Did you mean `median`?"),
+        ("study.wrokers=2", "study.wrokers: unknown key. Did you mean `workers`?"),
+        ("study=null", "so this is a single run: undertow run"),
+    ],
+)
+def test_a_mistake_is_told_with_its_key_and_remedy(file: Path, override: str, said: str) -> None:
+    with pytest.raises(RequestError) as error:
+        load_study(file, [override])
+    assert said in str(error.value)
+
+
+def test_a_mistake_in_the_file_is_told_with_its_line(file: Path) -> None:
+    file.write_text(STUDY.replace("lstm]", "lstn]"))
+    with pytest.raises(RequestError, match=r"lengths\.yaml:5: cell\.name: there is no cell 'lstn'"):
+        load_study(file)
+
+
+def test_several_objectives_cannot_be_pruned_by(load: Callable[..., LoadedStudy]) -> None:
+    with pytest.raises(RequestError, match="Optuna prunes by one objective only"):
+        load("study.objectives=[{metric: val/loss}, {metric: cost/flops}]", "study.pruner.name=median")
+
+
+def test_a_case_sets_several_keys_and_names_the_run(file: Path) -> None:
+    cases = "study.cases={wide: {cell.hidden_size: 99}, chrono: {cell.options.lstm.chrono: true}}"
+    loaded = load_study(file, [cases, "study.vary={seed: [0]}", "cell.name=lstm"])
+    wide, chrono = (loaded.experiment(point) for point in loaded.space.points())
+    assert (wide.cell.hidden_size, wide.run_name) == (99, "lstm-T64-s0-wide")
+    assert chrono.cell.options["lstm"]["chrono"] is True
+
+
+def test_a_mistake_in_a_case_is_told_with_its_line(file: Path) -> None:
+    file.write_text(STUDY + "  cases:\n    wide: {cell.hidden_size: -1}\n")
+    with pytest.raises(RequestError, match=r"lengths\.yaml:12: cell\.hidden_size: -1 is too small"):
+        load_study(file)

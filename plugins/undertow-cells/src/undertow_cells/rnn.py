@@ -18,8 +18,9 @@ class RNN(FusedCell):
     """h' = φ(W x + b_W + U h + b_U), with φ = tanh or relu.
 
     Initialisation: all of W, U and the biases from U(-1/√H, 1/√H), as in torch. `recurrent_init="orthogonal"` replaces
-    U by a random rotation, `"identity"` by I, with zero biases. `recurrent_scale` then multiplies U, and `input_scale` W
-    and the biases. Together with relu, the identity is the IRNN; Le et al. also draw W from N(0, 0.001²), not done here.
+    U by a random rotation, `"identity"` by I, with zero biases. `recurrent_scale` then multiplies U, and `input_scale`
+    W and the biases. Together with relu, the identity is the IRNN; Le et al. also draw W from N(0, 0.001²), which is
+    not done here.
     """
 
     def __init__(self, input_size: int, hidden_size: int, options: RnnOptions, length: int) -> None:

@@ -96,6 +96,8 @@ def train(
         _best_checkpoint(config, registry, folder),
         Saving(folder, config.train.checkpoint.every, config.train.val_every, stop, clock),
     ]
+    if task.trivial_loss is not None:  # beside the losses, so that what was learned can be told from what is given
+        record.scalars({"task/trivial_loss": task.trivial_loss}, 0)
     for library in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(library).setLevel(logging.ERROR)
     with warnings.catch_warnings():

@@ -91,6 +91,20 @@ def _by_panel(digest: Digest, objective: Measure) -> Chart:
                 **common,
             )
         )
+    trivial = _trivial(digest, objective, across)
+    if any(value is not None for value in trivial):
+        drawn.add_trace(
+            Scatter(
+                x=places,
+                y=trivial,
+                mode="lines+markers",
+                line={"color": "#8a8a8a", "dash": "dot", "width": 1.5},
+                marker={"symbol": "line-ew-open", "size": 12, "color": "#8a8a8a"},
+                name="without the input",
+                showlegend=True,
+                hovertemplate="%{y:.4g}: the best guess that ignores the input",
+            )
+        )
     dressed(drawn, 400)
     drawn.update_xaxes(
         type="log" if numeric else "linear",
@@ -101,12 +115,27 @@ def _by_panel(digest: Digest, objective: Measure) -> Chart:
     )
     drawn.update_yaxes(title_text=axis_of(objective))
     caption = "IQM over seeds with its 95 % bootstrap interval; small open marks: the single runs."
+    if any(value is not None for value in trivial):
+        caption += " Grey: the loss of the best guess that ignores the input."
     return Chart(
         f"{slug(objective.name)}-by-{slug(name)}",
         f"{objective.label} by {name}",
         caption + cut(len(lines), MOST_LINES, "lines"),
         drawn,
     )
+
+
+def _trivial(digest: Digest, objective: Measure, across: Sequence[str]) -> list[float | None]:
+    """The task's trivial loss at each place of the axis; None where it has none, or the score is not a loss."""
+    if objective.name not in ("val/loss", "train/loss"):
+        return [None] * len(across)
+    known = {
+        group.panel if digest.panel_name else group.line: trial.metrics["task/trivial_loss"]
+        for group in digest.groups
+        for trial in group.counted
+        if "task/trivial_loss" in trial.metrics
+    }
+    return [known.get(each) for each in across]
 
 
 def _positions(labels: Sequence[str]) -> tuple[list[float], bool]:

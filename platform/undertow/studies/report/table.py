@@ -9,15 +9,19 @@ markdown_table(results)               # fits into the description of a run in ML
 
 import re
 from collections.abc import Iterable
+from statistics import median
 from typing import NamedTuple
 
 from undertow.studies.report.digest import Digest, Group, arrange
 from undertow.studies.report.measure import GROWS
-from undertow.studies.report.wording import NOTHING, scalar, short_names
+from undertow.studies.report.wording import NOTHING, number, scalar, short_names
 from undertow.studies.results import StudyResults
 
 MARKDOWN_LIMIT = 6000
 """Characters; MLflow cuts a tag at 8000."""
+
+COSTS = {"parameters": "cost/parameters", "steps/s": "cost/steps_per_second"}
+"""Columns of what a run cost, by the metric that they show."""
 
 
 class Table(NamedTuple):
@@ -42,7 +46,7 @@ _NUMBER = re.compile(rf"(-?[\d.,]+(e[+-]\d+)?|{NOTHING}|{GROWS})( \[.*\]| of \d+
 
 
 def result_table(results: StudyResults, intervals: bool = True) -> Table:
-    """A row for each combination of what is varied but the seed: IQM of each objective, half-life, reach, n, seeds.
+    """A row for each combination of what is varied but the seed: IQM of each objective, half-life, reach; costs, n, seeds.
 
     Args:
         results: The study.
@@ -56,11 +60,13 @@ def results_of(digest: Digest, intervals: bool = True) -> Table:
     names = short_names(_factors(digest))
     shown = [each for each in digest.measures if each.kind != "cue"]
     shown = [each for each in shown if each.kind == "objective" or any(each.name in g.estimates for g in digest.groups)]
-    columns = (*names.values(), *(each.label for each in shown), "n", "seeds", "left out")
+    spent = {name: metric for name, metric in COSTS.items() if any(metric in t.metrics for t in digest.complete)}
+    columns = (*names.values(), *(each.label for each in shown), *spent, "n", "seeds", "left out")
     rows = tuple(
         (
             *(scalar(group.params[key]) if key in group.params else NOTHING for key in names),
             *(each.text(group.estimates.get(each.name), intervals) for each in shown),
+            *(_median(group, metric) for metric in spent.values()),
             group.n,
             group.seeds,
             group.left_out or NOTHING,
@@ -109,6 +115,12 @@ def _by_panel(digest: Digest) -> Iterable[Group]:
         for line in digest.lines:
             if group := digest.at(line, panel):
                 yield group
+
+
+def _median(group: Group, metric: str) -> str:
+    """What the runs that count cost, the middle one over the seeds: times have outliers."""
+    values = [trial.metrics[metric] for trial in group.counted if metric in trial.metrics]
+    return number(median(values)) if values else NOTHING
 
 
 def _answer(digest: Digest, line: str, panel: str) -> str:

@@ -84,6 +84,7 @@ def _trial(number: int, combination: Combination, recipe: Recipe, study: optuna.
     curves: dict[str, tuple[list[int], list[float]]] = {}
     history: dict[str, dict[int, list[float]]] = {}
     metrics = {
+        "task/trivial_loss": math.log(10),
         "cost/parameters": float(COSTS.get(cell, 1000)),
         "cost/activation_bytes": 12.0 * length * COSTS.get(cell, 1000) / 10,
         "cost/steps_per_second": 2e5 / length / math.sqrt(COSTS.get(cell, 1000)) * dice.uniform(0.9, 1.1),

@@ -183,6 +183,18 @@ def test_the_score_is_drawn_at_the_lengths_with_its_interval(whole: StudyResults
     assert chart.figure.layout.xaxis.type == "log"
 
 
+def test_a_loss_is_drawn_beside_the_best_guess_without_the_input(make_study: Make, make_grid: Grid) -> None:
+    objectives = (Objective("val/loss", "minimize"), Objective("val/accuracy", "maximize"))
+    loss, accuracy = scores_by_panel(arrange(make_study(make_grid(lengths=(64, 128), seeds=1), objectives=objectives)))
+    assert loss.figure is not None
+    assert accuracy.figure is not None
+    (guess,) = [trace for trace in loss.figure.data if trace.name == "without the input"]
+    assert list(guess.x) == [64, 128]
+    assert list(guess.y) == [math.log(10)] * 2
+    assert "ignores the input" in loss.caption
+    assert "without the input" not in {trace.name for trace in accuracy.figure.data}
+
+
 def test_without_lengths_the_score_is_drawn_by_cell(make_study: Make) -> None:
     (chart,) = scores_by_panel(arrange(make_study(Space({"cell.name": ("rnn", "gru"), "seed": (0, 1)}, {}))))
     assert chart.figure is not None

@@ -1,6 +1,7 @@
 """The table of results, in rows and in Markdown."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from undertow.studies.report import markdown_table, result_table
 from undertow.studies.results import StudyResults
@@ -27,6 +28,21 @@ def test_a_combination_without_a_run_keeps_its_row(whole: StudyResults) -> None:
     row = next(row for row in result_table(whole).rows if row[:2] == ("rnn", "512"))
     assert row[2] == "–"
     assert row[-3:] == ("0 of 3", "–", "2 pruned, 1 missing")
+
+
+def test_costs_are_medians_over_the_seeds_where_they_were_measured(whole: StudyResults) -> None:
+    table = result_table(whole)
+    speeds = sorted(
+        trial.metrics["cost/steps_per_second"]
+        for trial in whole.trials
+        if trial.state == "complete" and (trial.params["cell.name"], trial.params["task.length"]) == ("lstm", 64)
+    )
+    row = next(row for row in table.rows if row[:2] == ("lstm", "64"))
+    assert len(speeds) == 3
+    assert row[table.columns.index("steps/s")] == f"{speeds[1]:.3g}"
+    assert row[table.columns.index("parameters")] == "4,810"
+    unmeasured = [replace(trial, metrics={}) for trial in whole.trials]
+    assert not {"steps/s", "parameters"} & set(result_table(replace(whole, trials=tuple(unmeasured))).columns)
 
 
 def test_a_study_without_seeds_or_losses_has_no_columns_for_them(make_study: Make) -> None:

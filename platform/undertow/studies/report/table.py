@@ -46,7 +46,7 @@ _NUMBER = re.compile(rf"(-?[\d.,]+(e[+-]\d+)?|{NOTHING}|{GROWS})( \[.*\]| of \d+
 
 
 def result_table(results: StudyResults, intervals: bool = True) -> Table:
-    """A row for each combination of what is varied but the seed: IQM of each objective, half-life, reach; costs, n, seeds.
+    """A row for each combination of what is varied but the seed: IQM of objectives, half-life, reach; costs, n, seeds.
 
     Args:
         results: The study.

@@ -17,6 +17,7 @@ The queue is kept short: Optuna reads all of it whenever it takes one out.
 import json
 import os
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from difflib import unified_diff
@@ -135,6 +136,9 @@ class Ledger:
         if known is None:  # new, or its creator died before it could say
             known = {**about, **_said(loaded)}
             patient(study.set_user_attr, ABOUT, known)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # marked experimental; without it the dashboard says "Objective 0"
+                patient(study.set_metric_names, [each.metric for each in config.objectives])
         else:
             _refuse_another(name, known["config"], loaded.yaml())
             if any(known[key] != value for key, value in _said(loaded).items()):  # more samples, another file name

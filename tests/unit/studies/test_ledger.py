@@ -59,6 +59,10 @@ def test_two_drivers_that_plan_at_the_same_moment_do_nothing_twice(
     assert sorted(read_results(one).frame()["state"]) == ["running"] * 4
 
 
+def test_optuna_knows_the_objectives_by_their_names(open_ledger: Open) -> None:
+    assert open_ledger().study.metric_names == ["val/loss"]
+
+
 def test_results_are_read_back_as_they_were_written(open_ledger: Open) -> None:
     ledger = open_ledger()
     claim = take(ledger)

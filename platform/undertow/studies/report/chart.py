@@ -28,6 +28,8 @@ MOST_PANELS = 12
 
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif"
 _GREY = "#d9d9d9"
+_LEGEND_MARK, _LEGEND_LETTER, _LEGEND_ROW = 45, 6.4, 29
+"""Pixels of a legend, as plotly lays it out in this font."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,18 @@ def spaced(made: "Figure", above: int = 8, below: int = 52) -> "Figure":
     made.update_layout(margin={"t": above + 28, "b": below})
     made.update_layout(legend_y=1 + above / (made.layout.height - above - 28 - below))
     return made
+
+
+def with_room(chart: Chart) -> Chart:
+    """The chart, made taller by what its legend takes beyond one row; or the legend would eat the plots."""
+    if chart.figure is not None:
+        names = {trace.name for trace in chart.figure.data if trace.name and trace.showlegend is not False}
+        column = _LEGEND_MARK + _LEGEND_LETTER * max(map(len, names), default=0)  # all as wide as the widest
+        rows = -(-len(names) // max(1, int((480 if chart.half else 960) // column)))
+        more = _LEGEND_ROW * max(0, rows - 1)
+        layout = chart.figure.layout
+        chart.figure.update_layout(height=layout.height + more, margin_t=layout.margin.t + more)
+    return chart
 
 
 def titled(chart: Chart) -> "Figure":

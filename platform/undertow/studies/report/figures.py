@@ -4,10 +4,10 @@ for name, figure in figures(results).items():
     figure.write_html(f"{name}.html")
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from undertow.studies.report.chart import Chart, titled
+from undertow.studies.report.chart import Chart, titled, with_room
 from undertow.studies.report.costs import costs
 from undertow.studies.report.digest import Digest, arrange
 from undertow.studies.report.heatmaps import heatmaps
@@ -40,6 +40,10 @@ class Section:
 
 def sections(digest: Digest) -> list[Section]:
     """Every section of charts."""
+    return [replace(each, charts=tuple(map(with_room, each.charts))) for each in _sections(digest)]
+
+
+def _sections(digest: Digest) -> list[Section]:
     incomplete = "" if digest.complete else "There is no complete run."
     unmeasured = incomplete or "No run measured a gradient profile: add the probe gradient-profile."
     return [

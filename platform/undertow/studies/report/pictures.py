@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from undertow.errors import RequestError, UndertowError
 from undertow.studies.report.chart import titled
 from undertow.studies.report.digest import arrange
-from undertow.studies.report.heatmaps import heatmaps
-from undertow.studies.report.profiles import BUTTONS, profiles
+from undertow.studies.report.figures import sections
+from undertow.studies.report.profiles import BUTTONS
 from undertow.studies.results import StudyResults
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 LARGEST = 150_000
 """Bytes of a picture; one that takes more is drawn smaller."""
 
+_DRAWN = ("profiles", "heatmaps", "scores")
 _PATIENCE = 120  # seconds for all pictures
 
 _PAGE = """<!doctype html><meta charset="utf-8"><body><script>{plotly}</script><script>
@@ -49,7 +50,7 @@ _PAGE = """<!doctype html><meta charset="utf-8"><body><script>{plotly}</script><
 
 
 def write_pictures(results: StudyResults, folder: Path) -> list[Path]:
-    """Write the gradient profiles and the heat maps, each below 150 kB.
+    """Write the gradient profiles, the heat maps and the scores, each below 150 kB.
 
     Args:
         results: The study.
@@ -62,8 +63,8 @@ def write_pictures(results: StudyResults, folder: Path) -> list[Path]:
         RequestError: There is no Chromium.
         UndertowError: It could not draw.
     """
-    digest = arrange(results)
-    charts = [chart for chart in (*profiles(digest), *heatmaps(digest)) if chart.figure is not None]
+    drawable = [section for section in sections(arrange(results)) if section.name in _DRAWN]
+    charts = [chart for section in drawable for chart in section.charts if chart.figure is not None]
     if not charts:
         return []
     drawn = {}

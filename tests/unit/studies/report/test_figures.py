@@ -12,6 +12,7 @@ from undertow.studies.report import figures
 from undertow.studies.report.chart import DASHES, log_ticks, look
 from undertow.studies.report.costs import costs, front
 from undertow.studies.report.digest import arrange
+from undertow.studies.report.figures import sections
 from undertow.studies.report.heatmaps import heatmaps
 from undertow.studies.report.optuna_figures import optuna_charts
 from undertow.studies.report.profiles import aligned, mean_profile, profiles
@@ -86,6 +87,20 @@ def test_more_lines_than_can_be_told_apart_are_cut_and_that_is_said(make_study: 
     assert chart.figure is not None
     assert len({trace.legendgroup for trace in chart.figure.data}) == 16
     assert "Of 20 lines the first 16 are drawn" in chart.caption
+
+
+def test_a_legend_of_several_rows_makes_the_chart_taller_and_leaves_the_plots_their_size(
+    make_study: Make, make_grid: Grid
+) -> None:
+    few, many = (
+        next(chart for chart in sections(arrange(make_study(make_grid(cells=cells, seeds=1))))[0].charts)
+        for cells in (("rnn", "gru"), tuple(f"a-cell-with-a-long-name-{number}" for number in range(12)))
+    )
+    assert few.figure is not None
+    assert many.figure is not None
+    short, tall = few.figure.layout, many.figure.layout
+    assert tall.height > short.height + 40
+    assert tall.height - tall.margin.t == short.height - short.margin.t
 
 
 def test_lines_differ_in_dash_as_well_as_in_colour() -> None:

@@ -25,6 +25,7 @@ def test_pictures_are_small_png_files(whole: StudyResults, tmp_path: Path) -> No
     assert [path.stem for path in written] == [
         *("profile-h", "profile-c", "val-loss"),
         *("half-life-h", "reach-h", "at-cue-h", "half-life-c", "reach-c", "at-cue-c"),
+        *("val-loss-by-length", "val-loss-by-half-life"),
     ]
     for path in written:
         picture = path.read_bytes()

@@ -25,8 +25,8 @@ help:  ## list the targets
 demo: $(VENV)/.ready  ## a small study: rnn, lstm and gru on scanned digits, and how far back their gradients reach
 	@$(VENV)/bin/undertow study run experiments/demo.yaml
 
-test: $(VENV)/.ready-dev  ## run every test; `make test ARGS="-k gradient"` passes options on to pytest
-	@$(RUN) -m pytest $(ARGS)
+test: $(VENV)/.ready-dev  ## run every test, a process for each core; `make test ARGS="-k gradient"` passes options on
+	@$(RUN) -m pytest --numprocesses logical --dist loadfile $(ARGS)
 
 lint: $(VENV)/.ready-dev  ## check format, lint, types and layers
 	$(RUN) -m ruff format --check .

@@ -60,7 +60,12 @@ def results_of(digest: Digest, intervals: bool = True) -> Table:
     names = short_names(_factors(digest))
     shown = [each for each in digest.measures if each.kind != "cue"]
     shown = [each for each in shown if each.kind == "objective" or any(each.name in g.estimates for g in digest.groups)]
-    spent = {name: metric for name, metric in COSTS.items() if any(metric in t.metrics for t in digest.complete)}
+    known = {each.name for each in shown}
+    spent = {
+        name: metric
+        for name, metric in COSTS.items()
+        if metric not in known and any(metric in trial.metrics for trial in digest.complete)
+    }
     columns = (*names.values(), *(each.label for each in shown), *spent, "n", "seeds", "left out")
     rows = tuple(
         (

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from undertow.studies.report import markdown_table, result_table
-from undertow.studies.results import StudyResults
+from undertow.studies.results import Objective, StudyResults
 from undertow.studies.space import Space
 
 Make = Callable[..., StudyResults]
@@ -41,6 +41,8 @@ def test_costs_are_medians_over_the_seeds_where_they_were_measured(whole: StudyR
     assert len(speeds) == 3
     assert row[table.columns.index("steps/s")] == f"{speeds[1]:.3g}"
     assert row[table.columns.index("parameters")] == "4,810"
+    objectives = (Objective("cost/steps_per_second", "maximize"),)
+    assert "steps/s" not in result_table(replace(whole, objectives=objectives)).columns
     unmeasured = [replace(trial, metrics={}) for trial in whole.trials]
     assert not {"steps/s", "parameters"} & set(result_table(replace(whole, trials=tuple(unmeasured))).columns)
 

@@ -9,10 +9,17 @@ installation cannot pass for a green run.
 """
 
 import os
+import secrets
 import shutil
-from collections.abc import Callable
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,8 +43,18 @@ def _no_browser() -> str | None:
 
 
 def _no_postgresql() -> str | None:
-    found = shutil.which("initdb") or any(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    return None if found else "no `initdb` in PATH or /usr/lib/postgresql: install the package `postgresql`"
+    if find_spec("psycopg") is None:
+        return "no Python package `psycopg`: pip install 'psycopg[binary]'"
+    if os.environ.get("UNDERTOW_TEST_POSTGRESQL") or _initdb():
+        return None
+    return "no `initdb` in PATH or /usr/lib/postgresql: install the package `postgresql`"
+
+
+def _initdb() -> Path | None:
+    """PostgreSQL's `initdb`, beside which its other programs are; Debian keeps them out of PATH."""
+    in_path = shutil.which("initdb")
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    return Path(in_path).resolve() if in_path else next(reversed(found), None)
 
 
 # Asked only when a test with the marker is about to run: the question about the GPU imports torch.
@@ -79,3 +96,132 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     assert Sink(f"sqlite:///{path}", path.parent / "artifacts").answers()
     return path
+
+
+class PostgreSQL:
+    """A PostgreSQL server.
+
+    Args:
+        url: The address of one of its databases, as a user that may make more of them.
+    """
+
+    def __init__(self, url: str) -> None:
+        from sqlalchemy import make_url
+
+        self.url = make_url(url).set(drivername="postgresql+psycopg")
+
+    def make(self, name: str, template: str = "template0") -> str:
+        """Make a database; its address."""
+        self.ask(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        return self.url.set(database=name).render_as_string(hide_password=False)
+
+    def drop(self, name: str) -> None:
+        """Remove a database, whoever is connected to it."""
+        self.ask(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    def ask(self, statement: str, url: str | None = None) -> list[Any]:
+        """The answer to a statement, in a transaction of its own."""
+        from sqlalchemy import NullPool, create_engine, text
+
+        engine = create_engine(url or self.url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            answer = connection.execute(text(statement))
+            return list(answer) if answer.returns_rows else []
+
+
+class Cluster(PostgreSQL):
+    """A server of our own, in a folder that is gone afterwards.
+
+    It asks for a password, so that a test sees who lets it out. Its folder is not one of pytest's, which nobody but
+    their owner may enter: root, whom PostgreSQL refuses, has the user `postgres` run it.
+    """
+
+    def __init__(self, initdb: Path) -> None:
+        self._programs = initdb.parent
+        self._user = "postgres" if os.geteuid() == 0 else None
+        self.folder = Path(tempfile.mkdtemp(prefix="undertow-postgresql-"))
+        if self._user:
+            shutil.chown(self.folder, self._user)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        self.password = secrets.token_hex(8)
+        self._options = f"-p {port} -h 127.0.0.1 -k {self.folder} -c fsync=off"
+        super().__init__(f"postgresql+psycopg://undertow:{self.password}@127.0.0.1:{port}/postgres")
+
+    def create(self) -> None:
+        """Make its data folder; once."""
+        (self.folder / "password").write_text(self.password)
+        self._run("initdb", "-U", "undertow", "-A", "scram-sha-256", "--pwfile", "password", "-E", "UTF8", "--no-sync")
+        (self.folder / "password").unlink()
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        self._run("pg_ctl", "start", "-w", "-l", "log", "-o", self._options)
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop it; `immediate` is as good as a crash."""
+        self._run("pg_ctl", "stop", "-w", "-m", mode)
+
+    def remove(self) -> None:
+        """End it, if it runs, and remove its folder."""
+        if (self.folder / "data" / "postmaster.pid").exists():
+            self.stop("immediate")
+        shutil.rmtree(self.folder)
+
+    def _run(self, program: str, *words: str) -> None:
+        with (self.folder / "output").open("w") as output:  # a file: the server would keep a pipe open
+            done = subprocess.run(
+                [self._programs / program, "-D", "data", *words],
+                cwd=self.folder,
+                user=self._user,
+                group=self._user,
+                extra_groups=[] if self._user else None,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                check=False,
+            )
+        assert done.returncode == 0, (self.folder / "output").read_text()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """The server that UNDERTOW_TEST_POSTGRESQL names, or a `Cluster` made for this process; mark the test for it."""
+    if url := os.environ.get("UNDERTOW_TEST_POSTGRESQL"):
+        yield PostgreSQL(url)
+        return
+    initdb = _initdb()
+    assert initdb, "the marker `postgresql` would have skipped this test"
+    cluster = Cluster(initdb)
+    try:
+        cluster.create()
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.remove()
+
+
+@pytest.fixture
+def new_database(postgresql: PostgreSQL) -> Iterator[Callable[..., str]]:
+    """Make databases of this test's own, empty ones or copies; each call gives an address."""
+    made: list[str] = []
+
+    def new_database(template: str = "template0") -> str:
+        made.append(f"undertow-{secrets.token_hex(6)}")
+        return postgresql.make(made[-1], template)
+
+    yield new_database
+    for name in made:
+        postgresql.drop(name)
+
+
+@pytest.fixture(scope="session")
+def tracked(postgresql: PostgreSQL) -> Iterator[str]:
+    """A database with MLflow's tables to copy, made once: its migrations take seconds."""
+    name = f"undertow-{secrets.token_hex(6)}"
+    url = postgresql.make(name)
+    # In a process of its own, whose connections end with it: nobody may be connected to what is copied.
+    make = "import os; from undertow.track.sink import Sink; assert Sink(os.environ['URL'], None).answers()"
+    subprocess.run([sys.executable, "-c", make], env={**os.environ, "URL": url}, check=True)
+    yield name
+    postgresql.drop(name)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from undertow.config.load import Loaded, dump, flatten, load_experiment, load_mapping, schema_json, without_password
+from undertow.config.password import starred
 from undertow.config.yaml12 import YamlError, parse, write
 from undertow.discovery import installed
 from undertow.errors import RequestError
@@ -169,6 +170,25 @@ def test_flatten_gives_readable_text_for_all_that_is_set(folder: Path) -> None:
     assert flat["train.deterministic"] == "true"
     assert flat["track.uri"] == "postgresql://me:***@host/db"
     assert "optim.clip_norm" not in flat
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgresql+psycopg://me:secret@host:5432/db", "postgresql+psycopg://me:***@host:5432/db"),
+        ("postgresql://me:s/e:c?r@et@host/db", "postgresql://me:***@host/db"),
+        ("track.uri=http://me:secret@host", "track.uri=http://me:***@host"),
+        (
+            "postgresql://host/db?user=me&password=secret&sslmode=require",
+            "postgresql://host/db?user=me&password=***&sslmode=require",
+        ),
+        ("postgresql://me@host:5432/db", "postgresql://me@host:5432/db"),
+        ("http://[::1]:5000", "http://[::1]:5000"),
+        ("sqlite:////a/b@c.db", "sqlite:////a/b@c.db"),
+    ],
+)
+def test_an_address_is_shown_without_its_password(address: str, shown: str) -> None:
+    assert starred(address) == shown
 
 
 def test_the_schema_describes_every_section() -> None:

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from undertow.cli.console import emit, err, out
 from undertow.cli.options import File, Json, PluginFiles, Sets
-from undertow.config.load import dump, load_experiment, schema_json
+from undertow.config.load import dump, load_experiment, schema_json, without_password
 from undertow.errors import RequestError
 from undertow.studies.load import is_study, load_study
 
@@ -82,9 +82,10 @@ def _loaded(file: Path, overrides: list[str], plugins: list[Path]) -> tuple[dict
     """A configuration as data and as YAML, and where each value came from; of a study, the first of its runs."""
     if is_study(file):
         study = load_study(file, overrides, plugins)
-        return study.first.model_dump(mode="json"), study.yaml(), study.origins()
+        return without_password(study.first).model_dump(mode="json"), study.yaml(), study.origins()
     loaded = load_experiment(file, overrides, plugins)
-    return loaded.config.model_dump(mode="json"), dump(loaded.config), loaded.origin
+    config = without_password(loaded.config)
+    return config.model_dump(mode="json"), dump(config), loaded.origin
 
 
 def _at(data: Any, key: str) -> Any:

@@ -28,7 +28,7 @@ def serve(url: str, host: str, port: int) -> None:
     """Serve the dashboard of a study database until this process ends."""
     from optuna_dashboard import wsgi  # type: ignore[import-untyped]
 
-    from undertow.studies.ledger import open_storage
+    from undertow.studies.storage import open_storage
 
     app = wsgi(open_storage(url, create=False))
     with make_server(host, port, app, server_class=_Server6 if ":" in host else _Server) as server:

@@ -12,6 +12,7 @@ from undertow import __version__
 from undertow.cli.charts import ask, query
 from undertow.cli.console import emit, out
 from undertow.cli.options import Home, Json
+from undertow.config.password import starred
 from undertow.errors import UndertowError
 from undertow.track.addresses import is_server
 from undertow.track.folder import RunFolder, home_folder, tracking_uri
@@ -120,17 +121,15 @@ def _store(home: Path) -> Iterator[Finding]:
     elif is_server(uri):
         try:
             ask(uri, "experiments/search", {"max_results": 1})
-            yield Finding("tracking store", f"{uri} answers")
+            yield Finding("tracking store", f"{starred(uri)} answers")
         except OSError as error:
-            yield Finding("tracking store", f"{uri}: {error}", remedy)
+            yield Finding("tracking store", f"{starred(uri)}: {error}", remedy)
     else:
         from undertow.track.sink import Sink
 
         answers = Sink(uri, home / "artifacts").answers()
-        shown = uri.rpartition("@")[2]
-        yield Finding(
-            "tracking store", f"{shown} {'answers' if answers else 'does not answer'}", "" if answers else remedy
-        )
+        found = f"{starred(uri)} {'answers' if answers else 'does not answer'}"
+        yield Finding("tracking store", found, "" if answers else remedy)
 
 
 def _runs(home: Path) -> Iterator[Finding]:

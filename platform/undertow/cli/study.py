@@ -120,7 +120,7 @@ def study_report_command(
 
 def _which(study: str, storage: str | None, home: Path | None) -> tuple[str, str, Path]:
     """Name, database and home of a study that is named by its name or its file."""
-    from undertow.studies.ledger import storage_url
+    from undertow.studies.storage import storage_url
 
     where = home.absolute() if home else home_folder()
     if Path(study).suffix in (".yaml", ".yml"):

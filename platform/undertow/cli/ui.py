@@ -73,7 +73,8 @@ def _study_database(home: Path, configured: str | None) -> str | None:
     Raises:
         RequestError: The one that was asked for is not there.
     """
-    from undertow.studies.ledger import database_file, storage_url
+    from undertow.studies.storage import storage_url
+    from undertow.track.database import database_file
 
     url = storage_url(home, configured)
     file = database_file(url)

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
+from undertow.config.password import starred
 from undertow.config.resolve import resolve, validate
 from undertow.config.schema import ExperimentConfig
 from undertow.config.source import Source, read_file, read_mapping
@@ -76,10 +76,9 @@ def dump(config: ExperimentConfig) -> str:
 def without_password(config: ExperimentConfig) -> ExperimentConfig:
     """The same, with the password of its tracking URI starred out: what may be stored and shown."""
     uri = config.track.uri
-    password = urlsplit(uri).password if uri else None
-    if uri is None or password is None:
+    if uri is None or uri == starred(uri):
         return config
-    track = config.track.model_copy(update={"uri": uri.replace(f":{password}@", ":***@", 1)})
+    track = config.track.model_copy(update={"uri": starred(uri)})
     return config.model_copy(update={"track": track})
 
 

@@ -190,10 +190,12 @@ class Driver:
         self._look()
 
     def _work(self, combination: Combination, params: Params, before: Work | None) -> Work:
-        """Where an attempt will work: where the one before did, if its folder is on this machine."""
+        """Where an attempt will work: where the one before did, if that is in this home, whose records we ship."""
         config = self._loaded.experiment(params)
-        if before is not None and before.host == self._host and (Path(before.folder) / "run.json").is_file():
-            return Work(self.id, self._host, before.folder, before.run, before.name)
+        if before is not None and before.host == self._host:
+            folder = Path(before.folder)
+            if folder.parent == self._home.absolute() and (folder / "run.json").is_file():
+                return Work(self.id, self._host, before.folder, before.run, before.name)
         run = uuid.uuid4().hex
         name = config.run_name + (f"-{combination.sample}" if combination.sample else "")
         return Work(self.id, self._host, str(RunFolder.place(self._home, name, run)), run, name)

@@ -15,42 +15,38 @@ The queue is kept short: Optuna reads all of it whenever it takes one out.
 """
 
 import json
-import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from difflib import unified_diff
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
+from undertow.config.password import starred
 from undertow.config.yaml12 import parse, write
 from undertow.errors import RequestError, did_you_mean
 from undertow.studies.attempt import ATTEMPT, END, KEY, WORK, Attempt, End, Work, by_key, is_left
 from undertow.studies.load import LoadedStudy
 from undertow.studies.sampling import make_pruner, make_sampler
 from undertow.studies.space import Combination, Params, Range, Scalar, Space
-from undertow.track.lock import FileLock
+from undertow.studies.storage import open_storage, patient
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.distributions import BaseDistribution
     from optuna.storages import BaseStorage
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 ABOUT = "undertow"
 RESULT = "undertow.result"
 DRIVER = "undertow.driver."
 """Begins the attribute of a study in which a driver says that it lives."""
+SILENCE = 60.0
+"""Seconds without a beat after which a driver on another machine is taken for dead."""
 
 _STOPS = "undertow.stops"
 
 _QUEUE = 32
-_SILENCE = 60.0  # seconds without a beat after which a driver on another machine is taken for dead
-_PATIENCE = 60  # seconds to wait for a database that another process has locked
 _NOT_COMPARED = (
     "workers", "gpus_per_trial", "memory_per_trial", "retries", "trials", "trial_timeout", "time_budget", "storage",
 )  # fmt: skip
@@ -163,10 +159,10 @@ class Ledger:
             study = patient(optuna.load_study, storage=storage, study_name=name)
         except KeyError:
             known = [each.study_name for each in storage.get_all_studies()]
-            raise RequestError(f"there is no study `{name}` in {shown_url(url)}.{did_you_mean(name, known)}") from None
+            raise RequestError(f"there is no study `{name}` in {starred(url)}.{did_you_mean(name, known)}") from None
         about = _about(study)
         if about is None:
-            raise RequestError(f"`{name}` in {shown_url(url)} is a study of Optuna's, but not one of Undertow's")
+            raise RequestError(f"`{name}` in {starred(url)} is a study of Optuna's, but not one of Undertow's")
         return cls(storage, study, space_of(about))
 
     @property
@@ -295,7 +291,7 @@ class Ledger:
         now = time.monotonic()
         if self._seen.get(what, (None, 0.0))[0] != said or what not in self._seen:
             self._seen[what] = (said, now)
-        return now - self._seen[what][1] > _SILENCE
+        return now - self._seen[what][1] > SILENCE
 
     @property
     def stops(self) -> int:
@@ -351,11 +347,12 @@ class Ledger:
 
         try:
             patient(claim.trial.set_user_attr, RESULT, asdict(outcome))
-            patient(self.study.tell, claim.number, values, state=TrialState[state])
+            # Done twice when the answer to the first was lost: then it has ended, and as it should.
+            told = patient(self.study.tell, claim.number, values, state=TrialState[state], skip_if_finished=True)
         except Exception as error:  # noqa: BLE001  (only one kind of it passes)
             _expect_finished(error)
             return False
-        return True
+        return told.state.name == state
 
     def _fail(self, trial_id: int, kind: End, reason: str) -> bool:
         from optuna.exceptions import UpdateFinishedTrialError
@@ -366,70 +363,6 @@ class Ledger:
             return patient(self._storage.set_trial_state_values, trial_id, TrialState.FAIL)
         except UpdateFinishedTrialError:
             return False
-
-
-def open_storage(url: str, *, create: bool = True) -> "BaseStorage":
-    """Open Optuna's database; one on disk is made whole or not at all, by one process at a time.
-
-    Raises:
-        RequestError: It cannot be opened, and why.
-    """
-    import optuna
-    from sqlalchemy.exc import SQLAlchemyError
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    file = database_file(url)
-    options: dict[str, Any] = {"connect_args": {"timeout": _PATIENCE}} if file else {"pool_pre_ping": True}
-
-    def connect(to: str) -> Any:
-        return optuna.storages.RDBStorage(to, engine_kwargs=options)
-
-    try:
-        if file is not None and not file.exists():
-            if not create:
-                raise RequestError(f"there is no study database {file} yet: start one with `undertow study run FILE`")
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(file.with_name(f".{file.name}.lock")) as lock:
-                lock.acquire(timeout=_PATIENCE)
-                if not file.exists():
-                    draft = file.with_name(f".{file.name}.new")
-                    draft.unlink(missing_ok=True)
-                    connect(f"sqlite:///{draft}").engine.dispose()
-                    draft.replace(file)
-        return optuna.storages.get_storage(patient(connect, url))
-    except (SQLAlchemyError, ImportError, ValueError, RuntimeError) as error:
-        raise RequestError(f"study.storage: {shown_url(url)} cannot be opened: {str(error).splitlines()[0]}") from error
-
-
-def storage_url(home: Path, configured: str | None) -> str:
-    """The database: as configured, else UNDERTOW_STUDY_URI, else an SQLite file in `home`."""
-    return configured or os.environ.get("UNDERTOW_STUDY_URI") or f"sqlite:///{home.absolute()}/optuna.db"
-
-
-def database_file(url: str) -> Path | None:
-    """The file of an SQLite database; None for one on a server."""
-    return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
-
-
-def shown_url(url: str) -> str:
-    """A database's address without its password."""
-    head, at, tail = url.rpartition("@")
-    return f"{head.rpartition(':')[0]}:***@{tail}" if at and head.count(":") > 1 else url
-
-
-def patient(action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Do something in the database, again and again while it is locked or out of reach, for a minute or two."""
-    from optuna.exceptions import StorageInternalError
-    from sqlalchemy.exc import OperationalError
-    from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
-
-    retrying = Retrying(
-        retry=retry_if_exception_type((OperationalError, StorageInternalError)),
-        stop=stop_after_delay(2 * _PATIENCE),
-        wait=wait_random_exponential(multiplier=0.1, max=5),
-        reraise=True,
-    )
-    return retrying(action, *args, **kwargs)
 
 
 def _expect_finished(error: Exception) -> None:

@@ -15,7 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from undertow.config.load import default_at, host_checked, load_permitted, origins
+from undertow.config.load import default_at, host_checked, load_permitted, origins, without_password
+from undertow.config.password import starred
 from undertow.config.resolve import resolve, validate
 from undertow.config.schema import ExperimentConfig
 from undertow.config.source import Place, Source, read_file, read_mapping, shown
@@ -91,10 +92,13 @@ class LoadedStudy:
         return found
 
     def yaml(self) -> str:
-        """The whole study as YAML that loads back to an equal one."""
-        shared = self.first.model_dump(mode="json", exclude={"study"})
+        """The whole study as YAML that loads back to an equal one, but for passwords: it is stored and shown."""
+        shared = without_password(self.first).model_dump(mode="json", exclude={"study"})
         shared["track"]["run_name"] = None
-        return write({**shared, "study": self.config.model_dump(mode="json") | {"name": self.name}})
+        study = self.config.model_dump(mode="json") | {"name": self.name}
+        if self.config.storage:
+            study["storage"] = starred(self.config.storage)
+        return write({**shared, "study": study})
 
 
 def is_study(path: str | Path) -> bool:

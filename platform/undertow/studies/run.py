@@ -17,12 +17,13 @@ from undertow.errors import Interrupted
 from undertow.stopping import StopRequest
 from undertow.studies.driver import Driver, Watch
 from undertow.studies.executor import LocalExecutor
-from undertow.studies.ledger import Ledger, storage_url
+from undertow.studies.ledger import Ledger
 from undertow.studies.live import LiveView
 from undertow.studies.load import LoadedStudy, load_study, load_study_mapping
 from undertow.studies.parent import ParentRun
 from undertow.studies.results import StudyResults, read_results
 from undertow.studies.slots import shares, visible_gpus
+from undertow.studies.storage import storage_url
 from undertow.studies.tally import Tally
 from undertow.track import Provenance, RunFolder, home_folder, provenance, start_shipper
 from undertow.track.records import Status

@@ -8,17 +8,21 @@ needed; they have not changed since 2022, and a test holds this against what the
 """
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
+from undertow.config.password import starred
 from undertow.errors import RequestError, did_you_mean
 from undertow.studies.attempt import ATTEMPT, END, KEY, WORK, by_key
 from undertow.studies.driver import is_alive, machine
-from undertow.studies.ledger import ABOUT, DRIVER, database_file, shown_url, space_of
+from undertow.studies.ledger import ABOUT, DRIVER, SILENCE, space_of
+from undertow.studies.storage import cannot_open, no_database
 from undertow.studies.tally import Tally, tally
+from undertow.track.database import database_file, engine_options, require_driver
 
 _TRIALS = (
     "SELECT trial_id, number, state, datetime_start, datetime_complete FROM trials WHERE study_id = :id ORDER BY number"
@@ -63,18 +67,21 @@ def read_status(url: str, name: str) -> Status:
     Raises:
         RequestError: There is no such database or study.
     """
-    from sqlalchemy import create_engine, text
+    from sqlalchemy import create_engine, inspect, text
     from sqlalchemy.exc import SQLAlchemyError
 
+    require_driver(url)
     file = database_file(url)
     if file is not None and not file.exists():
-        raise RequestError(f"there is no study database {file} yet: start one with `undertow study run FILE`")
-    engine = create_engine(url, connect_args={"timeout": 60} if file else {})
+        raise no_database(url)
+    engine = create_engine(url, **engine_options(url))
     try:
         with engine.connect() as connection:
+            if not inspect(connection).has_table("studies"):
+                raise no_database(url)
             studies = {row.study_name: row.study_id for row in connection.execute(text("SELECT * FROM studies"))}
             if name not in studies:
-                raise RequestError(f"there is no study `{name}` in {shown_url(url)}.{did_you_mean(name, studies)}")
+                raise RequestError(f"there is no study `{name}` in {starred(url)}.{did_you_mean(name, studies)}")
             which = {"id": studies[name]}
             told = {key: json.loads(value) for key, value in connection.execute(text(_ABOUT), which)}
             rows = connection.execute(text(_TRIALS), which).all()
@@ -84,11 +91,11 @@ def read_status(url: str, name: str) -> Status:
                 said.setdefault(trial_id, {})[key] = json.loads(value)
             values: dict[int, float] = {row[0]: row[1] for row in connection.execute(text(_VALUES), which)}
     except SQLAlchemyError as error:
-        raise RequestError(f"study.storage: {shown_url(url)}: {str(error).splitlines()[0]}") from error
+        raise cannot_open(url, error) from error
     finally:
         engine.dispose()
     if ABOUT not in told:
-        raise RequestError(f"`{name}` in {shown_url(url)} is a study of Optuna's, but not one of Undertow's")
+        raise RequestError(f"`{name}` in {starred(url)} is a study of Optuna's, but not one of Undertow's")
     return _status(name, told, rows, said, values)
 
 
@@ -120,7 +127,7 @@ def _status(
     ]
     drivers: dict[str, list[int]] = {}
     for key, record in told.items():
-        if key.startswith(DRIVER) and record and (record["host"] != machine() or is_alive(record)):
+        if key.startswith(DRIVER) and record and _is_at_work(record):
             drivers.setdefault(record["host"].partition("/")[0], []).append(record["pid"])
     return Status(
         name=name,
@@ -139,6 +146,11 @@ def _status(
         objective=objective["metric"],
         seconds_each=sum(seconds) / len(seconds) if seconds else None,
     )
+
+
+def _is_at_work(driver: Mapping[str, Any]) -> bool:
+    """Whether a driver lives: the kernel knows of those on this machine, and of the others their last beat tells."""
+    return is_alive(driver) if driver["host"] == machine() else time.time() - driver["at"] < SILENCE
 
 
 def _time(value: Any) -> datetime:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from undertow.config.password import starred
 from undertow.errors import UndertowError
 
 _ALWAYS = {
@@ -76,7 +77,7 @@ def asking() -> Iterator[None]:
 
 def _translated(error: Exception) -> UndertowError:
     code: Any = getattr(error, "error_code", None)
-    text = " ".join(str(error).split())[:300] or repr(error)
+    text = starred(" ".join(str(error).split()))[:300] or repr(error)
     match code:
         case "INVALID_PARAMETER_VALUE" | "RESOURCE_ALREADY_EXISTS":
             return Rejected(text)

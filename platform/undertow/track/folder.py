@@ -22,6 +22,7 @@ from uuid import uuid4
 from undertow.errors import RequestError, did_you_mean
 from undertow.track.atomic import write_whole
 from undertow.track.cursor import Cursor
+from undertow.track.database import is_database_server, require_driver
 from undertow.track.lock import FileLock
 
 _PATIENCE = 2.0  # seconds; a shipper holds the lock for a moment when it writes KILLED for a dead run
@@ -36,7 +37,7 @@ def tracking_uri(home: Path, configured: str | None) -> str:
     """Where a run is tracked: as configured, else MLFLOW_TRACKING_URI, else an SQLite store in `home`.
 
     Raises:
-        RequestError: The address is a folder, which MLflow no longer writes to.
+        RequestError: The address is a folder, which MLflow no longer writes to, or a database whose driver is missing.
     """
     uri = configured or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home.absolute()}/mlflow.db"
     if urlsplit(uri).scheme in ("", "file") and uri != "databricks":
@@ -44,6 +45,8 @@ def tracking_uri(home: Path, configured: str | None) -> str:
             f"{uri!r} cannot be a tracking URI: MLflow no longer writes to a plain folder.\n"
             "Say sqlite:///FILE.db, postgresql://HOST/NAME or http://HOST:PORT, or leave `track.uri` out."
         )
+    if is_database_server(uri):
+        require_driver(uri)
     if uri.startswith("sqlite:///"):  # absolute, since the shipper may be started from elsewhere
         return "sqlite:///" + str(Path(uri.removeprefix("sqlite:///")).absolute())
     return uri

@@ -22,6 +22,7 @@ from importlib import metadata
 from pathlib import Path
 
 import undertow
+from undertow.config.password import starred
 
 _LARGEST_DIFF = 1_000_000
 _GIT_SECONDS = 10
@@ -65,7 +66,7 @@ def provenance(
         "undertow.platform": platform.platform(),
         "undertow.hostname": socket.gethostname(),
         "undertow.cpu_count": str(os.cpu_count() or 1),
-        "undertow.command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "undertow.command": shlex.join([Path(sys.argv[0]).name, *map(starred, sys.argv[1:])]),
         "undertow.seed": str(seed),
     }
     if torch := _version("torch"):

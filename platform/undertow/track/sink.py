@@ -11,11 +11,13 @@ of `undertow.track.answers`.
 import os
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from undertow.errors import UndertowError
 from undertow.track.answers import Doubtful, Early, Held, Rejected, Unreachable, Vanished, asking
+from undertow.track.database import alone, is_database_server
 from undertow.track.lock import FileLock
 from undertow.track.records import FINAL, ExperimentTag, Item, Metric, Param, StatusChange, Tag
 
@@ -185,7 +187,9 @@ class Sink:
 
             if self.uri.startswith("sqlite:///"):
                 _prepare(Path(self.uri.removeprefix("sqlite:///")))
-            self._client = MlflowClient(tracking_uri=self.uri)
+            # MLflow makes its tables now. At a closed door it would knock for two minutes.
+            with alone(self.uri) if is_database_server(self.uri) else nullcontext():
+                self._client = MlflowClient(tracking_uri=self.uri)
         return self._client
 
     def _experiment(self, client: "MlflowClient", name: str) -> str:

@@ -1,9 +1,13 @@
 """The ledger: each combination once, whatever dies, and whoever works on it."""
 
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from optuna.exceptions import StorageInternalError
 
 from undertow.errors import RequestError
 from undertow.studies.attempt import Work
@@ -11,6 +15,7 @@ from undertow.studies.ledger import Claim, Ledger, Outcome
 from undertow.studies.results import read_results
 from undertow.studies.space import Combination, Params
 from undertow.studies.status import read_status
+from undertow.track import tracking_uri
 
 DONE = Outcome(metrics={"val/loss": 0.5}, curves={"gradient/h/by_lag": ([1, 2], [0.0, -1.0])}, steps=3, seconds=2.0)
 Open = Callable[..., Ledger]
@@ -191,6 +196,56 @@ def test_status_says_what_the_ledger_says(open_ledger: Open) -> None:
     assert status.tally.best == (0.75, "cell.name=rnn seed=1")
     assert status.failed == {"cell.name=lstm seed=0": "it broke"}
     assert list(status.running) == ["cell.name=lstm seed=1"]
+
+
+def test_a_result_whose_acknowledgement_was_lost_is_a_result(
+    open_ledger: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = open_ledger()
+    claim = take(ledger)
+    store, lost = ledger._storage.set_trial_state_values, []
+
+    def loses_the_first(*args: Any, **kwargs: Any) -> bool:
+        stored = store(*args, **kwargs)
+        if not lost:
+            lost.append(stored)
+            raise StorageInternalError("the connection was lost after the commit")
+        return stored
+
+    monkeypatch.setattr(ledger._storage, "set_trial_state_values", loses_the_first)
+    assert ledger.complete(claim, [0.5], DONE)
+    assert lost == [True]
+
+
+def test_a_driver_that_is_not_installed_is_named_with_what_installs_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    url = "postgresql+psycopg://me:secret@host/name"
+    asked: list[Callable[[], object]] = [
+        lambda: Ledger.find(url, "small"),
+        lambda: read_status(url, "small"),
+        lambda: tracking_uri(home, url),
+    ]
+    for ask in asked:
+        with pytest.raises(RequestError, match=r"pip install 'undertow\[postgresql\]'") as error:
+            ask()
+        assert "postgresql+psycopg://me:***@host/name" in str(error.value)
+
+
+def test_a_driver_on_another_machine_is_at_work_as_long_as_it_says_so(open_ledger: Open) -> None:
+    ledger = open_ledger()
+    ledger.beat("lively", {"host": "there/1", "pid": 7, "lock": "lock", "at": time.time() - 20})
+    ledger.beat("silent", {"host": "there/1", "pid": 8, "lock": "lock", "at": time.time() - 200})
+    assert read_status(f"sqlite:///{Path('optuna.db').absolute()}", "small").drivers == {"there": [7]}
+
+
+def test_no_password_is_kept_with_a_study(open_ledger: Open) -> None:
+    ledger = open_ledger(
+        "study.storage=postgresql+psycopg://me:sesame@host/name", "track.uri=postgresql+psycopg://me:sesame@host/name"
+    )
+    assert "sesame" not in str(ledger.study.user_attrs)
+    assert ledger.about["config"].count("postgresql+psycopg://me:***@host/name") == 2
 
 
 def test_a_database_that_cannot_be_opened_is_named_without_its_password(load: Callable[..., object]) -> None:

@@ -1,0 +1,100 @@
+"""Optuna's database: where it is, how it is opened, and patience with it.
+
+    storage = open_storage(storage_url(home, config.storage))
+    trials = patient(storage.get_all_trials, study_id)     # however busy it is
+
+A database that is out of reach is told at once when a command begins, and waited for while a study is at work.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from undertow.config.password import starred
+from undertow.errors import RequestError
+from undertow.track.database import LOCKED_SECONDS, alone, database_file, engine_options, require_driver
+from undertow.track.lock import FileLock
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def storage_url(home: Path, configured: str | None) -> str:
+    """The database: as configured, else UNDERTOW_STUDY_URI, else an SQLite file in `home`."""
+    return configured or os.environ.get("UNDERTOW_STUDY_URI") or f"sqlite:///{home.absolute()}/optuna.db"
+
+
+def open_storage(url: str, *, create: bool = True) -> "BaseStorage":
+    """Open Optuna's database; a new one is made whole or not at all, by one process at a time.
+
+    Args:
+        url: Where it is.
+        create: Make it if it is not there.
+
+    Raises:
+        RequestError: It cannot be opened, and why.
+    """
+    import optuna
+    from sqlalchemy import inspect
+    from sqlalchemy.exc import SQLAlchemyError
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    require_driver(url)
+    file = database_file(url)
+
+    def connect(to: str) -> optuna.storages.RDBStorage:
+        return optuna.storages.RDBStorage(to, engine_kwargs=engine_options(to))
+
+    try:
+        if file is None:
+            with alone(url) as connection:
+                if not create and not inspect(connection).has_table("studies"):
+                    raise no_database(url)
+                return optuna.storages.get_storage(connect(url))
+        if not file.exists():
+            if not create:
+                raise no_database(url)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(file.with_name(f".{file.name}.lock")) as lock:
+                lock.acquire(timeout=LOCKED_SECONDS)
+                if not file.exists():
+                    draft = file.with_name(f".{file.name}.new")
+                    draft.unlink(missing_ok=True)
+                    connect(f"sqlite:///{draft}").engine.dispose()
+                    draft.replace(file)
+        return optuna.storages.get_storage(patient(connect, url))
+    except (SQLAlchemyError, optuna.exceptions.OptunaError, ValueError, RuntimeError) as error:
+        raise cannot_open(url, error) from error
+
+
+def no_database(url: str) -> RequestError:
+    """What to say when there is nothing to look at."""
+    where = database_file(url) or f"in {starred(url)}"
+    return RequestError(f"there is no study database {where} yet: start one with `undertow study run FILE`")
+
+
+def cannot_open(url: str, error: Exception) -> RequestError:
+    """What to say when a database does not answer, or not as it should."""
+    return RequestError(f"study.storage: {starred(url)} cannot be opened: {starred(str(error).splitlines()[0])}")
+
+
+def patient(action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do something in the database, again and again while it is locked or out of reach, for a minute or two.
+
+    It may then be done twice: a connection that is lost may have lost the answer alone.
+    """
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import OperationalError
+    from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+    retrying = Retrying(
+        retry=retry_if_exception_type((OperationalError, StorageInternalError)),
+        stop=stop_after_delay(2 * LOCKED_SECONDS),
+        wait=wait_random_exponential(multiplier=0.1, max=5),
+        reraise=True,
+    )
+    return retrying(action, *args, **kwargs)

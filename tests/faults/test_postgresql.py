@@ -1,0 +1,257 @@
+"""Studies and tracking on a real PostgreSQL server: several machines, a server that goes away, passwords kept."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from undertow.errors import RequestError
+from undertow.studies.ledger import Ledger
+from undertow.studies.load import LoadedStudy
+from undertow.studies.results import StudyResults, read_results
+from undertow.studies.status import read_status
+from undertow.track.records import Metric, items
+from undertow.track.sink import Sink
+
+Bombs = Callable[..., LoadedStudy]
+NewDatabase = Callable[..., str]
+Cli = Callable[..., "subprocess.Popen[str]"]
+
+pytestmark = [pytest.mark.slow, pytest.mark.postgresql]
+
+FINE = ["--set", "study.vary={seed: [0, 1, 2, 3]}", "--set", "train.max_steps=4"]
+SLOW = ["--set", "study.vary={cell.options.bomb.mode: [slow], seed: [0, 1, 2]}", "--set", "train.max_steps=40"]
+RUN = """\
+question: Is it all there?
+task: {name: digits-by-pixel, length: 64}
+cell: {name: rnn, hidden_size: 4}
+train: {max_steps: 30, val_every: 10, val_examples: 32, batch_size: 8}
+probes: [{name: gradient-profile, every: 10}]
+"""
+ELSEWHERE = """
+import sys
+import undertow.studies.driver, undertow.studies.ledger, undertow.studies.status
+from undertow.cli import main
+
+undertow.studies.driver.machine = lambda: sys.argv[1]
+undertow.studies.driver._BEAT = 0.5
+undertow.studies.ledger.SILENCE = 4.0
+sys.exit(main(sys.argv[2:]))
+"""
+"""The command line on another machine, as far as drivers can tell; the days are shorter there."""
+
+
+@pytest.fixture
+def cli(home: Path, bombs: Bombs) -> Iterator[Cli]:
+    """Start commands as a user would, each with a home of its own, as on a machine of its own."""
+    bombs()  # writes the study's files
+    started: list[subprocess.Popen[str]] = []
+
+    def cli(*words: str, at: str = "here", machine: str | None = None, **environment: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, *(["-c", ELSEWHERE, machine] if machine else ["-m", "undertow.cli"]), *words]
+        said = {**os.environ, "UNDERTOW_HOME": str(home / at), **environment}
+        started.append(subprocess.Popen(command, cwd=home, env=said, text=True, stdout=-1, stderr=-1))
+        return started[-1]
+
+    yield cli
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def stores(new_database: NewDatabase, tracked: str) -> dict[str, str]:
+    """Where a study and its runs are kept, as environment: two databases, one of them with MLflow's tables."""
+    return {"UNDERTOW_STUDY_URI": new_database(), "MLFLOW_TRACKING_URI": new_database(tracked)}
+
+
+def until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)
+
+
+def is_training(home: Path) -> bool:
+    return any(home.glob("*/checkpoints/last.ckpt"))
+
+
+def trial_of(driver: "subprocess.Popen[str]") -> psutil.Process | None:
+    """The process that trains for a driver now."""
+    for process in psutil.Process(driver.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if any(file.path.endswith("/output.log") for file in process.open_files()):
+                return process
+    return None
+
+
+def ended(process: "subprocess.Popen[str]", code: int = 0) -> str:
+    """What a process said, once it has ended as it should."""
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == code, err
+    return out + err
+
+
+def results(stores: dict[str, str]) -> StudyResults:
+    """What the study came to, with no connection left open."""
+    ledger = Ledger.find(stores["UNDERTOW_STUDY_URI"], "bombs")
+    try:
+        return read_results(ledger)
+    finally:
+        ledger._storage._backend.scoped_session.remove()  # type: ignore[attr-defined]
+        ledger._storage._backend.engine.dispose()  # type: ignore[attr-defined]
+
+
+def runs(postgresql: Any, stores: dict[str, str], tag: str) -> Counter[str]:
+    """The runs in MLflow that have a tag, by status; twins that gave way are left out."""
+    tagged = f"SELECT run_uuid FROM tags WHERE key = '{tag}'"
+    query = f"SELECT status FROM runs WHERE lifecycle_stage = 'active' AND run_uuid IN ({tagged})"
+    return Counter(status for (status,) in postgresql.ask(query, stores["MLFLOW_TRACKING_URI"]))
+
+
+def stored(postgresql: Any, url: str) -> str:
+    """Everything that is in a database."""
+    tables = postgresql.ask("SELECT tablename FROM pg_tables WHERE schemaname = 'public'", url)
+    return "\n".join(str(postgresql.ask(f'SELECT * FROM "{table}"', url)) for (table,) in tables)
+
+
+def test_two_drivers_share_one_grid_over_empty_databases_and_tell_nobody_the_password(
+    home: Path, cli: Cli, new_database: NewDatabase, postgresql: Any
+) -> None:
+    stores = {"UNDERTOW_STUDY_URI": new_database(), "MLFLOW_TRACKING_URI": new_database()}
+    uri = f"track.uri={stores['MLFLOW_TRACKING_URI']}"
+    storage = f"study.storage={stores['UNDERTOW_STUDY_URI']}"
+    both = [cli("study", "run", "bombs.yaml", *FINE, "--set", uri, "--set", storage, at=at) for at in ("one", "other")]
+    said = "".join(ended(driver) for driver in both)
+    assert [trial.attempts for trial in results(stores).trials] == [1] * 4
+    said += "".join(ended(sync) for sync in [cli("sync", str(home / at)) for at in ("one", "other")])
+    assert runs(postgresql, stores, "undertow.trial") == {"FINISHED": 4}
+    assert runs(postgresql, stores, "undertow.kind") == {"FINISHED": 1}
+
+    where = ["--storage", stores["UNDERTOW_STUDY_URI"]]
+    status = cli("study", "status", "bombs", *where, "--json")
+    report = cli("study", "report", "bombs", *where, "--output", "report.html", "--json")
+    stand = json.loads(ended(status))
+    assert (stand["settled"], stand["total"], stand["drivers"]) == (4, 4, {})
+    said += str(stand) + ended(report) + (home / "report.html").read_text()
+    said += "".join(stored(postgresql, url) for url in stores.values())
+    private = {path for path in home.rglob("run.json") if path.stat().st_mode & 0o077 == 0}
+    files = [path for path in home.rglob("*") if path.is_file() and path not in private]
+    said += "".join(path.read_text("utf-8", errors="replace") for path in files)
+    password = postgresql.url.password
+    assert password
+    assert ":***@" in said
+    assert password not in said
+
+
+@pytest.mark.parametrize("machines", [("here", "here"), ("there", "here")], ids=["one machine", "two machines"])
+def test_a_driver_and_the_trial_of_another_are_killed_and_the_study_completes(
+    home: Path, cli: Cli, stores: dict[str, str], postgresql: Any, machines: tuple[str, str]
+) -> None:
+    work = ["study", "run", "bombs.yaml", *SLOW, "--set", "study.retries=1", "--workers", "1"]
+    one, other = [
+        cli(*work, at=at, machine=machine, **stores) for at, machine in zip(("one", "other"), machines, strict=True)
+    ]
+    until(lambda: trial_of(one) and trial_of(other))
+    trial = trial_of(other)
+    assert trial
+    one.kill()
+    trial.kill()
+    ended(other)
+    study = results(stores)
+    assert [trial.state for trial in study.trials] == ["complete"] * 3
+    assert sorted(trial.attempts for trial in study.trials) == [1, 2, 2]
+    ended(cli("sync", str(home / "one")))
+    ended(cli("sync", str(home / "other")))
+    # What the dead driver had begun stays in its home, and ends there; the killed trial went on in its own run.
+    assert runs(postgresql, stores, "undertow.trial") == {"FINISHED": 3, "KILLED": 1}
+
+
+def test_a_study_is_stopped_by_its_address_and_outlives_a_crash_of_the_server(
+    home: Path, cli: Cli, stores: dict[str, str], postgresql: Any
+) -> None:
+    if not hasattr(postgresql, "stop"):
+        pytest.skip("UNDERTOW_TEST_POSTGRESQL names a server that is not ours to stop")
+    where = ["--storage", stores["UNDERTOW_STUDY_URI"]]
+    first = cli("study", "run", "bombs.yaml", *SLOW, **stores)
+    until(lambda: is_training(home / "here"))
+    stand = json.loads(ended(cli("study", "status", "bombs", *where, "--json")))
+    assert [*stand["drivers"].values()] == [[first.pid]]
+    assert stand["running"]
+    ended(cli("study", "stop", "bombs", *where))
+    assert "stopped by `undertow study stop`" in ended(first, 1)
+
+    # Stopped runs take another attempt; the crash of the server must cost none.
+    attempts = [max(1, trial.attempts + (trial.state == "stopped")) for trial in results(stores).trials]
+    second = cli("study", "run", "bombs.yaml", *SLOW, **stores)
+    until(lambda: any(trial.state == "running" for trial in results(stores).trials))
+    postgresql.stop("immediate")
+    time.sleep(3)
+    assert second.poll() is None
+    postgresql.start()
+    ended(second)
+    assert [(trial.state, trial.attempts) for trial in results(stores).trials] == [("complete", n) for n in attempts]
+    ended(cli("sync", str(home / "here")))
+    assert runs(postgresql, stores, "undertow.trial") == {"FINISHED": 3}
+
+
+def test_a_run_is_in_the_database_with_every_row_once(
+    home: Path, cli: Cli, stores: dict[str, str], postgresql: Any
+) -> None:
+    bare = stores["MLFLOW_TRACKING_URI"].replace("postgresql+psycopg", "postgresql")
+    (home / "digits.yaml").write_text(RUN)
+    ended(cli("run", "digits.yaml", "--set", f"track.uri={bare}"))
+    ended(cli("sync", str(home / "here")))
+    [outbox] = (home / "here").glob("*/outbox.jsonl")
+    rows = [
+        (item.key, item.step, item.timestamp, item.value)
+        for line in outbox.read_text().splitlines()
+        for item in items(json.loads(line))
+        if isinstance(item, Metric)
+    ]
+    assert len({key for key, *_ in rows if "by_lag" in key}) > 1
+    found = postgresql.ask("SELECT key, step, timestamp, value FROM metrics", stores["MLFLOW_TRACKING_URI"])
+    assert sorted(map(tuple, found)) == sorted(rows)
+    assert runs(postgresql, stores, "undertow.run") == {"FINISHED": 1}
+
+
+@pytest.mark.parametrize("look", [read_status, Ledger.find], ids=["status", "ledger"])
+def test_a_server_that_is_not_there_is_told_at_once_and_without_the_password(
+    postgresql: Any, look: Callable[[str, str], object]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    for wrong, said in (({"port": port}, "refused"), ({"password": "sesame"}, "")):
+        url = postgresql.url.set(**wrong).render_as_string(hide_password=False)
+        began = time.monotonic()
+        with pytest.raises(RequestError, match=rf"study\.storage: .*:\*\*\*@.* cannot be opened: .*{said}") as error:
+            look(url, "bombs")
+        assert time.monotonic() - began < 2.0
+        assert str(wrong.get("password", postgresql.url.password)) not in str(error.value)
+
+
+def test_looking_at_an_empty_database_leaves_it_empty(new_database: NewDatabase, postgresql: Any) -> None:
+    url = new_database()
+    for look in (read_status, Ledger.find):
+        with pytest.raises(RequestError, match=r"there is no study database in .* yet"):
+            look(url, "bombs")
+    assert stored(postgresql, url) == ""
+
+
+def test_a_store_that_is_not_there_does_not_hold_up_the_others(postgresql: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    sink = Sink(postgresql.url.set(port=port).render_as_string(hide_password=False), Path("artifacts"))
+    began = time.monotonic()
+    assert not sink.answers()
+    assert time.monotonic() - began < 5.0, "MLflow alone tries for two minutes"

@@ -116,8 +116,10 @@ class Ledger:
         """
         import optuna
 
-        storage = open_storage(url)
         config = loaded.config
+        make_sampler(config.sampler, seed=0)  # refused, if it must be, before anything is written
+        pruner = make_pruner(config.pruner)
+        storage = open_storage(url)
         name = loaded.name
         try:
             study = patient(
@@ -142,7 +144,7 @@ class Ledger:
         ledger = cls(storage, study, loaded.space, config.retries)
         trials = storage.get_all_trials(ledger._id, deepcopy=False)
         study.sampler = make_sampler(config.sampler, len(trials)) if config.search else optuna.samplers.RandomSampler()
-        study.pruner = make_pruner(config.pruner)
+        study.pruner = pruner
         return ledger
 
     @classmethod

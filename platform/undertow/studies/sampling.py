@@ -7,6 +7,7 @@ pruner = make_pruner(Named(name="median", options={"n_warmup_steps": 200}))
 import inspect
 import warnings
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from undertow.config.study_schema import Named
@@ -50,7 +51,11 @@ def make_sampler(config: Named, seed: int) -> "BaseSampler":
     """
     from optuna import samplers
 
+    if config.name == "cmaes" and find_spec("cmaes") is None:  # Optuna finds out when it first samples
+        raise RequestError("study.sampler.name: `cmaes` needs a library that is not installed: pip install cmaes")
     kind = getattr(samplers, SAMPLERS[config.name])
+    if config.name == "brute-force":  # having tried everything, it would stop the `Study.optimize` that is not there
+        kind = type(kind.__name__, (kind,), {"after_trial": lambda *_: None})
     made: BaseSampler = _made("sampler", config.name, kind, {"seed": seed, **config.options})
     return made
 

@@ -98,9 +98,18 @@ class Space:
         return {**self.base, **self.cases.get(str(params.get("case")), {}), **params}
 
     def searched_at(self, params: Params) -> dict[str, Range]:
-        """What is still to be searched once these values are chosen."""
+        """What can be searched next, once these values are chosen: an option waits for the choice of its cell."""
         chosen = self.chosen(params)
-        return {key: each for key, each in self.search.items() if key not in params and matters(key, each.when, chosen)}
+        waiting = tuple(
+            f"{section}.options."
+            for section in ("cell", "task")
+            if f"{section}.name" in self.search and f"{section}.name" not in chosen
+        )
+        return {
+            key: each
+            for key, each in self.search.items()
+            if key not in params and not key.startswith(waiting) and matters(key, each.when, chosen)
+        }
 
 
 def matters(key: str, when: Params, chosen: Params) -> bool:

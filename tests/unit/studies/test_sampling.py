@@ -1,15 +1,24 @@
 """Samplers and pruners of Optuna, by name."""
 
+import json
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
 import pytest
 
 from undertow.config.study_schema import Named
 from undertow.errors import RequestError
+from undertow.studies.attempt import Work
+from undertow.studies.ledger import Ledger, Outcome
 from undertow.studies.sampling import PRUNERS, SAMPLERS, make_pruner, make_sampler
 
+WORK = Work("me", "here", "/runs/a", "1" * 32, "a")
+HAD = sorted(set(SAMPLERS) - ({"cmaes"} if find_spec("cmaes") is None else set()))
 NEEDED = {"percentile": {"percentile": 25.0}, "threshold": {"lower": 0.0}, "patient": {"patience": 2}}
 
 
-@pytest.mark.parametrize("name", sorted(set(SAMPLERS) - {"cmaes"}))
+@pytest.mark.parametrize("name", HAD)
 def test_every_sampler_can_be_had_by_its_name(name: str) -> None:
     assert type(make_sampler(Named(name=name), seed=0)).__name__ == SAMPLERS[name]
 
@@ -18,6 +27,53 @@ def test_every_sampler_can_be_had_by_its_name(name: str) -> None:
 def test_every_pruner_can_be_had_by_its_name(name: str) -> None:
     pruner = make_pruner(Named(name=name, options=NEEDED.get(name, {})))
     assert type(pruner).__name__ == PRUNERS[name]
+
+
+@pytest.mark.parametrize("name", HAD)
+def test_every_sampler_samples_at_each_point_until_all_is_done(name: str, open_ledger: Callable[..., Ledger]) -> None:
+    """More often than there are different values, and past the number of samples after which each begins to think."""
+    ledger = open_ledger(
+        "study.vary={seed: [0, 1]}",
+        "study.search={cell.name: {choices: [rnn, lstm]}, cell.options.lstm.forget_bias: {low: 0, high: 1, step: 1}}",
+        "study.trials=6",
+        f"study.sampler.name={name}",
+    )
+    found = []
+    while ledger.plan():
+        claim = ledger.claim(lambda *_: WORK)
+        assert claim is not None
+        found.append(claim.params)
+        ledger.complete(claim, [float(len(found) % 5)], Outcome())
+    assert len(found) == 12
+    assert all(("cell.options.lstm.forget_bias" in each) == (each["cell.name"] == "lstm") for each in found)
+
+
+@pytest.mark.parametrize("name", PRUNERS)
+def test_every_pruner_judges_what_is_reported(name: str, open_ledger: Callable[..., Ledger]) -> None:
+    options = json.dumps(NEEDED.get(name, {}))
+    ledger = open_ledger("study.vary={seed: [0, 1, 2]}", f"study.pruner={{name: {name}, options: {options}}}")
+    while ledger.plan():
+        claim = ledger.claim(lambda *_: WORK)
+        assert claim is not None
+        judged = [ledger.report(claim, step, -1.0) for step in range(1, 4)]
+        assert judged == [name == "threshold"] * 3, "all are alike, and below a threshold of 0"
+        ledger.complete(claim, [0.0], Outcome())
+
+
+@pytest.mark.skipif(find_spec("cmaes") is not None, reason="`cmaes` is installed")
+def test_a_sampler_whose_library_is_missing_names_it() -> None:
+    with pytest.raises(RequestError, match="`cmaes` needs a library that is not installed: pip install cmaes"):
+        make_sampler(Named(name="cmaes"), seed=0)
+
+
+@pytest.mark.parametrize("wrong", ["study.sampler.options={seeed: 1}", "study.pruner={name: patient}"])
+def test_what_cannot_be_made_is_refused_before_the_database_is(
+    wrong: str, open_ledger: Callable[..., Ledger], home: Path
+) -> None:
+    before = (home / "optuna.db").read_bytes()
+    with pytest.raises(RequestError):
+        open_ledger(wrong)
+    assert (home / "optuna.db").read_bytes() == before
 
 
 def test_an_argument_that_optuna_does_not_take_is_refused() -> None:

@@ -38,7 +38,7 @@ class LiveView:
         self._quiet = quiet
         self._console = Console(stderr=True, markup=False, highlight=False, emoji=False)
         self._live: Live | None = None
-        self._ended = 0
+        self._before: int | None = None  # settled when this driver began
         self._next_line = time.monotonic() + _LINES_SECONDS
 
     def __enter__(self) -> Self:
@@ -54,7 +54,7 @@ class LiveView:
 
     def show(self, tally: "Tally", busy: "Sequence[Busy]", first_seconds: float) -> None:
         """Called several times a second."""
-        left = self._left(tally, first_seconds)
+        left = self._left(tally, busy, first_seconds)
         if self._live is not None:
             self._live.update(self._picture(tally, busy, left))
         elif not self._quiet and time.monotonic() > self._next_line:
@@ -63,17 +63,21 @@ class LiveView:
 
     def ended(self, name: str, state: str, words: str) -> None:
         """An attempt has ended: a line, that stays."""
-        self._ended += 1
         if not self._quiet:
             style = {"complete": "green", "pruned": "yellow"}.get(state, "red")
             line = Text.assemble((f"{state:9}", style), f" {name}  {words}")
             self._console.print(line, soft_wrap=True)
 
-    def _left(self, tally: "Tally", seconds: float) -> str:
-        if not self._ended or tally.settled >= tally.total:
+    def _left(self, tally: "Tally", busy: "Sequence[Busy]", seconds: float) -> str:
+        """By what all workers together have settled since this driver began; what is half done counts half."""
+        if self._before is None:
+            self._before = tally.settled
+        if tally.settled in (self._before, tally.total):
             return ""
-        rest = timedelta(seconds=round(seconds / self._ended * (tally.total - tally.settled)))
-        return f", about {rest} left"
+        under_way = sum(min(each.follower.step / each.max_steps, 1.0) for each in busy)
+        rest = max(tally.total - tally.settled - under_way, 0.0)
+        seconds_each = seconds / (tally.settled - self._before + under_way)
+        return f", about {timedelta(seconds=round(seconds_each * rest))} left"
 
     def _counts(self, tally: "Tally") -> str:
         states = tally.states

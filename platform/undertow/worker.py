@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from undertow.registry import Registry
     from undertow.train.devices import Devices
 
+_LAST_STEP = 30.0  # seconds a rank may take to save itself when the process that started it is gone
+
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 
@@ -133,6 +135,8 @@ def _stop_with_the_run(folder: RunFolder, stop: StopRequest) -> None:
     while folder.is_alive():
         time.sleep(1.0)
     stop.reason = "the end of the process that started it"
+    time.sleep(_LAST_STEP)
+    os._exit(1)  # it hangs: nobody is left to end it
 
 
 if __name__ == "__main__":

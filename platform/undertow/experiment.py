@@ -106,7 +106,6 @@ def start(
     """
     from undertow.train.denormals import denormals_flushed
 
-    refuse_study(loaded)
     config, registry = loaded.config, loaded.registry
     stop = StopRequest()
     with stop.listening(), denormals_flushed(config.train.flush_denormals):
@@ -168,15 +167,6 @@ def resume(
             return _work(folder, loaded, devices, stop, progress)
     finally:
         folder.release()
-
-
-def refuse_study(loaded: Loaded) -> None:
-    """Raise if a configuration describes many runs where one is asked for."""
-    if loaded.config.study is not None:
-        places = [place for key, place in loaded.origin.items() if key.startswith("study.") and place != "default"]
-        raise RequestError(
-            f"{places[0] if places else 'study'}: study: this describes many runs; run them with `undertow study run`"
-        )
 
 
 def try_out(config: ExperimentConfig, registry: Registry) -> tuple["Devices", dict[str, str]]:

@@ -2,6 +2,8 @@
 
 for line in where_to_look(result.folder):
     print(line)
+
+A study's parent run has a saved view as well: `where_to_look(folder, view="vanishing-digits")`.
 """
 
 import json
@@ -12,8 +14,9 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
 
-from undertow.track.addresses import address_of, chart_address, is_server
+from undertow.track.addresses import address_of, chart_address, is_server, view_address
 from undertow.track.folder import RunFolder, home_folder
+from undertow.track.views import saved_views, view_id
 
 HOST = "127.0.0.1"
 PORT = 5000
@@ -23,16 +26,26 @@ HINT = "Type by_lag$ into the search of its charts to see how the gradients fall
 _ANSWER_SECONDS = 5.0
 
 
-def where_to_look(folder: Path) -> list[str]:
-    """Say how to see a run: the command, if it takes one, and the address of its experiment's charts."""
+def where_to_look(folder: Path, view: str | None = None) -> list[str]:
+    """Say how to see a run: the command, if it takes one, and the address of its experiment's charts.
+
+    Args:
+        folder: The run's.
+        view: The name of the saved view that its experiment opens with, if the store has it by now.
+    """
     run = RunFolder.open(folder)
     uri = run.identity.uri
     experiment_id = find_experiment(uri, run.identity.experiment)
+    server = address_of(uri) if is_server(uri) else f"http://{HOST}:{PORT}"
+    if view is not None and experiment_id is not None and has_view(uri, experiment_id, view):
+        address, hint = view_address(server, experiment_id, view_id(view)), []
+    else:
+        address, hint = chart_address(server, experiment_id), [HINT]
     if is_server(uri):
-        return [f"Look at {chart_address(address_of(uri), experiment_id)}", HINT]
+        return [f"Look at {address}", *hint]
     home = run.path.parent
     command = "undertow ui" if home == home_folder() else f"undertow ui --home {home}"
-    return [f"Look with: {command}", f"           {chart_address(f'http://{HOST}:{PORT}', experiment_id)}", HINT]
+    return [f"Look with: {command}", f"           {address}", *hint]
 
 
 def find_experiment(uri: str, name: str) -> str | None:
@@ -49,6 +62,23 @@ def find_experiment(uri: str, name: str) -> str | None:
     except (OSError, sqlite3.Error):
         return None
     return None
+
+
+def has_view(uri: str, experiment_id: str, name: str) -> bool:
+    """Whether an experiment has a saved view of this name; no if the store does not tell in a moment."""
+    try:
+        if uri.startswith("sqlite:///"):
+            store = Path(uri.removeprefix("sqlite:///"))
+            statement = "SELECT key, value FROM experiment_tags WHERE experiment_id = ?"
+            tags = dict(query(store, statement, experiment_id))
+        elif is_server(uri):
+            found = ask(uri, f"experiments/get?experiment_id={quote(experiment_id)}")["experiment"]
+            tags = {tag["key"]: tag["value"] for tag in found.get("tags", [])}
+        else:
+            return False
+    except (OSError, sqlite3.Error):
+        return False
+    return view_id(name) in saved_views(tags)
 
 
 def query(file: Path, statement: str, *values: str) -> list[tuple[Any, ...]]:

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from undertow.cli.console import emit, note, out
 from undertow.cli.options import Home, Json, PluginFiles, Sets
 from undertow.errors import RequestError
-from undertow.track.folder import home_folder
+from undertow.track.folder import RunFolder, home_folder
 
 if TYPE_CHECKING:
     from undertow.studies.results import StudyResults
@@ -41,8 +41,9 @@ def study_run_command(
 
     if file is None:
         raise RequestError("name a configuration file, as in `undertow study run experiments/vanishing/digits.yaml`")
-    if trials is not None and trials < 1:
-        raise RequestError(f"--trials: {trials} is too small; allowed: a whole number >= 1")
+    for option, number in (("--workers", workers), ("--trials", trials)):
+        if number is not None and number < 1:
+            raise RequestError(f"{option}: {number} is too small; allowed: a whole number >= 1")
     overrides = [*(set or []), *([f"study.workers={workers}"] if workers is not None else [])]
     loaded = load_study(file, overrides, plugin or [])
     where = home.absolute() if home else home_folder()
@@ -52,9 +53,9 @@ def study_run_command(
     with redirect_stdout(sys.stderr), LiveView(loaded, quiet=quiet) as view:
         results, report = run_study(loaded, home=where, watch=view, limit=trials, retry_failed=retry_failed)
     if json:
-        emit({**_document(results), "report": str(report)})
+        emit({**_document(results), "report": str(report), "shipped": RunFolder.open(report.parent).shipped})
     else:
-        _show(results, where, report)
+        _show(results, report)
     return 0 if any(trial.state == "complete" for trial in results.trials) else 1
 
 
@@ -74,10 +75,16 @@ def study_status_command(study: Study, /, *, storage: Storage = None, home: Home
 def study_stop_command(study: Study, /, *, storage: Storage = None, home: Home = None) -> int:
     """Have every driver of a study save what is running and stop; `undertow study run` goes on."""
     from undertow.studies.ledger import Ledger
+    from undertow.studies.status import read_status
 
     name, url, _ = _which(study, storage, home)
     Ledger.find(url, name).ask_to_stop()
-    note(f"{name}: asked to stop. Running trials save themselves first; `undertow study run` goes on with the rest.")
+    if read_status(url, name).drivers:
+        note(
+            f"{name}: asked to stop. Running trials save themselves first; `undertow study run` goes on with the rest."
+        )
+    else:
+        note(f"{name}: nobody is at work on it, so there is nothing to stop.")
     return 0
 
 
@@ -97,7 +104,6 @@ def study_report_command(
     from undertow.studies.report import write_pictures, write_report
     from undertow.studies.results import read_results
     from undertow.studies.run import REPORT
-    from undertow.track.folder import RunFolder
 
     name, url, where = _which(study, storage, home)
     ledger = Ledger.find(url, name)
@@ -131,14 +137,26 @@ def _which(study: str, storage: str | None, home: Path | None) -> tuple[str, str
     return study, storage_url(where, storage), where
 
 
-def _show(results: "StudyResults", home: Path, report: Path) -> None:
+def _show(results: "StudyResults", report: Path) -> None:
+    """The table, where the report and the charts are, and what is still to be done."""
+    from undertow.cli.charts import where_to_look
     from undertow.cli.tables import table
     from undertow.studies.report import result_table
 
     made = result_table(results)
     out().print(table(made.columns, made.rows, right=list(made.right)))
     note(f"Report: {report}")
-    note("Look with: undertow ui" + ("" if home == home_folder() else f" --home {home}"))
+    run = RunFolder.open(report.parent)
+    if run.shipped:
+        for line in where_to_look(run.path, view=results.name):
+            note(line)
+    else:
+        note(
+            f"{results.name} has not wholly reached the tracking store yet; nothing is lost. "
+            f"Ship it with: undertow sync {run.path.parent}"
+        )
+    if left := sum(trial.state in ("missing", "waiting", "stopped", "running") for trial in results.trials):
+        note(f"{left} of {len(results.trials)} combinations are left: the same command goes on with them.")
 
 
 def _show_status(status: "Status") -> None:

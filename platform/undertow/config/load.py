@@ -162,6 +162,10 @@ def origins(config: ExperimentConfig, source: Source) -> dict[str, str]:
 def _load(source: Source, folder: Path, overrides: Iterable[str], plugin_files: Iterable[str | Path]) -> Loaded:
     for text in overrides:
         source.override(text, default_at)
+    if source.data.get("study") is not None:  # first of all: what it varies may be missing elsewhere
+        raise RequestError(
+            f"{source.place('study')}: study: this describes many runs; run them with `undertow study run`"
+        )
     extra = list(plugin_files)
     permitted, registry = load_permitted(host_checked(source), source, folder, extra)
     config = resolve(permitted, source, registry)

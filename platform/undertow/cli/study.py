@@ -93,7 +93,9 @@ def study_report_command(
     /,
     *,
     output: Annotated[Path | None, Parameter(help="The HTML file to write; else in the study's folder.")] = None,
-    pictures: Annotated[Path | None, Parameter(help="A folder to write the main plots to, as PNG.")] = None,
+    pictures: Annotated[
+        Path | None, Parameter(help="A folder to write the main plots to, as PNG, and results.md, the table.")
+    ] = None,
     open: Annotated[bool, Parameter(help="Open it in the browser.")] = False,
     storage: Storage = None,
     home: Home = None,
@@ -101,7 +103,7 @@ def study_report_command(
 ) -> int:
     """Write the report of a study: one HTML file that needs no network."""
     from undertow.studies.ledger import Ledger
-    from undertow.studies.report import write_pictures, write_report
+    from undertow.studies.report import write_pictures, write_report, write_table
     from undertow.studies.results import read_results
     from undertow.studies.run import REPORT
 
@@ -112,10 +114,12 @@ def study_report_command(
     results = read_results(ledger)
     write_report(results, path)
     drawn = write_pictures(results, pictures) if pictures else []
+    tables = [write_table(results, pictures / "results.md")] if pictures else []
     if json:
-        emit({"report": str(path), "pictures": [str(each) for each in drawn], **_document(results)})
+        written = {"tables": [str(each) for each in tables], "pictures": [str(each) for each in drawn]}
+        emit({"report": str(path), **written, **_document(results)})
     else:
-        for each in (path, *drawn):
+        for each in (path, *tables, *drawn):
             out().print(str(each), soft_wrap=True)
     if open:
         import webbrowser

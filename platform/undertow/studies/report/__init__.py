@@ -17,6 +17,6 @@ what failed, was pruned or is missing.
 from undertow.studies.report.figures import figures
 from undertow.studies.report.page import write_report
 from undertow.studies.report.pictures import write_pictures
-from undertow.studies.report.table import Table, markdown_table, result_table
+from undertow.studies.report.table import Table, markdown_table, result_table, write_table
 
-__all__ = ["Table", "figures", "markdown_table", "result_table", "write_pictures", "write_report"]
+__all__ = ["Table", "figures", "markdown_table", "result_table", "write_pictures", "write_report", "write_table"]

@@ -8,7 +8,9 @@ markdown_table(results)               # fits into the description of a run in ML
 """
 
 import re
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
@@ -16,6 +18,7 @@ from undertow.studies.report.digest import Digest, Group, arrange
 from undertow.studies.report.measure import GROWS
 from undertow.studies.report.wording import NOTHING, number, scalar, short_names
 from undertow.studies.results import StudyResults
+from undertow.track.atomic import write_whole
 
 MARKDOWN_LIMIT = 6000
 """Characters; MLflow cuts a tag at 8000."""
@@ -88,15 +91,29 @@ def answer_table(digest: Digest) -> Table:
     return Table(columns, rows)
 
 
-def markdown_table(results: StudyResults) -> str:
-    """The table of results in Markdown, below 6000 characters; a sentence says what was cut."""
+def markdown_table(results: StudyResults, limit: int = MARKDOWN_LIMIT) -> str:
+    """The table of results in Markdown; a sentence says what was cut.
+
+    Args:
+        results: The study.
+        limit: Characters that it has to stay below.
+    """
     table = result_table(results)
     kept = list(table.rows)
-    while len(text := _markdown(Table(table.columns, tuple(kept)), len(table.rows) - len(kept))) >= MARKDOWN_LIMIT:
+    while len(text := _markdown(Table(table.columns, tuple(kept)), len(table.rows) - len(kept))) >= limit:
         if not kept:
             return "The table of results is too wide for this place; the report has it.\n"
-        kept = kept[: max(0, min(len(kept) - 1, len(kept) * MARKDOWN_LIMIT // len(text)))]
+        kept = kept[: max(0, min(len(kept) - 1, len(kept) * limit // len(text)))]
     return text
+
+
+def write_table(results: StudyResults, path: Path) -> Path:
+    """Write the whole table of results as Markdown, below its question."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    read = "IQM over seeds with its 95 % bootstrap interval, costs their median; half-life and reach in time steps."
+    table = markdown_table(results, limit=sys.maxsize)
+    write_whole(path, f"# {results.name}\n\n{results.question}\n\n{table}\n{read}\n")
+    return path
 
 
 def _markdown(table: Table, cut: int) -> str:

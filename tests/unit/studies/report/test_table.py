@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
-from undertow.studies.report import markdown_table, result_table
+from undertow.studies.report import markdown_table, result_table, write_table
 from undertow.studies.results import Objective, StudyResults
 from undertow.studies.space import Space
 
@@ -70,6 +71,14 @@ def test_markdown_is_short_and_says_what_it_cut(make_study: Make, make_grid: Cal
     assert len(text) < 6000
     assert 10 < kept < 152
     assert f"{152 - kept} more rows are in the report." in text
+
+
+def test_the_table_in_a_file_is_whole(make_study: Make, make_grid: Callable[..., Space], tmp_path: Path) -> None:
+    results = make_study(make_grid(lengths=tuple(range(10, 200, 5)), seeds=1))
+    text = write_table(results, tmp_path / "made" / "results.md").read_text()
+    assert text.startswith(f"# {results.name}\n\n{results.question}\n")
+    assert text.count("\n| ") == 1 + 4 * 38 + 1
+    assert "more rows" not in text
 
 
 def test_markdown_of_a_small_study_is_whole(make_study: Make, make_grid: Callable[..., Space]) -> None:

@@ -1,6 +1,6 @@
 """Every YAML in experiments/ is valid, and every smoke experiment runs."""
 
-import runpy
+import json
 import signal
 import subprocess
 import sys
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import undertow
+from undertow.cli import main
 from undertow.config.load import load_experiment
 from undertow.studies.load import is_study, load_study
 
@@ -49,35 +50,63 @@ def test_the_readme_of_the_experiments_names_every_file() -> None:
         assert f"`{named(path)}`" in readme
 
 
-def test_the_demo_ends_with_one_table_of_six_runs_and_where_to_look(
-    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = undertow.run
-    tiny = ["train.max_steps=2", "train.val_every=1", "train.val_examples=16", "cell.hidden_size=4"]
-    monkeypatch.setattr(undertow, "run", lambda path, set: run(path, set=[*set, *tiny], progress=False))
-    with pytest.raises(SystemExit) as end:
-        runpy.run_path(str(EXPERIMENTS / "demo.py"), run_name="__main__")
-    assert end.value.code == 0
-    out = capsys.readouterr().out
-    rows = [line.split()[:2] for line in out.splitlines() if line.split()[:1] in (["rnn"], ["lstm"], ["gru"])]
-    assert rows == [[cell, length] for length in ("64", "256") for cell in ("rnn", "lstm", "gru")]
-    assert "undertow ui" in out
-    assert "http://127.0.0.1:5000/#/experiments/1/runs" in out
+DEMO = EXPERIMENTS / "demo.yaml"
+TINY = ["train.max_steps=2", "train.val_every=1", "train.val_examples=16", "cell.hidden_size=4", "probes.0.every=2"]
+
+
+def changed(*changes: str) -> list[str]:
+    return [word for change in changes for word in ("--set", change)]
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_the_demo_and_loses_nothing(home: Path) -> None:
-    demo = subprocess.Popen([sys.executable, str(EXPERIMENTS / "demo.py")], stderr=subprocess.PIPE, text=True)
+def test_the_demo_ends_with_one_table_of_nine_rows_and_where_to_look(
+    home: Path, empty_store: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (home / "mlflow.db").write_bytes(empty_store.read_bytes())
+    assert main(["study", "run", str(DEMO), *changed(*TINY, "study.vary.seed=[0]")]) == 0
+    out, err = capfd.readouterr()
+    rows = [line.split()[:2] for line in out.splitlines() if line.split()[:1] in (["rnn"], ["lstm"], ["gru"])]
+    assert sorted(rows) == sorted([cell, length] for length in ("64", "128", "256") for cell in ("rnn", "lstm", "gru"))
+    assert err.count("complete ") == 9
+    assert "Look with: undertow ui\n" in err
+    assert "http://127.0.0.1:5000/#/experiments/" in err
+    (report,) = home.glob("demo-*/report.html")
+    assert f"Report: {report}\n" in err
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_demo_loses_nothing_and_the_same_command_goes_on(home: Path, empty_store: Path) -> None:
+    """Of two runs, one at a time: the first has ended and the second is training when Ctrl-C comes."""
+    (home / "mlflow.db").write_bytes(empty_store.read_bytes())
+    few = changed(
+        "study.vary={cell.name: [rnn, lstm]}",
+        "study.workers=1",
+        "train.max_steps=300",
+        "train.val_every=300",
+        "train.val_examples=16",
+        "cell.hidden_size=4",
+        "probes=[]",
+    )
+    command = [sys.executable, "-m", "undertow.cli", "study", "run", str(DEMO), *few]
+    demo = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     with demo:
         deadline = time.monotonic() + 120
-        while not any('"train/loss"' in path.read_text() for path in home.glob("*/outbox.jsonl")):
+        while not any('"train/loss"' in path.read_text() for path in home.glob("lstm-*/outbox.jsonl")):
             assert demo.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.05)
         demo.send_signal(signal.SIGINT)
         _, err = demo.communicate(timeout=120)
-    (folder,) = home.glob("rnn-T64-s0-*")
-    assert demo.returncode == 130
-    assert f"undertow run --resume {folder}" in err
+    assert demo.returncode == 1
+    assert "stopped by SIGINT with 1 of 2 combinations settled. The same command goes on with the rest" in err
     assert "Traceback" not in err
+    (folder,) = home.glob("lstm-*")
     assert (folder / "checkpoints" / "last.ckpt").exists()
+
+    again = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
+    trials = json.loads(again.stdout)["trials"]
+    assert [(trial["run_name"], trial["state"], trial["attempts"], trial["steps"]) for trial in trials] == [
+        ("rnn-T64-s0", "complete", 1, 300),
+        ("lstm-T64-s0", "complete", 2, 300),
+    ]
+    assert [trial["folder"] for trial in trials if trial["attempts"] == 2] == [str(folder)]

@@ -9,6 +9,7 @@ import yaml
 
 from undertow.cli import main
 from undertow.config.load import load_mapping
+from undertow.studies.load import load_study_mapping
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -33,13 +34,20 @@ def test_the_cell_of_the_readme_trains_with_the_command_below_it(home: Path) -> 
 
 
 def test_the_configuration_of_the_readme_is_valid() -> None:
-    [text] = blocks("yaml")
-    assert load_mapping(yaml.safe_load(text)).config.cell.options["lstm"]["forget_bias"] == 1.0
+    experiment, study = map(yaml.safe_load, blocks("yaml"))
+    assert load_mapping(experiment).config.cell.options["lstm"]["forget_bias"] == 1.0
+    study["study"]["name"] = "readme"  # a file has a name
+    loaded = load_study_mapping({**experiment, **study})
+    assert loaded.space.vary.keys() >= {"cell.name", "task.length", "seed"}
 
 
 def test_every_command_of_the_readme_exists(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = re.findall(r"^\| `undertow ((?:plugin )?\w+)", README, flags=re.M)
+    written = re.findall(r"^\| `undertow ((?:plugin |study )?\w+(?:\\\|\w+)*)", README, flags=re.M)
+    rows = [
+        f"{' '.join(group)} {word}".strip() for *group, words in map(str.split, written) for word in words.split(r"\|")
+    ]
     assert {"run", "check", "show", "list", "plugin list", "ui", "sync", "doctor"} <= set(rows)
+    assert {f"study {word}" for word in ("run", "status", "stop", "report")} <= set(rows)
     for row in rows:
         assert typed(f"undertow {row} --help") == 0, row
         assert f"undertow {row}" in capsys.readouterr().out

@@ -17,7 +17,7 @@ from undertow import Cell, CellSpec, Options, hookimpl
 
 
 class BombOptions(Options):
-    mode: Literal["fine", "raise", "die", "memory", "nan", "hang", "once", "slow"] = "fine"
+    mode: Literal["fine", "raise", "die", "memory", "nan", "hang", "once", "slow", "wait"] = "fine"
 
 
 class Bomb(Cell):
@@ -50,6 +50,8 @@ class Bomb(Cell):
             torch.ones(2**28)
         if self.mode == "hang":
             time.sleep(3600)
+        while self.mode == "wait" and os.path.exists("shut"):
+            time.sleep(0.05)
         if self.mode == "once" and not os.path.exists("went-off"):
             open("went-off", "w").close()
             os.kill(os.getpid(), signal.SIGKILL)

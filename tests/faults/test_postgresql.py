@@ -30,7 +30,8 @@ Cli = Callable[..., "subprocess.Popen[str]"]
 pytestmark = [pytest.mark.slow, pytest.mark.postgresql]
 
 FINE = ["--set", "study.vary={seed: [0, 1, 2, 3]}", "--set", "train.max_steps=4"]
-SLOW = ["--set", "study.vary={cell.options.bomb.mode: [slow], seed: [0, 1, 2]}", "--set", "train.max_steps=40"]
+GATED = ["--set", "study.vary={cell.options.bomb.mode: [wait], seed: [0, 1, 2]}"]
+"""Trials that wait, for as long as there is a file `shut`: a loaded machine must not decide who is killed at what."""
 RUN = """\
 question: Is it all there?
 task: {name: digits-by-pixel, length: 64}
@@ -75,15 +76,11 @@ def stores(new_database: NewDatabase, tracked: str) -> dict[str, str]:
     return {"UNDERTOW_STUDY_URI": new_database(), "MLFLOW_TRACKING_URI": new_database(tracked)}
 
 
-def until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
+def until(condition: Callable[[], Any], seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.1)
-
-
-def is_training(home: Path) -> bool:
-    return any(home.glob("*/checkpoints/last.ckpt"))
 
 
 def trial_of(driver: "subprocess.Popen[str]") -> psutil.Process | None:
@@ -97,7 +94,7 @@ def trial_of(driver: "subprocess.Popen[str]") -> psutil.Process | None:
 
 def ended(process: "subprocess.Popen[str]", code: int = 0) -> str:
     """What a process said, once it has ended as it should."""
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=200)
     assert process.returncode == code, err
     return out + err
 
@@ -158,7 +155,9 @@ def test_two_drivers_share_one_grid_over_empty_databases_and_tell_nobody_the_pas
 def test_a_driver_and_the_trial_of_another_are_killed_and_the_study_completes(
     home: Path, cli: Cli, stores: dict[str, str], postgresql: Any, machines: tuple[str, str]
 ) -> None:
-    work = ["study", "run", "bombs.yaml", *SLOW, "--set", "study.retries=1", "--workers", "1"]
+    shut = home / "shut"
+    shut.touch()
+    work = ["study", "run", "bombs.yaml", *GATED, "--set", "study.retries=1", "--workers", "1"]
     one, other = [
         cli(*work, at=at, machine=machine, **stores) for at, machine in zip(("one", "other"), machines, strict=True)
     ]
@@ -167,6 +166,7 @@ def test_a_driver_and_the_trial_of_another_are_killed_and_the_study_completes(
     assert trial
     one.kill()
     trial.kill()
+    shut.unlink()
     ended(other)
     study = results(stores)
     assert [trial.state for trial in study.trials] == ["complete"] * 3
@@ -182,21 +182,27 @@ def test_a_study_is_stopped_by_its_address_and_outlives_a_crash_of_the_server(
 ) -> None:
     if not hasattr(postgresql, "stop"):
         pytest.skip("UNDERTOW_TEST_POSTGRESQL names a server that is not ours to stop")
+    shut = home / "shut"
+    shut.touch()
     where = ["--storage", stores["UNDERTOW_STUDY_URI"]]
-    first = cli("study", "run", "bombs.yaml", *SLOW, **stores)
-    until(lambda: is_training(home / "here"))
+    first = cli("study", "run", "bombs.yaml", *GATED, **stores)
+    until(lambda: trial_of(first))
     stand = json.loads(ended(cli("study", "status", "bombs", *where, "--json")))
     assert [*stand["drivers"].values()] == [[first.pid]]
     assert stand["running"]
     ended(cli("study", "stop", "bombs", *where))
+    time.sleep(4)  # until the driver has heard it
+    shut.unlink()
     assert "stopped by `undertow study stop`" in ended(first, 1)
 
     # Stopped runs take another attempt; the crash of the server must cost none.
     attempts = [max(1, trial.attempts + (trial.state == "stopped")) for trial in results(stores).trials]
-    second = cli("study", "run", "bombs.yaml", *SLOW, **stores)
-    until(lambda: any(trial.state == "running" for trial in results(stores).trials))
+    shut.touch()
+    second = cli("study", "run", "bombs.yaml", *GATED, **stores)
+    until(lambda: trial_of(second))
     postgresql.stop("immediate")
-    time.sleep(3)
+    shut.unlink()  # so that runs end while nobody can be told of it
+    time.sleep(4)
     assert second.poll() is None
     postgresql.start()
     ended(second)

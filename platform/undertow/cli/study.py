@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from undertow.studies.results import StudyResults
     from undertow.studies.status import Status
 
+_ANY_WIDTH = 10_000
+
 Study = Annotated[str, Parameter(help="A study's configuration file, or its name.")]
 Storage = Annotated[
     str | None,
@@ -147,8 +149,15 @@ def _show(results: "StudyResults", report: Path) -> None:
     from undertow.cli.tables import table
     from undertow.studies.report import result_table
 
+    console = out()
     made = result_table(results)
-    out().print(table(made.columns, made.rows, right=list(made.right)))
+    whole = table(made.columns, made.rows, right=list(made.right))
+    if console.measure(whole, options=console.options.update(width=_ANY_WIDTH)).maximum > console.width:
+        made = result_table(results, intervals=False)
+        columns = {name: name.replace(" of ", "\nof ") for name in made.columns}
+        whole = table(list(columns.values()), made.rows, right=[columns[name] for name in made.right])
+        whole.padding = (0, 0)
+    console.print(whole)
     note(f"Report: {report}")
     run = RunFolder.open(report.parent)
     if run.shipped:

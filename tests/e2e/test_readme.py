@@ -34,11 +34,14 @@ def test_the_cell_of_the_readme_trains_with_the_command_below_it(home: Path) -> 
 
 
 def test_the_configuration_of_the_readme_is_valid() -> None:
-    experiment, study = map(yaml.safe_load, blocks("yaml"))
+    experiment, *studies = map(yaml.safe_load, blocks("yaml"))
     assert load_mapping(experiment).config.cell.options["lstm"]["forget_bias"] == 1.0
-    study["study"]["name"] = "readme"  # a file has a name
-    loaded = load_study_mapping({**experiment, **study})
-    assert loaded.space.vary.keys() >= {"cell.name", "task.length", "seed"}
+    assert len(studies) == 2
+    experiment["cell"] = {"hidden_size": 8}
+    for study in studies:
+        study["study"]["name"] = "readme"  # a file has a name
+        loaded = load_study_mapping({**experiment, **study})
+        assert loaded.space.vary.keys() >= {"cell.name", "task.length", "seed"}
 
 
 def test_every_command_of_the_readme_exists(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,6 @@ Several may work on one study. It is one thread that never waits for a trial, a 
 
 import math
 import os
-import socket
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -17,12 +16,12 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from undertow.config.study_schema import ObjectiveConfig
-from undertow.errors import RequestError
 from undertow.stopping import StopRequest
 from undertow.studies.attempt import Attempt, End, Work
 from undertow.studies.executor import Executor, Running
 from undertow.studies.follow import Follower
 from undertow.studies.ledger import Claim, Ledger, Outcome
+from undertow.studies.life import is_alive, is_held, machine
 from undertow.studies.load import LoadedStudy
 from undertow.studies.slots import Slot
 from undertow.studies.space import Combination, Params
@@ -336,7 +335,7 @@ class Driver:
             return self._ledger.silent(f"trial {attempt.trial.number}", None)
         record = drivers.get(work.owner, {})
         if work.host == self._host:  # the kernel knows; a trial may outlive its driver by as long as it takes to save
-            return not is_alive(record) and not _is_held(Path(work.folder))
+            return not is_alive(record) and not is_held(Path(work.folder))
         return self._ledger.silent(work.owner, record.get("at")) if record else True
 
     def _bury(self) -> None:
@@ -355,28 +354,10 @@ class Driver:
         return tally(self._attempts, self._ledger.total, self._ledger.retries, self._objectives[0].direction)
 
 
-def machine() -> str:
-    """A name of this machine that no other one has, and that it has only until it is started again."""
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    return f"{socket.gethostname()}/{boot.read_text().strip() if boot.exists() else uuid.getnode()}"
-
-
-def is_alive(driver: Mapping[str, object]) -> bool:
-    """Whether a driver of this machine lives, by what it last said."""
-    return "lock" in driver and FileLock(Path(str(driver["lock"]))).is_held()
-
-
 def _value(objective: ObjectiveConfig, outcome: Outcome, follower: Follower) -> float | None:
     if objective.at == "best" and objective.metric in follower.best:
         return follower.best[objective.metric][objective.direction == "maximize"]
     return outcome.metrics.get(objective.metric)
-
-
-def _is_held(folder: Path) -> bool:
-    try:
-        return RunFolder.open(folder).is_alive()
-    except RequestError:
-        return False
 
 
 def _how_it_ended(code: int | None) -> str:

@@ -704,12 +704,12 @@ def test_one_run_and_many_are_not_taken_for_each_other(unshipped: Path, call: Ca
 
 
 def test_check_and_show_read_a_study(unshipped: Path, call: Call) -> None:
-    file = unshipped / "small.yaml"
+    file = Path("small.yaml")  # short: a table breaks long cells
     file.write_text(SMALL)
     assert call("check", file).out == f"ok  {file}  small: 8 runs\n"
     shown = {line.split()[0]: line.split()[1:] for line in call("show", file).out.splitlines() if line}
     assert shown["cell.name"] == ["rnn", f"{file}:{line_of('cell.name')}", "(vary)"]
     assert shown["cell.hidden_size"] == ["4", f"{file}:3"]
-    resolved = unshipped / "resolved.yaml"
+    resolved = Path("resolved.yaml")
     resolved.write_text(call("show", file, "--resolved").out)
     assert call("check", resolved).out == f"ok  {resolved}  small: 8 runs\n"

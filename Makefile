@@ -26,7 +26,7 @@ demo: $(VENV)/.ready  ## a small study: rnn, lstm and gru on scanned digits, and
 	@$(VENV)/bin/undertow study run experiments/demo.yaml
 
 test: $(VENV)/.ready-dev  ## run every test, a process for each core; `make test ARGS="-k gradient"` passes options on
-	@$(RUN) -m pytest --numprocesses logical --dist loadfile $(ARGS)
+	@$(RUN) -m pytest --numprocesses logical $(ARGS)
 
 lint: $(VENV)/.ready-dev  ## check format, lint, types and layers
 	$(RUN) -m ruff format --check .

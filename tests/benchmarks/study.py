@@ -24,7 +24,7 @@ _TESTS = Path(__file__).parents[1]
 _UNDERTOW = str(Path(sys.executable).with_name("undertow"))
 _BARE, _PLATFORM, _PEER = "bare_study", "undertow", "optuna_lightning_mlflow"
 _LOSSES_AGREE = 1e-3  # relative; two orders of adding the same float32 numbers differ by far less, other work by more
-_LIMIT = 600.0  # seconds for the peer with torch's own number of threads
+_LIMIT = 300.0  # seconds for the peer with torch's own number of threads
 _FEW = ("study.vary.seed=[0]",)
 _TINY = (
     "cell.hidden_size=4",

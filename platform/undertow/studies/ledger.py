@@ -47,6 +47,7 @@ SILENCE = 60.0
 _STOPS = "undertow.stops"
 
 _QUEUE = 32
+_HEARING = 3.0  # seconds that the creator of a study has to say what it is
 _NOT_COMPARED = (
     "workers", "gpus_per_trial", "memory_per_trial", "retries", "trials", "trial_timeout", "time_budget", "storage",
 )  # fmt: skip
@@ -130,6 +131,7 @@ class Ledger:
             )
         except optuna.exceptions.DuplicatedStudyError:
             study = patient(optuna.load_study, storage=storage, study_name=name)
+            _hear_of(study)
         known = _about(study)
         if known is None:  # new, or its creator died before it could say
             known = {**about, **_said(loaded)}
@@ -251,7 +253,11 @@ class Ledger:
 
     def report(self, claim: Claim, step: int, value: float) -> bool:
         """Note an intermediate value of the objective; whether the pruner would end the run here."""
-        patient(claim.trial.report, value, step)
+        try:
+            patient(claim.trial.report, value, step)
+        except Exception as error:  # noqa: BLE001  (only one kind of it passes)
+            _expect_finished(error)
+            return False
         return patient(claim.trial.should_prune)
 
     def complete(self, claim: Claim, values: Sequence[float], outcome: Outcome) -> bool:
@@ -390,6 +396,13 @@ def combination_of(key: str) -> Combination:
     """The combination that has this key."""
     params, sample = json.loads(key)
     return Combination(params, sample)
+
+
+def _hear_of(study: "Study") -> None:
+    """Wait a moment for its creator to say what it is; if two said it, the study would have two parent runs."""
+    deadline = time.monotonic() + _HEARING
+    while _about(study) is None and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def _about(study: "Study") -> dict[str, Any] | None:

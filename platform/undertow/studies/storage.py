@@ -7,7 +7,7 @@ A database that is out of reach is told at once when a command begins, and waite
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -17,7 +17,8 @@ from undertow.track.database import LOCKED_SECONDS, alone, database_file, engine
 from undertow.track.lock import FileLock
 
 if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
+    from optuna.storages import BaseStorage, RDBStorage
+    from optuna.trial import TrialState
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,7 +48,9 @@ def open_storage(url: str, *, create: bool = True) -> "BaseStorage":
     file = database_file(url)
 
     def connect(to: str) -> optuna.storages.RDBStorage:
-        return optuna.storages.RDBStorage(to, engine_kwargs=engine_options(to))
+        file = database_file(to)
+        kind = _on_disk(file) if file else optuna.storages.RDBStorage
+        return kind(to, engine_kwargs=engine_options(to))
 
     try:
         if file is None:
@@ -59,7 +62,7 @@ def open_storage(url: str, *, create: bool = True) -> "BaseStorage":
             if not create:
                 raise no_database(url)
             file.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(file.with_name(f".{file.name}.lock")) as lock:
+            with _lock(file) as lock:
                 lock.acquire(timeout=LOCKED_SECONDS)
                 if not file.exists():
                     draft = file.with_name(f".{file.name}.new")
@@ -69,6 +72,29 @@ def open_storage(url: str, *, create: bool = True) -> "BaseStorage":
         return optuna.storages.get_storage(patient(connect, url))
     except (SQLAlchemyError, optuna.exceptions.OptunaError, ValueError, RuntimeError) as error:
         raise cannot_open(url, error) from error
+
+
+def _on_disk(file: Path) -> type["RDBStorage"]:
+    """Optuna's storage in a file, where a trial changes its state in the hands of one process at a time.
+
+    Optuna reads the state and then writes it. A server locks the row meanwhile; in SQLite two drivers could both find a
+    trial waiting, and both take it.
+    """
+    from optuna.storages import RDBStorage
+
+    class OnDisk(RDBStorage):
+        def set_trial_state_values(
+            self, trial_id: int, state: "TrialState", values: Sequence[float] | None = None
+        ) -> bool:
+            with _lock(file) as lock:
+                lock.acquire(timeout=LOCKED_SECONDS)
+                return super().set_trial_state_values(trial_id, state, values)
+
+    return OnDisk
+
+
+def _lock(file: Path) -> FileLock:
+    return FileLock(file.with_name(f".{file.name}.lock"))
 
 
 def no_database(url: str) -> RequestError:

@@ -1,6 +1,7 @@
 """The ledger: each combination once, whatever dies, and whoever works on it."""
 
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import Any
 
 import pytest
 from optuna.exceptions import StorageInternalError
+from sqlalchemy import event
 
 from undertow.errors import RequestError
 from undertow.studies.attempt import Work
-from undertow.studies.ledger import Claim, Ledger, Outcome
+from undertow.studies.ledger import ABOUT, Claim, Ledger, Outcome
 from undertow.studies.results import read_results
 from undertow.studies.space import Combination, Params
 from undertow.studies.status import read_status
@@ -128,6 +130,48 @@ def test_a_result_of_an_attempt_that_was_given_up_comes_too_late(open_ledger: Op
     assert not other.give_up(running)
     assert not ledger.complete(claim, [0.5], DONE)
     assert not ledger.fail(claim, "lost", "killed", Outcome())
+
+
+def test_two_drivers_that_take_at_the_same_moment_do_not_get_the_same(open_ledger: Open) -> None:
+    """One has seen that a trial waits, and is about to write that it takes it, when the other comes."""
+    one, other = open_ledger("study.vary={seed: [0]}"), open_ledger("study.vary={seed: [0]}")
+    one.plan()
+    engine = one._storage._backend.engine  # type: ignore[attr-defined]
+    claims: list[Claim | None] = []
+    thread = threading.Thread(target=lambda: claims.append(other.claim(works("other"))))
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def come_between(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if statement.startswith("UPDATE trials") and thread.ident is None:
+            thread.start()
+            thread.join(1.0)
+
+    claims.append(one.claim(works("one")))
+    thread.join()
+    assert thread.ident is not None
+    assert [claim.work.owner for claim in claims if claim] == ["one"]
+
+
+def test_what_is_reported_of_an_attempt_that_was_taken_for_lost_ends_nothing(open_ledger: Open) -> None:
+    ledger = open_ledger("study.vary={seed: [0]}", "study.pruner={name: threshold, options: {upper: 0.0}}")
+    claim = take(ledger)
+    assert ledger.report(claim, 1, 1.0)
+    ((attempt,),) = ledger.attempts().values()
+    assert ledger.give_up(attempt)
+    assert not ledger.report(claim, 2, 1.0)
+
+
+def test_of_two_that_begin_a_study_at_the_same_moment_one_says_what_it_is(open_ledger: Open) -> None:
+    import optuna
+
+    ledger = open_ledger()
+    said = {**ledger.about, "run": "f" * 32}
+    optuna.delete_study(study_name="small", storage=ledger._storage)
+    created = optuna.create_study(study_name="small", storage=ledger._storage)
+    saying = threading.Timer(0.5, created.set_user_attr, [ABOUT, said])
+    saying.start()
+    assert open_ledger().about["run"] == "f" * 32
+    saying.join()
 
 
 def test_failed_combinations_get_another_attempt_when_asked(open_ledger: Open) -> None:

@@ -137,7 +137,8 @@ def test_eight_workers_of_two_drivers_do_each_of_48_combinations_once(
 ) -> None:
     grid = ["--set", f"study.vary={{seed: {list(range(48))}}}", "--set", "train.max_steps=2", "--workers", "4"]
     drivers = [drive(*grid), drive(*grid)]
-    assert [driver.wait(240) for driver in drivers] == [0, 0]
+    said = [driver.communicate(timeout=240)[1] for driver in drivers]
+    assert [driver.returncode for driver in drivers] == [0, 0], said
     once_each(home)
     assert [trial.attempts for trial in read(home).trials] == [1] * 48
 

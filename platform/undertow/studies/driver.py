@@ -17,7 +17,7 @@ from typing import Literal, Protocol
 
 from undertow.config.study_schema import ObjectiveConfig
 from undertow.stopping import StopRequest
-from undertow.studies.attempt import Attempt, End, Work
+from undertow.studies.attempt import Attempt, End, Work, is_left
 from undertow.studies.executor import Executor, Running
 from undertow.studies.follow import Follower
 from undertow.studies.ledger import Claim, Ledger, Outcome
@@ -138,7 +138,7 @@ class Driver:
                     self._ask_all("stop", stop.reason)
                 self._attend()
                 self._watch.show(self._tally(), self._busy, time.monotonic() - self._started)
-                if not self._busy and (closing or (self._dry and not self._others_at_work())):
+                if not self._busy and (closing or (self._dry and not self._anything_left())):
                     return self._tally()
                 self._executor.wait([busy.running for busy in self._busy], _TICK)
         except BaseException as error:
@@ -168,15 +168,15 @@ class Driver:
                 stop.reason = "`undertow study stop`"
             self._look()
             self._take_over()
+            self._dry = False  # the others may have left something, or put something into the queue
 
     def _look(self) -> None:
         self._attempts = self._ledger.attempts()
 
     def _fill(self) -> None:
         """Give every free worker an attempt, as long as there is one."""
-        if self._dry and time.monotonic() < self._next_look:
+        if self._dry:
             return
-        self._dry = False
         while self._free and self._limit != 0:
             claim = self._ledger.claim(self._work)
             if claim is not None:
@@ -345,10 +345,13 @@ class Driver:
                 Path(str(record["lock"])).unlink(missing_ok=True)
                 self._ledger.beat(driver, {})
 
-    def _others_at_work(self) -> bool:
-        """Whether somebody else works on something that could yet be left to us."""
+    def _anything_left(self) -> bool:
+        """Whether there is work for us, or somebody else works on something that could yet be left to us."""
         self._look()
-        return any(tries[-1].state in ("RUNNING", "WAITING") for tries in self._attempts.values())
+        return any(
+            tries[-1].state in ("RUNNING", "WAITING") or is_left(tries, self._ledger.retries)
+            for tries in self._attempts.values()
+        )
 
     def _tally(self) -> Tally:
         return tally(self._attempts, self._ledger.total, self._ledger.retries, self._objectives[0].direction)

@@ -1,0 +1,92 @@
+"""The driver: it leaves only when nothing is left."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from undertow.stopping import StopRequest
+from undertow.studies.attempt import Work
+from undertow.studies.driver import Driver
+from undertow.studies.executor import Running
+from undertow.studies.ledger import Ledger
+from undertow.studies.load import LoadedStudy
+from undertow.studies.slots import Slot
+from undertow.studies.space import Combination, Params
+from undertow.studies.trial import Job
+from undertow.worker import Result
+
+
+class Done:
+    """An attempt that has ended."""
+
+    exit_code = 0
+
+    def ask_to_stop(self, reason: str) -> None:
+        pass
+
+    def kill(self) -> None:
+        pass
+
+
+class AtOnce:
+    """An executor whose trials end as they begin."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+
+    def launch(self, job: Job) -> Running:
+        self.jobs.append(job)
+        job.place.mkdir(parents=True)
+        Result("FINISHED", steps=1, metrics={"val/loss": 0.5}).write(job.place / "result.json")
+        return Done()
+
+    def wait(self, running: Sequence[Running], seconds: float) -> None:
+        time.sleep(0.05)
+
+    def close(self) -> None:
+        pass
+
+
+class Blind:
+    """A view that shows nothing."""
+
+    def show(self, *what: Any) -> None:
+        pass
+
+    def ended(self, *what: Any) -> None:
+        pass
+
+
+def test_a_driver_without_work_takes_over_what_another_machine_leaves_behind(
+    home: Path,
+    load: Callable[..., LoadedStudy],
+    open_ledger: Callable[..., Ledger],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it waits for is given up between two looks at the queue: it must look once more before it goes."""
+
+    def elsewhere(combination: Combination, params: Params, before: Work | None) -> Work:
+        return Work("dead", "another machine", "/nowhere", "1" * 32, "abandoned")
+
+    monkeypatch.setattr("undertow.studies.ledger.SILENCE", 0.5)
+    other = open_ledger("study.vary={seed: [0]}")
+    other.plan()
+    assert other.claim(elsewhere)
+    other.beat("dead", {"host": "another machine", "pid": 1, "lock": "/nowhere.lock", "at": 0.0})
+    executor = AtOnce()
+    driver = Driver(
+        load("study.vary={seed: [0]}"),
+        open_ledger("study.vary={seed: [0]}"),
+        executor,
+        home,
+        [Slot(threads=1)],
+        parent="0" * 32,
+        tags={},
+        watch=Blind(),
+    )
+    stand = driver.run(StopRequest())
+    assert len(executor.jobs) == 1
+    assert stand.states == {"complete": 1}

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from benchmarks.row import Row
 from benchmarks.timing import Seconds, device, in_ms, interleaved, ratios
 from undertow.nn import unroll_by_steps
-from undertow_cells.lstm import LSTM
-from undertow_cells.options import LstmOptions
+from undertow_cells.gated.lstm import LSTM
+from undertow_cells.gated.options import LstmOptions
 
 _STEPS = "lstm by steps"
 _FUSED = "nn.LSTM"

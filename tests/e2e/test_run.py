@@ -139,8 +139,8 @@ def test_two_devices_train_as_one(home: Path) -> None:
     spy.write_text(  # says, for each rank, where its random state stood and what its weights were at the first step
         "import json, os\n"
         "from undertow import CellSpec, hookimpl\n"
-        "from undertow_cells.lstm import LSTM\n"
-        "from undertow_cells.options import LstmOptions\n"
+        "from undertow_cells.gated.lstm import LSTM\n"
+        "from undertow_cells.gated.options import LstmOptions\n"
         "import torch\n"
         "class Spy(LSTM):\n"
         "    told = False\n"
@@ -209,8 +209,8 @@ def test_second_ctrl_c_ends_the_run_at_once_and_it_is_recorded_as_killed(home: P
     stuck.write_text(  # a cell whose step 3 never ends, until somebody insists
         "import time\n"
         "from undertow import CellSpec, hookimpl\n"
-        "from undertow_cells.lstm import LSTM\n"
-        "from undertow_cells.options import LstmOptions\n"
+        "from undertow_cells.gated.lstm import LSTM\n"
+        "from undertow_cells.gated.options import LstmOptions\n"
         "class Stuck(LSTM):\n"
         "    calls = 0\n"
         "    def scan(self, x, state):\n"

@@ -1,6 +1,6 @@
 """Where trials run: `Executor` is all the driver knows of it, `LocalExecutor` is this machine.
 
-    executor = LocalExecutor(preload=["undertow_cells.lstm"])
+    executor = LocalExecutor(preload=["undertow_cells.gated.lstm"])
     running = executor.launch(job)
     executor.wait([running], seconds=0.2)
     running.exit_code                          # None while it runs

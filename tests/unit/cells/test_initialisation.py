@@ -7,11 +7,12 @@ import torch
 from pydantic import ValidationError
 
 from undertow import Cell
-from undertow_cells.gru import GRU
-from undertow_cells.lstm import LSTM
-from undertow_cells.options import GruOptions, LstmOptions, RnnOptions, UgrnnOptions
-from undertow_cells.rnn import RNN
-from undertow_cells.ugrnn import UGRNN
+from undertow_cells.gated.gru import GRU
+from undertow_cells.gated.lstm import LSTM
+from undertow_cells.gated.options import GruOptions, LstmOptions, UgrnnOptions
+from undertow_cells.gated.ugrnn import UGRNN
+from undertow_cells.plain.options import RnnOptions
+from undertow_cells.plain.rnn import RNN
 
 H = 512
 

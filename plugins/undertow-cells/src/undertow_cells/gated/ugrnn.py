@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from undertow import Cell, GateKind, State
-from undertow_cells.options import UgrnnOptions
+from undertow_cells.gated.options import UgrnnOptions
 
 
 class UGRNN(Cell):

@@ -1,4 +1,4 @@
-"""What can be set on each cell, under ``cell.options.<name>``; imports no torch."""
+"""What can be set on each gated cell, under ``cell.options.<name>``; imports no torch."""
 
 from typing import Annotated, Any, Literal
 
@@ -8,19 +8,6 @@ from undertow import Options
 
 Bias = Annotated[float, Field(ge=-20.0, le=20.0)]
 """Beyond 20 a sigmoid in 32 bits is at its limit and passes no gradient."""
-
-
-class RnnOptions(Options):
-    """Options of `rnn`."""
-
-    nonlinearity: Literal["tanh", "relu"] = "tanh"
-    """What the new state goes through."""
-    recurrent_init: Literal["uniform", "orthogonal", "identity"] = "uniform"
-    """The first U: torch's U(-1/√H, 1/√H), a random rotation, or the IRNN's identity with zero biases."""
-    recurrent_scale: Annotated[float, Field(gt=0.0, le=10.0)] = 1.0
-    """Factor on the first U: its singular values set whether gradients vanish or explode."""
-    input_scale: Annotated[float, Field(gt=0.0, le=1000.0)] = 1.0
-    """Factor on the first W and biases: a large one saturates the units, whatever U is."""
 
 
 class LstmOptions(Options):

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from undertow import GateKind, State
 from undertow_cells.fused import FusedCell
-from undertow_cells.options import LstmOptions
+from undertow_cells.gated.options import LstmOptions
 
 
 class LSTM(FusedCell):

@@ -7,7 +7,7 @@ import pickle
 import pytest
 import torch
 
-from undertow.contract import Cell, Scans
+from undertow.contract import Cell
 from undertow.nn.loop import trajectory, unroll, unroll_by_steps
 from undertow.plugins import load_plugins
 from undertow.spec import CellSpec
@@ -73,7 +73,6 @@ def test_scan_equals_its_steps(spec: CellSpec) -> None:
     stepped_TBH, stepped = unroll_by_steps(cell, x_TBI, some_state(cell))
     assert equal_to_rounding(y_TBH, stepped_TBH)
     assert all(equal_to_rounding(p, q) for p, q in zip(state, stepped, strict=True))
-    assert isinstance(cell, Scans) == (spec.name != "ugrnn")
 
 
 def test_scan_has_the_gradients_of_its_steps(spec: CellSpec) -> None:

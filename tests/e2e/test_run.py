@@ -101,8 +101,8 @@ def test_killed_process_leaves_a_true_status_and_resumes_to_the_same_end(home: P
     slow.write_text(  # a task that takes its time, so that there is a moment to kill
         "import time\n"
         "from undertow import TaskSpec, Lengths, hookimpl\n"
-        "from undertow_tasks.digits_by_pixel import DigitsByPixel\n"
-        "from undertow_tasks.options import DigitsByPixelOptions\n"
+        "from undertow_tasks.digits.digits_by_pixel import DigitsByPixel\n"
+        "from undertow_tasks.digits.options import DigitsByPixelOptions\n"
         "class Slow(DigitsByPixel):\n"
         "    def batch(self, split, indices):\n"
         "        time.sleep(0.05)\n"

@@ -8,7 +8,7 @@ from benchmarks.peers.network import Network
 from benchmarks.setting import Setting
 from benchmarks.timing import device, now
 from undertow import Options
-from undertow_tasks.adding import Adding
+from undertow_tasks.memory.adding import Adding
 
 
 def main() -> None:

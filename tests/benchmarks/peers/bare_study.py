@@ -16,7 +16,7 @@ from torch import Tensor
 from benchmarks.grid import Combination, Grid, Outcome, Report
 from benchmarks.peers.network import Network
 from undertow import Batch, Options, Split
-from undertow_tasks.adding import Adding
+from undertow_tasks.memory.adding import Adding
 
 
 def main() -> None:

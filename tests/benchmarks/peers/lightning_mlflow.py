@@ -13,7 +13,7 @@ from benchmarks.peers.network import Network
 from benchmarks.setting import Setting
 from benchmarks.timing import now
 from undertow import Batch, Options
-from undertow_tasks.adding import Adding
+from undertow_tasks.memory.adding import Adding
 
 
 class Learner(pl.LightningModule):

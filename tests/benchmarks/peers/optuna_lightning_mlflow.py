@@ -24,7 +24,7 @@ from benchmarks.grid import Combination, Grid, Outcome, Report
 from benchmarks.peers.batches import Batches
 from benchmarks.peers.network import Network
 from undertow import Batch, Options
-from undertow_tasks.adding import Adding
+from undertow_tasks.memory.adding import Adding
 
 NAME = "bench"
 TRACKING = "sqlite:///mlflow.db"

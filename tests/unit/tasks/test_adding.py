@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from undertow import Batch, Options
-from undertow_tasks.adding import Adding
+from undertow_tasks.memory.adding import Adding
 
 
 def examples(length: int, count: int, seed: int = 0) -> tuple[Adding, Batch]:

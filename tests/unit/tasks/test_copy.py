@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from undertow import Batch, Options
-from undertow_tasks.copy import Copy
+from undertow_tasks.memory.copy import Copy
 
 BLANK, DELIMITER = 8, 9
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from undertow import Options
-from undertow_tasks.digit import Digit
-from undertow_tasks.digits_by_pixel import DigitsByPixel
-from undertow_tasks.options import DigitsByPixelOptions
-from undertow_tasks.scans import SIZES, scans
+from undertow_tasks.digits.digit import Digit
+from undertow_tasks.digits.digits_by_pixel import DigitsByPixel
+from undertow_tasks.digits.options import DigitsByPixelOptions
+from undertow_tasks.digits.scans import SIZES, scans
 
 SPLITS = ("train", "val", "test")
 

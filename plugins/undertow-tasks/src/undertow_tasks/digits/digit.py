@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from undertow import Batch, Vector
-from undertow_tasks.scans import PIXELS, ScanTask
+from undertow_tasks.digits.scans import PIXELS, ScanTask
 
 
 class Digit(ScanTask):

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from undertow import Batch, Vector, draws
-from undertow_tasks.options import DigitsByPixelOptions
-from undertow_tasks.scans import PIXELS, ScanTask
+from undertow_tasks.digits.options import DigitsByPixelOptions
+from undertow_tasks.digits.scans import PIXELS, ScanTask
 
 
 class DigitsByPixel(ScanTask):

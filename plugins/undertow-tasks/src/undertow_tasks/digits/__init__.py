@@ -1,0 +1,1 @@
+"""Scanned digits: real images, present wherever scikit-learn is."""

@@ -1,0 +1,28 @@
+"""What the catalogue says of the tasks with scanned digits; imports no torch."""
+
+from undertow import Lengths, TaskSpec
+from undertow_tasks.digits.options import DigitsByPixelOptions
+
+DATA = "Alpaydin & Kaynak 1998, doi 10.24432/C50P49"
+
+SPECS = (
+    TaskSpec(
+        name="digits-by-pixel",
+        summary="Scanned digits, one pixel a step, then blank steps up to the length: which digit was it?",
+        factory="undertow_tasks.digits.digits_by_pixel:DigitsByPixel",
+        options=DigitsByPixelOptions,
+        paper=f"Le, Jaitly & Hinton 2015, arXiv 1504.00941; data: {DATA}",
+        shape="many-to-one",
+        lengths=Lengths(default=64, minimum=64),
+        metrics={"accuracy": "max"},
+    ),
+    TaskSpec(
+        name="digit",
+        summary="A scanned digit seen at once: the control without time",
+        factory="undertow_tasks.digits.digit:Digit",
+        paper=f"data: {DATA}",
+        shape="one-to-one",
+        lengths=Lengths(default=1, maximum=1),
+        metrics={"accuracy": "max"},
+    ),
+)

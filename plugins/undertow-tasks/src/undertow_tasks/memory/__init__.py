@@ -1,0 +1,1 @@
+"""Generated tasks that ask for one thing: to remember what matters over steps that do not."""

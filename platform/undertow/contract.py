@@ -64,8 +64,13 @@ class Cell(nn.Module, ABC):
     def step(self, z: Tensor, state: State) -> State:
         """One step: `z_B…` from `project` and the state before it, to the state after it."""
 
-    def readout(self, state: State) -> Tensor:
-        """What the layer shows of its state, `(B, output_size)`; default: the first state part."""
+    def readout(self, z: Tensor, state: State) -> Tensor:
+        """What the layer shows at a step, `(B, output_size)`; default: the first state part.
+
+        Args:
+            z: The step's projection, for a layer that shows its input beside its state.
+            state: The state *after* the step.
+        """
         return state[0]
 
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:

@@ -86,8 +86,9 @@ def _hold_cell_to_its_word(spec: CellSpec, cell: Cell) -> None:
         try:
             state = cell.initial_state(_TRIED)
             _expect_state(f"{at}: initial_state", spec, state)
-            after = cell.step(cell.project(x_TBI)[0], state)
-            y_BH = cell.readout(after)
+            z = cell.project(x_TBI)[0]
+            after = cell.step(z, state)
+            y_BH = cell.readout(z, after)
             scanned = cell.scan(x_TBI, state) if isinstance(cell, Scans) else None
         except RequestError:
             raise

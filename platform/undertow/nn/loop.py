@@ -34,7 +34,7 @@ def unroll_by_steps(cell: Cell, x_TBI: Tensor, state: State) -> tuple[Tensor, St
     outputs = []
     for z in cell.project(x_TBI).unbind(0):
         state = cell.step(z, state)
-        outputs.append(cell.readout(state))
+        outputs.append(cell.readout(z, state))
     return torch.stack(outputs), state
 
 

@@ -43,8 +43,9 @@ def reference_norms(task, model: SequenceModel, batch) -> Tensor:
     for x_BI in x_TBI:
         value, after = x_BI, []
         for cell, layer in zip(model.layers, state, strict=True):
-            layer = cell.step(cell.project(value.unsqueeze(0))[0], layer)
-            value = cell.readout(layer)
+            z = cell.project(value.unsqueeze(0))[0]
+            layer = cell.step(z, layer)
+            value = cell.readout(z, layer)
             after.append(layer)
         outputs.append(model.decode(value))
         state = tuple(tuple(part + 0 for part in layer) for layer in after)

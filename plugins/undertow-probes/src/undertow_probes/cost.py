@@ -52,7 +52,8 @@ def _flops(subject: Subject) -> int:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         y_TBH = subject.model.encode(subject.batch.input)[:1]
         for cell, state in zip(subject.model.layers, subject.model.initial_state(y_TBH.shape[1]), strict=True):
-            y_TBH = cell.readout(cell.step(cell.project(y_TBH)[0], state)).unsqueeze(0)
+            z = cell.project(y_TBH)[0]
+            y_TBH = cell.readout(z, cell.step(z, state)).unsqueeze(0)
     return int(counter.get_total_flops())
 
 

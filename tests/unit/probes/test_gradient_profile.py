@@ -11,7 +11,8 @@ from undertow import Subject
 from undertow.config.schema import ExperimentConfig
 from undertow.nn import SequenceModel, build_model, build_task
 from undertow.plugins import load_plugins
-from undertow_probes.gradient_profile import FLOOR, GradientProfile, gradient_norms, log_spaced, summarise
+from undertow_probes.curves import FLOOR, log_spaced
+from undertow_probes.gradient_profile import GradientProfile, gradient_norms, summarise
 from undertow_probes.options import GradientProfileOptions
 
 CELLS = ("rnn", "lstm", "gru", "ugrnn")

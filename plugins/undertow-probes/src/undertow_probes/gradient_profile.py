@@ -14,20 +14,18 @@ T time, B batch, I input, H hidden, P parts of the state (h; h and c), L layers,
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from itertools import pairwise
+from collections.abc import Sequence
 from statistics import linear_regression
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from undertow import Batch, Curve, Measurement, Model, Probe, State, Subject, Task
+from undertow import Batch, Curve, Measurement, Model, Probe, Subject, Task
+from undertow_probes.curves import FLOOR, log10, log_spaced, rms, views
+from undertow_probes.loss import last_losses, last_supervised_step
 from undertow_probes.options import GradientProfileOptions
-
-FLOOR = -50.0
-"""What log10 of a norm reads when the norm is smaller than this, 0 included: below all that float32 can hold."""
+from undertow_probes.pieces import frozen, run_in_pieces
 
 REACH = 1e-3
 """The gradient reaches as far back as its norm stays above this share of its norm at the shortest lag."""
@@ -61,12 +59,10 @@ class GradientProfile(Probe):
         curves: dict[str, Curve] = {}
         norms_PLKB = gradient_norms(subject.model, subject.task, subject.batch, lags)
         for part, norms_LKB in zip(subject.state, norms_PLKB, strict=True):
-            views = {part: torch.linalg.vector_norm(norms_LKB, dim=0)}
-            if len(norms_LKB) > 1:
-                views |= {f"{part}/layer{depth}": norms_KB for depth, norms_KB in enumerate(norms_LKB)}
-            for view, norms_KB in views.items():
+            all_layers_KB = torch.linalg.vector_norm(norms_LKB, dim=0)
+            for view, norms_KB in views(part, list(norms_LKB), all_layers_KB).items():
                 name = f"gradient/{view}"
-                log_norms_K = _log10(_rms(norms_KB, dim=1))
+                log_norms_K = log10(rms(norms_KB, dim=1))
                 curves[f"{name}/by_lag"] = Curve(lags, log_norms_K)
                 summary = summarise(lags, log_norms_K)
                 summary["at_cue"] = _at_cue(lags, norms_KB, cue_lags_BC)
@@ -88,34 +84,10 @@ def gradient_norms(model: Model, task: Task, batch: Batch, lags: Sequence[int]) 
         `norms_PLKB` in float64.
     """
     last = last_supervised_step(task, batch)
-    cuts = [last - lag + 1 for lag in reversed(lags)]
     x_TBI = model.encode(batch.input)[: last + 1].detach()
-    handed_over: list[tuple[State, ...]] = []
-    with _frozen(model):
-        with torch.no_grad():
-            y_TBH, state = model.advance(x_TBI[: cuts[0]], model.initial_state(x_TBI.shape[1]))
-        for start, stop in pairwise([*cuts, last + 1]):
-            state = tuple(tuple(_handed(part) for part in layer) for layer in state)
-            handed_over.append(state)
-            y_TBH, state = model.advance(x_TBI[start:stop], state)
-        loss = _last_losses(model, task, batch, y_TBH[-1], last).sum()
-        parts = [part for layers in handed_over for layer in layers for part in layer]
-        norms = [_norm(gradient) for gradient in torch.autograd.grad(loss, parts, materialize_grads=True)]
-    norms_KLPB = torch.stack(norms).reshape(len(cuts), len(model.layers), -1, x_TBI.shape[1])
-    return norms_KLPB.flip(0).permute(2, 1, 0, 3)
-
-
-def last_supervised_step(task: Task, batch: Batch) -> int:
-    """The last step that has a target in any of the examples."""
-    supervised_BT = task.supervised(batch)
-    if supervised_BT is None:
-        return batch.input.shape[1] - 1
-    return int(supervised_BT.any(0).nonzero().max())
-
-
-def log_spaced(count: int, longest: int) -> list[int]:
-    """At most `count` lags from 1 to `longest`, evenly spaced in the logarithm, ascending, each once."""
-    return sorted({round(longest ** (i / (count - 1))) for i in range(count)})
+    with frozen(model):
+        pieces = run_in_pieces(model, x_TBI, lags)
+        return pieces.gradient_norms(last_losses(model, task, batch, pieces.readout[-1], last).sum())
 
 
 def summarise(lags: Sequence[int], log_norms_K: Sequence[float]) -> dict[str, float]:
@@ -139,7 +111,7 @@ def summarise(lags: Sequence[int], log_norms_K: Sequence[float]) -> dict[str, fl
 def _at_cue(lags: Sequence[int], norms_KB: Tensor, cue_lags_BC: Tensor) -> float:
     """log10 of the root mean square, over examples and cues, of the norm at the cue's lag."""
     if len(lags) == 1:
-        return _log10(_rms(norms_KB, dim=1))[0]
+        return log10(rms(norms_KB, dim=1))[0]
     lags_K = torch.tensor(lags, dtype=torch.float64, device=norms_KB.device)
     log_norms_BK = norms_KB.log10().clamp(min=FLOOR).T.contiguous()
     at_BC = cue_lags_BC.to(lags_K)
@@ -147,44 +119,4 @@ def _at_cue(lags: Sequence[int], norms_KB: Tensor, cue_lags_BC: Tensor) -> float
     share_BC = (at_BC - lags_K[above_BC - 1]) / (lags_K[above_BC] - lags_K[above_BC - 1])
     low_BC, high_BC = log_norms_BK.gather(1, above_BC - 1), log_norms_BK.gather(1, above_BC)
     norms_BC = 10.0 ** torch.lerp(low_BC, high_BC, share_BC)
-    return _log10(_rms(norms_BC.reshape(1, -1), dim=1))[0]
-
-
-def _last_losses(model: Model, task: Task, batch: Batch, y_BH: Tensor, last: int) -> Tensor:
-    """The loss of each example at the last supervised step; zero for an example that has no target there."""
-    if task.shape != "aligned":
-        return task.loss(model.decode(y_BH), batch.target)
-    losses_B = task.loss(model.decode(y_BH.unsqueeze(1)), batch.target[:, last : last + 1])[:, 0]
-    supervised_BT = task.supervised(batch)
-    return losses_B if supervised_BT is None else losses_B * supervised_BT[:, last]
-
-
-def _handed(part: Tensor) -> Tensor:
-    """A state part as a tensor of its own, so that its gradient counts only what passes from this step to the next."""
-    return part.clone() if part.requires_grad else part.detach().clone().requires_grad_()
-
-
-def _norm(gradient: Tensor) -> Tensor:
-    """Each example's L2 norm, in float64: the squares of small float32 numbers would vanish; shape `(B,)`."""
-    return gradient.detach().flatten(1).to(torch.float64).square().sum(1).sqrt()
-
-
-def _rms(norms: Tensor, dim: int) -> Tensor:
-    return norms.square().mean(dim).sqrt()
-
-
-def _log10(values: Tensor) -> list[float]:
-    return cast(list[float], values.log10().clamp(min=FLOOR).tolist())
-
-
-@contextmanager
-def _frozen(model: Model) -> Iterator[None]:
-    """Ask for no weight gradients meanwhile."""
-    trained = [p for p in cast(nn.Module, model).parameters() if p.requires_grad]
-    for parameter in trained:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in trained:
-            parameter.requires_grad_(True)
+    return log10(rms(norms_BC.reshape(1, -1), dim=1))[0]

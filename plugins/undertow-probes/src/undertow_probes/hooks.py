@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from undertow import ProbeSpec, hookimpl
-from undertow_probes.options import GradientProfileOptions, SaturationOptions
+from undertow_probes.options import GradientProfileOptions, JacobianOptions, SaturationOptions
 
 
 @hookimpl
@@ -16,6 +16,13 @@ def undertow_register_probes() -> Iterable[ProbeSpec]:
             factory="undertow_probes.gradient_profile:GradientProfile",
             options=GradientProfileOptions,
             paper="Bengio, Simard & Frasconi 1994; Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063",
+        ),
+        ProbeSpec(
+            name="jacobian",
+            summary="How strongly the state some steps ago moves the state now, by lag, whatever the loss",
+            factory="undertow_probes.jacobian:Jacobian",
+            options=JacobianOptions,
+            paper="Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063; Hutchinson 1990, doi 10.1080/03610919008812866",
         ),
         ProbeSpec(
             name="saturation",

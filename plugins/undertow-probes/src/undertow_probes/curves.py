@@ -1,0 +1,50 @@
+"""Curves: where they are sampled, and how measured numbers become values and names that can be recorded."""
+
+import math
+from collections.abc import Sequence
+from typing import cast
+
+from torch import Tensor
+
+from undertow import Curve
+
+FLOOR = -50.0
+"""What log10 of a norm reads when the norm is smaller than this, 0 included: below all that float32 can hold."""
+
+
+def log_spaced(count: int, longest: int) -> list[int]:
+    """At most `count` lags from 1 to `longest`, evenly spaced in the logarithm, ascending, each once."""
+    return sorted({round(longest ** (i / (count - 1))) for i in range(count)})
+
+
+def evenly_spaced(count: int, size: int) -> list[int]:
+    """At most `count` places from 0 to `size` - 1, ascending, each once."""
+    return sorted({round(i * (size - 1) / (count - 1)) for i in range(count)})
+
+
+def views(part: str, by_layer: Sequence[Tensor], together: Tensor) -> dict[str, Tensor]:
+    """What to report of a state part: all layers under its own name and, where there are several, each under its."""
+    if len(by_layer) == 1:
+        return {part: together}
+    return {part: together} | {f"{part}/layer{depth}": values for depth, values in enumerate(by_layer)}
+
+
+def finite(scalars: dict[str, float]) -> dict[str, float]:
+    """Those that can be recorded."""
+    return {name: value for name, value in scalars.items() if math.isfinite(value)}
+
+
+def finite_curve(steps: Sequence[int], values: Sequence[float]) -> Curve:
+    """The points that can be recorded."""
+    seen = [(step, value) for step, value in zip(steps, values, strict=True) if math.isfinite(value)]
+    return Curve([step for step, _ in seen], [value for _, value in seen])
+
+
+def rms(values: Tensor, dim: int) -> Tensor:
+    """The root mean square along one dimension."""
+    return values.square().mean(dim).sqrt()
+
+
+def log10(values: Tensor) -> list[float]:
+    """log10 of each, not below the floor."""
+    return cast(list[float], values.log10().clamp(min=FLOOR).tolist())

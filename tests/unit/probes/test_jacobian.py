@@ -1,0 +1,123 @@
+"""The Jacobian by lag against products of step Jacobians, orthogonal and linear recurrences, and singular values."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from undertow_probes.jacobian import Jacobian, jacobian_norms, largest_singular_values
+from undertow_probes.options import JacobianOptions
+
+LAGS = [1, 2, 5, 19]
+
+
+def encoded(subject):
+    return subject.model.encode(subject.batch.input).detach()
+
+
+def products(J_TBNN: torch.Tensor, lags: list[int]) -> torch.Tensor:
+    """The Jacobian of the last state with respect to that so many steps before, `(K, B, N, N)`."""
+    found = {}
+    J_BNN = torch.eye(J_TBNN.shape[-1], dtype=J_TBNN.dtype).expand(J_TBNN.shape[1:])
+    for lag in range(1, max(lags) + 1):
+        J_BNN = J_BNN @ J_TBNN[-lag]
+        found[lag] = J_BNN
+    return torch.stack([found[lag] for lag in lags])
+
+
+def test_an_orthogonal_recurrence_has_the_norm_root_n_at_every_lag(simple_subject) -> None:
+    Q_HH = torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))).Q
+    norms_PLKB = jacobian_norms(simple_subject(Q_HH).model, encoded(simple_subject(Q_HH)), LAGS, vectors=1)
+    torch.testing.assert_close(norms_PLKB, torch.full((1, 1, 4, 4), math.sqrt(6), dtype=torch.float64))
+
+
+def test_a_diagonal_recurrence_is_exact_with_one_vector(simple_subject) -> None:
+    """Signs see only the sum of squares of a diagonal matrix."""
+    values = torch.tensor([0.9, -0.5, 0.3], dtype=torch.float64)
+    subject = simple_subject(values.diag())
+    norms_PLKB = jacobian_norms(subject.model, encoded(subject), LAGS, vectors=1)
+    for norms_B, lag in zip(norms_PLKB[0, 0], LAGS, strict=True):
+        torch.testing.assert_close(norms_B, (values ** (2 * lag)).sum().sqrt().expand(4))
+
+
+def test_a_scalar_tanh_network_multiplies_its_derivatives(simple_subject) -> None:
+    u = 1.3
+    subject = simple_subject(torch.tensor([[u]], dtype=torch.float64), activation=torch.tanh)
+    h_B, slopes = torch.zeros(4, dtype=torch.float64), []
+    for x_B in subject.batch.input[:, :, 0].T:
+        h_B = torch.tanh(u * h_B + x_B)
+        slopes.append(u * (1 - h_B**2))
+    norms_KB = jacobian_norms(subject.model, encoded(subject), LAGS, vectors=2)[0, 0]
+    for norms_B, lag in zip(norms_KB, LAGS, strict=True):
+        torch.testing.assert_close(norms_B, torch.stack(slopes[-lag:]).prod(0).abs())
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_many_vectors_approach_the_product_of_step_jacobians(cell, layers, make_subject, step_jacobians) -> None:
+    subject = make_subject(cell, length=20, layers=layers, hidden=4, examples=2)
+    norms_PLKB = jacobian_norms(subject.model, encoded(subject), LAGS, vectors=1000)
+    J_KBNN = products(step_jacobians(subject), LAGS)
+    parts = len(subject.state)
+    columns_KBLP = J_KBNN.unflatten(3, (layers, parts, 4)).square().sum((2, 5)).sqrt()
+    torch.testing.assert_close(norms_PLKB, columns_KBLP.permute(3, 2, 0, 1), rtol=0.15, atol=0)
+
+
+def test_the_squared_norm_is_unbiased(simple_subject) -> None:
+    U_HH = torch.randn(5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2)) / 2
+    subject = simple_subject(U_HH, examples=20_000, steps=4)
+    squares_B = jacobian_norms(subject.model, encoded(subject), [3], vectors=1)[0, 0, 0].square()
+    error = squares_B.std() / math.sqrt(len(squares_B))
+    assert abs(squares_B.mean() - torch.linalg.matrix_power(U_HH, 3).square().sum()) < 4 * error
+    assert squares_B.std() > 0
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm"])
+def test_power_iteration_finds_the_largest_singular_value(cell, make_subject, step_jacobians) -> None:
+    subject = make_subject(cell, length=20, layers=2, hidden=4, examples=2)
+    found_KB = largest_singular_values(subject.model, encoded(subject), LAGS, iterations=60)
+    expected_KB = torch.linalg.matrix_norm(products(step_jacobians(subject), LAGS), ord=2)
+    torch.testing.assert_close(found_KB, expected_KB, rtol=5e-3, atol=0)
+    few_KB = largest_singular_values(subject.model, encoded(subject), LAGS, iterations=2)
+    assert (few_KB <= expected_KB * (1 + 1e-12)).all()
+    assert few_KB[-1].tolist() == pytest.approx(expected_KB[-1].tolist(), rel=1e-2)
+
+
+def test_a_known_decay_gives_its_half_life(simple_subject) -> None:
+    subject = simple_subject(0.5 ** (1 / 7) * torch.eye(3), steps=100)
+    scalars = Jacobian(JacobianOptions(power_iterations=1)).measure(subject).scalars
+    assert scalars["jacobian/joint/half_life"] == pytest.approx(7.0)
+    assert scalars["jacobian/sigma_max/half_life"] == pytest.approx(7.0)
+    assert scalars["jacobian/joint/growth"] == 0
+
+
+def test_the_loss_does_not_matter(make_subject) -> None:
+    subject = make_subject("gru")
+    before = Jacobian(JacobianOptions()).measure(subject)
+    with torch.no_grad():
+        subject.model.head.weight.mul_(100)
+    assert Jacobian(JacobianOptions()).measure(subject) == before
+
+
+@pytest.mark.parametrize(("task", "length"), [("adding", 40), ("copy", 41), ("digits-by-pixel", 64)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_parts_and_layers_add_up_to_the_joint_norm(
+    layers, dtype, task, length, make_subject, is_recordable, leaves_no_trace
+) -> None:
+    subject = make_subject("lstm", task, length=length, layers=layers, dtype=dtype)
+    probe = Jacobian(JacobianOptions(lags=8, power_iterations=1))
+    measurement = probe.measure(subject)
+    is_recordable(measurement)
+    names = {"joint", "sigma_max", *"hc"} | {f"{part}/layer{depth}" for part in "hc" for depth in (0, 1) if layers > 1}
+    assert set(measurement.curves) == {f"jacobian/{name}/by_lag" for name in names}
+    h, c, joint = (10 ** np.array(measurement.curves[f"jacobian/{n}/by_lag"].values) for n in ("h", "c", "joint"))
+    np.testing.assert_allclose(np.hypot(h, c), joint, rtol=1e-9)
+    leaves_no_trace(probe, subject)
+
+
+def test_one_step_has_no_lags(make_subject) -> None:
+    measurement = Jacobian(JacobianOptions()).measure(make_subject("lstm", "digit", length=1))
+    assert not measurement.scalars
+    assert not measurement.curves

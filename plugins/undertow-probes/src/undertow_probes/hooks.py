@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from undertow import ProbeSpec, hookimpl
-from undertow_probes.options import GradientProfileOptions, JacobianOptions, SaturationOptions
+from undertow_probes.options import GradientProfileOptions, JacobianOptions, LyapunovOptions, SaturationOptions
 
 
 @hookimpl
@@ -23,6 +23,13 @@ def undertow_register_probes() -> Iterable[ProbeSpec]:
             factory="undertow_probes.jacobian:Jacobian",
             options=JacobianOptions,
             paper="Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063; Hutchinson 1990, doi 10.1080/03610919008812866",
+        ),
+        ProbeSpec(
+            name="lyapunov",
+            summary="How fast neighbouring states draw apart: the largest finite-time Lyapunov exponents",
+            factory="undertow_probes.lyapunov:Lyapunov",
+            options=LyapunovOptions,
+            paper="Benettin et al. 1980, doi 10.1007/BF02128236; Engelken, Wolf & Abbott 2020, arXiv 2006.02427",
         ),
         ProbeSpec(
             name="saturation",

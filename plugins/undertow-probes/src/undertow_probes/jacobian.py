@@ -96,7 +96,7 @@ def largest_singular_values(model: Model, x_TBI: Tensor, lags: Sequence[int], it
         for _ in range(iterations):
             u_KBN = _push_through(model, x_TBI, pieces, _unit(v_KBN))
             v_KBN = torch.stack([_pull_back(pieces, end_BN, u_BN, k) for k, u_BN in enumerate(_unit(u_KBN))])
-        norms_KB = v_KBN.double().norm(dim=2)
+        norms_KB: Tensor = torch.linalg.vector_norm(v_KBN.double(), dim=2)
     return norms_KB.flip(0)
 
 
@@ -121,5 +121,5 @@ def _pull_back(pieces: Pieces, end_BN: Tensor, u_BN: Tensor, cut: int) -> Tensor
 
 def _unit(vectors: Tensor) -> Tensor:
     """Each vector at length 1; a zero vector stays one."""
-    norms = vectors.double().norm(dim=-1, keepdim=True)
-    return (vectors.double() / norms.clamp(min=torch.finfo(torch.float64).tiny)).to(vectors)
+    norms: Tensor = torch.linalg.vector_norm(vectors.double(), dim=-1, keepdim=True)
+    return (vectors.double() / norms.clamp(min=torch.finfo(torch.float64).tiny)).to(vectors.dtype)

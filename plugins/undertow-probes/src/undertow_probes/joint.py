@@ -9,6 +9,8 @@ through the cells' own `step`. The vectors are laid beside the batch as more row
 B batch, I input, N numbers of the joint state (a complex one counts twice), M tangent vectors.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
@@ -23,7 +25,7 @@ def flatten(state: tuple[State, ...]) -> Tensor:
 def unflatten(joint_BN: Tensor, like: tuple[State, ...]) -> tuple[State, ...]:
     """The inverse of `flatten`, for any number of rows; `like` gives shapes and kinds."""
     sizes = [_size(part) for layer in like for part in layer]
-    pieces = iter(joint_BN.split(sizes, dim=1))
+    pieces = iter(joint_BN.split_with_sizes(sizes, dim=1))
     return tuple(tuple(_as(next(pieces), part) for part in layer) for layer in like)
 
 
@@ -59,7 +61,8 @@ def push(
     def step(joint_RN: Tensor) -> Tensor:
         return flatten(joint_step(model, x_RI, unflatten(joint_RN, state)))
 
-    after_RN, moved_RN = torch.func.jvp(step, (joint_RN,), (tangents_MBN.reshape(M * B, N),))
+    moved = torch.func.jvp(step, (joint_RN,), (tangents_MBN.reshape(M * B, N),))
+    after_RN, moved_RN = cast(tuple[Tensor, Tensor], moved)
     return unflatten(after_RN[:B].detach(), state), moved_RN.detach().reshape(M, B, N)
 
 

@@ -17,7 +17,7 @@ SHELL := bash
 .SHELLFLAGS := -o errexit -o pipefail -c
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint bench constraints clean
+.PHONY: help demo test lint bench tables constraints clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -36,6 +36,12 @@ lint: $(VENV)/.ready-dev  ## check format, lint, types and layers
 
 bench: $(VENV)/.ready-dev  ## measure the platform against its peers: a table, and bench.json
 	@$(RUN) tests/benchmarks/run.py
+
+tables: $(VENV)/.ready-dev  ## write the tables of cells, tasks and probes into the READMEs of the plugins
+	@for kind in cells tasks probes; do \
+	   $(VENV)/bin/undertow list $$kind --from undertow-$$kind $$(test $$kind = probes || echo --build) \
+	     --write plugins/undertow-$$kind/README.md; \
+	done
 
 constraints: $(VENV)/.ready-dev  ## write the versions that are installed into constraints.txt
 	@$(RUN) -m pip freeze --all --exclude-editable --exclude pip --exclude wheel > $(VENV)/frozen

@@ -1,5 +1,8 @@
 """`undertow list` and `undertow plugin list`."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
@@ -38,11 +41,79 @@ SCRATCH = """
 
 BROKEN = "raise RuntimeError('no water')\n"
 
+MOON = """
+    import torch
+    from undertow import Batch, Cell, CellSpec, Lengths, Options, Task, TaskSpec, Vector, hookimpl
+
+    class Tide(Cell):
+        def __init__(self, input_size, hidden_size, options, length):
+            super().__init__(input_size, hidden_size, options, length)
+            if hidden_size % 2:
+                raise ValueError("the tide has two halves")
+            self.pull = torch.nn.Parameter(torch.zeros(hidden_size, input_size))
+            self.rest = torch.nn.Parameter(torch.zeros(7), requires_grad=False)
+
+        def initial_state(self, batch_size):
+            return self.pull.new_zeros(batch_size, 3), self.pull.new_zeros(batch_size, 2, 2)
+
+        def step(self, z, state):
+            return state
+
+    class Swift(Tide):
+        def scan(self, x_TBI, state):
+            return x_TBI, state
+
+    class Ports(Task):
+        shape, inputs, output_size, solved = "aligned", Vector(2), 5, "when _all_ arrive"
+
+        def __init__(self, options, length, seed):
+            self.length, self.trivial_loss = length, 1 / length
+
+        def size(self, split):
+            return 1200 if split == "train" else None
+
+        def batch(self, split, indices): ...
+        def loss(self, output, target): ...
+        def cues(self, batch): ...
+
+    @hookimpl
+    def undertow_register_cells():
+        yield CellSpec(
+            name="tide", summary="Comes and goes.", factory=":Tide", state=("level", "flow"),
+            equation="level' = |level| + flow\\nflow' = flow", paper="Newton, <i>Principia</i>",
+        )
+        yield CellSpec(name="swift-tide", summary="The same, *fast* | far.", factory=":Swift", state=("level", "flow"))
+
+    @hookimpl
+    def undertow_register_tasks():
+        yield TaskSpec(
+            name="ports", summary="Which port?", factory=":Ports", shape="aligned",
+            lengths=Lengths(default=12, minimum=3, maximum=99), metrics={"accuracy": "max", "delay": "min"},
+        )
+"""
+
+ASK = """
+import sys
+from undertow.cli import main
+code = main(sys.argv[1:])
+print("torch" in sys.modules, file=sys.stderr)
+sys.exit(code)
+"""
+
+ROOT = Path(__file__).parents[3]
+
 
 @pytest.fixture
 def scratch(runs: Path) -> Path:
     path = Path("tide.py")
     path.write_text(dedent(SCRATCH))
+    return path
+
+
+@pytest.fixture
+def moon(runs: Path) -> Path:
+    path = Path("moon.py")
+    path.write_text(dedent(MOON))
     return path
 
 
@@ -130,7 +201,7 @@ def test_plugin_list_shows_what_each_distribution_offers(call: Call) -> None:
     code, out, _ = call("plugin", "list")
     assert code == 0
     (line,) = [line for line in out.splitlines() if line.split()[:1] == ["undertow-cells"]]
-    assert "gru, lstm, rnn, ugrnn" in line
+    assert " gru," in line
 
 
 def test_plugin_list_reports_a_failure_with_its_remedy_and_is_no_failure_itself(call: Call, install: Install) -> None:
@@ -159,10 +230,178 @@ def test_plugin_list_as_json_has_plugins_and_failures(call: Call, install: Insta
     document = call("plugin", "list", "--json").document
     assert [each["distribution"] for each in document["failures"]] == ["dry-cells"]
     cells = {each["distribution"]: each["cells"] for each in document["plugins"]}
-    assert cells["undertow-cells"] == ["gru", "lstm", "rnn", "ugrnn"]
+    assert cells["undertow-cells"] == sorted(cells["undertow-cells"])
+    assert {"gru", "lstm", "rnn", "ugrnn"} <= set(cells["undertow-cells"])
 
 
 def test_list_mentions_that_something_failed(call: Call, install: Install) -> None:
     install("dry-cells", BROKEN)
     assert "undertow plugin list --failed" in call("list", "cells").out
     assert call("list", "cells", "--json").document["failures"] == 1
+
+
+# --- what only the built object knows --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "imported"),
+    [
+        (("cells",), False),
+        (("cells", "lstm"), False),
+        (("cells", "lstm", "--json"), False),
+        (("tasks", "--from", "undertow-tasks"), False),
+        (("cells", "--markdown"), False),
+        (("cells", "lstm", "--width", "8"), True),  # so the question can be answered either way
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, tuple) else None,
+)
+def test_torch_is_imported_only_to_build(words: tuple[str, ...], imported: bool) -> None:
+    done = subprocess.run([sys.executable, "-c", ASK, "list", *words], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[-1] == str(imported)
+
+
+def test_a_width_counts_the_parameters_of_a_cell(call: Call) -> None:
+    built = call("list", "cells", "lstm", "--width", "8", "--inputs", "3", "--json").document["built"]
+    assert (built["width"], built["inputs"], built["length"]) == (8, 3, 100)
+    assert built["parameters"] == 4 * (8 * 3 + 8 * 8 + 2 * 8)  # four gates: W, U and torch's two biases
+    assert sum(each["parameters"] for each in built["tensors"]) == built["parameters"]
+    assert built["tensors"][0] == {"name": "kernel.weight_ih_l0", "shape": [32, 3], "parameters": 96}
+    assert built["state_size"] == 16
+    assert built["runs_on"] == "torch's fused kernel"
+
+
+def test_one_cell_is_told_with_its_parameters(call: Call, moon: Path) -> None:
+    out = call("list", "cells", "tide", "--width", "1000", "--inputs", "2", "--plugin", moon).out
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert "parameters 2,000 with 1,000 units on 2 inputs" in lines
+    assert "state size 7 numbers an example" in lines
+    assert "runs on the loop over steps" in lines
+    assert "pull 1000 × 2 2,000" in lines
+    assert not [line for line in lines if line.startswith("rest ")]  # it is not trained
+
+
+def test_a_cell_with_a_scan_says_so(call: Call, moon: Path) -> None:
+    built = call("list", "cells", "swift-tide", "--build", "--plugin", moon, "--json").document["built"]
+    assert built["runs_on"] == "a scan of its own"
+    assert (built["width"], built["inputs"]) == (128, 1)
+
+
+def test_a_cell_that_cannot_be_built_so_says_why(call: Call, moon: Path) -> None:
+    code, out, err = call("list", "cells", "tide", "--width", "3", "--plugin", moon)
+    assert (code, out) == (2, "")
+    assert "cannot be built with 3 units: ValueError: the tide has two halves" in err
+    assert str(moon.resolve()) in err
+
+
+def test_of_many_those_that_cannot_be_built_hide_nothing(call: Call, moon: Path) -> None:
+    words = ("list", "cells", "--from", str(moon.resolve()), "--width", "3", "--plugin", moon)
+    code, out, err = call(*words, "--json")
+    assert code == 0
+    assert err.count("not built: cell `") == 2
+    cells = json.loads(out)["cells"]
+    assert [each["name"] for each in cells] == ["swift-tide", "tide"]
+    assert all("the tide has two halves" in each["built"]["error"] for each in cells)
+    assert "Comes and goes." in call(*words).out
+
+
+def test_a_list_with_a_width_has_a_column_of_parameters(call: Call) -> None:
+    out = call("list", "cells", "--from", "undertow-cells", "--width", "8").out
+    (line,) = [line for line in out.splitlines() if line.split()[:1] == ["ugrnn"]]
+    assert line.split()[-1] == str(2 * (8 + 8 * 8 + 8))
+
+
+def test_a_built_task_tells_its_trivial_loss_and_what_is_solved(call: Call, moon: Path) -> None:
+    words = ("list", "tasks", "ports", "--length", "50", "--plugin", moon)
+    built = call(*words, "--json").document["built"]
+    assert built == {
+        "length": 50,
+        "inputs": {"width": 2},
+        "output_size": 5,
+        "examples": {"train": 1200, "val": None, "test": None},
+        "trivial_loss": 0.02,
+        "solved": "when _all_ arrive",
+    }
+    lines = [" ".join(line.split()) for line in call(*words).out.splitlines()]
+    for line in ("inputs width 2", "examples train 1,200, val endless, test endless", "trivial loss 0.02 at 50 steps"):
+        assert line in lines
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("probes", "--build"), "--build means nothing for probes"),
+        (("probes", "--width", "8"), "--width means nothing for probes: it is for cells"),
+        (("tasks", "--width", "8"), "--width means nothing for tasks: it is for cells"),
+        (("probes", "--length", "8"), "--length means nothing for probes: it is for cells or tasks"),
+        (("cells", "--width", "0"), "--width is 0; allowed: 1 or more"),
+        (("tasks", "adding", "--length", "1"), "task `adding` cannot have 1 steps; allowed: 2 or more"),
+        (("cells", "--from", "undertow-cell"), "Did you mean `undertow-cells`?"),
+        (("cells", "lstm", "--from", "undertow-tasks"), "lstm is not from undertow-tasks"),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, tuple) else None,
+)
+def test_a_size_or_source_that_means_nothing_is_refused(call: Call, words: tuple[str, ...], complaint: str) -> None:
+    code, out, err = call("list", *words)
+    assert (code, out) == (2, "")
+    assert complaint in err
+
+
+# --- tables of Markdown ----------------------------------------------------------------------------------------------
+
+
+def test_markdown_of_cells_keeps_bars_and_marks_as_they_are(call: Call, moon: Path) -> None:
+    out = call("list", "cells", "--markdown", "--from", str(moon.resolve()), "--plugin", moon).out
+    assert out.splitlines() == [
+        "| cell | update | state | options | source |",
+        "| --- | --- | --- | --- | --- |",
+        r"| `swift-tide` | The same, \*fast\* \| far. | level, flow |  |  |",
+        r"| `tide` | `level' = \|level\| + flow`<br>`flow' = flow` | level, flow |  | Newton, \<i>Principia\</i> |",
+    ]
+
+
+def test_markdown_of_what_was_built_has_more_columns(call: Call, moon: Path) -> None:
+    here = ("--markdown", "--from", str(moon.resolve()), "--plugin", moon)
+    heading, _, _, tide = call("list", "cells", "--width", "4", *here).out.splitlines()
+    assert heading == "| cell | update | state | runs on | parameters (1 input, 4 units) | options | source |"
+    assert "| the loop over steps | 4 |" in tide
+    heading, _, ports = call("list", "tasks", "--build", *here).out.splitlines()
+    assert heading == "| task | shape | what | length | scores | trivial loss | solved | options | source |"
+    assert r"| 3 to 99 (12) | `accuracy`, `delay` | 0.08333 | when \_all\_ arrive |" in ports
+
+
+def test_a_table_is_written_between_its_markers_and_touches_nothing_else(call: Call, moon: Path) -> None:
+    readme = Path("README.md")
+    readme.write_text("# Tides\n<!-- tasks: begin -->\nold\n<!-- tasks: end -->\nand the rest\n")
+    words = ("list", "tasks", "--from", str(moon.resolve()), "--plugin", moon)
+    table = call(*words, "--markdown").out
+    assert call(*words, "--write", readme).out == "README.md: written (1 tasks)\n"
+    expected = f"# Tides\n<!-- tasks: begin -->\n\n{table}\n<!-- tasks: end -->\nand the rest\n"
+    assert readme.read_text() == expected
+    assert call(*words, "--write", readme).out == "README.md: as it was (1 tasks)\n"
+    assert readme.read_text() == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["no markers\n", "<!-- tasks: begin -->\n", "<!-- cells: begin -->\n<!-- cells: end -->\n"],
+    ids=["none", "no end", "of another kind"],
+)
+def test_a_file_without_markers_is_left_alone(call: Call, text: str) -> None:
+    readme = Path("README.md")
+    readme.write_text(text)
+    code, out, err = call("list", "tasks", "--write", readme)
+    assert (code, out) == (2, "")
+    assert "`<!-- tasks: begin -->` and `<!-- tasks: end -->`" in err
+    assert readme.read_text() == text
+
+
+def test_a_file_that_is_not_there_is_no_place_for_a_table(call: Call) -> None:
+    assert "nowhere.md: No such file" in call("list", "tasks", "--write", "nowhere.md").err
+
+
+@pytest.mark.parametrize("kind", ["cells", "tasks", "probes"])
+def test_the_table_in_a_plugins_readme_is_what_its_specs_say(call: Call, kind: str) -> None:
+    readme = (ROOT / "plugins" / f"undertow-{kind}" / "README.md").read_text()
+    build = () if kind == "probes" else ("--build",)
+    table = call("list", kind, "--from", f"undertow-{kind}", *build, "--markdown").out
+    assert f"<!-- {kind}: begin -->\n\n{table}\n<!-- {kind}: end -->\n" in readme, "run `make tables`"

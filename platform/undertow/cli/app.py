@@ -36,6 +36,9 @@ for _position, (_name, _function, _help) in enumerate(
 
 plugin = App(name="plugin", help="Look after plugins.", sort_key=3, **_SHARED)
 plugin.command("undertow.cli.catalogue:plugin_list_command", name="list", help="List every plugin, and what failed.")
+plugin.command(
+    "undertow.cli.new_plugin:plugin_new_command", name="new", help="Write a new plugin that passes its checks."
+)
 app.command(plugin)
 
 study = App(name="study", help="Run many experiments as one study, and see what they showed.", sort_key=1, **_SHARED)

@@ -1,0 +1,14 @@
+"""A new plugin: a small distribution that already passes its checks, for its author to change.
+
+    plan = plan_plugin("cell", "leaky-rnn", into=Path())
+    plan.write()                    # leaky-rnn/pyproject.toml, leaky-rnn/src/leaky_rnn/hooks.py, …
+
+`templates/cell`, `templates/task` and `templates/probe` hold the files as they will be, with ``${class_name}`` and its
+like where `Names` has something to say, in the files' paths too. They end in ``.template``, so that no tool takes them
+for code.
+"""
+
+from undertow.scaffold.names import KINDS, Kind, Names
+from undertow.scaffold.plan import Plan, plan_plugin
+
+__all__ = ["KINDS", "Kind", "Names", "Plan", "plan_plugin"]

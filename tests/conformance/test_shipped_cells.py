@@ -1,162 +1,69 @@
-"""Every shipped cell against the contract. T time, B batch, I input, H hidden."""
+"""Every shipped cell against the kit, as its spec has it and with each of the options that change what it computes."""
 
-import copy
-import io
-import pickle
+from typing import Any
 
 import pytest
 import torch
 
 from undertow.contract import Cell
-from undertow.nn.loop import trajectory, unroll, unroll_by_steps
 from undertow.plugins import load_plugins
-from undertow.spec import CellSpec
+from undertow.testing import CellConformance
 
 REGISTRY = load_plugins()
-SHIPPED = [entry.spec for entry in REGISTRY.cells.values() if entry.plugin.distribution == "undertow-cells"]
-T, B, IN, H = 8, 3, 2, 4
+SHIPPED = [name for name, entry in REGISTRY.cells.items() if entry.plugin.distribution.startswith("undertow-")]
+VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "rnn": [
+        {"nonlinearity": "relu", "recurrent_init": "identity"},
+        {"recurrent_init": "orthogonal", "recurrent_scale": 1.5, "input_scale": 4.0},
+    ],
+    "lstm": [{"chrono": True, "recurrent_init": "orthogonal"}, {"forget_bias": None}],
+    "gru": [{"recurrent_init": "orthogonal"}],
+    "ugrnn": [{"gate_bias": -1.0}],
+}
+"""Options that are not the defaults; a start alone may make a cell another, as chrono does."""
 
-pytestmark = pytest.mark.parametrize("spec", SHIPPED, ids=lambda spec: spec.name)
-
-
-def build(spec: CellSpec, seed: int = 0, dtype: torch.dtype = torch.float64) -> Cell:
-    torch.manual_seed(seed)
-    return REGISTRY.factory(spec)(IN, H, spec.options(), T).to(dtype)
-
-
-def some_input(seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:
-    return torch.randn(T, B, IN, dtype=dtype, generator=torch.Generator().manual_seed(seed))
-
-
-def some_state(cell: Cell, batch: int = B) -> tuple[torch.Tensor, ...]:
-    generator = torch.Generator().manual_seed(1)
-    return tuple(torch.randn(part.shape, dtype=part.dtype, generator=generator) for part in cell.initial_state(batch))
+MIXES = {"lstm-coupled", "gru", "ugrnn", "mgu", "nbrc", "lem"}
+"""Cells whose `torch.lerp` gets bfloat16 and float32 under autocast, which it refuses; a fix must take its cell out."""
 
 
-def equal_to_rounding(got: torch.Tensor, expected: torch.Tensor) -> bool:
-    return bool((got - expected).abs().max() <= 1e-12 * expected.abs().max())
+def cases() -> list[Any]:
+    made = []
+    for name in SHIPPED:
+        for options in ({}, *VARIANTS.get(name, ())):
+            said = ",".join(f"{key}={value}" for key, value in options.items())
+            made.append(pytest.param((name, options), id=f"{name}({said})" if options else name))
+    return made
 
 
-def test_its_parameters_hold_everything_it_was_made_with(spec: CellSpec) -> None:
-    cell = build(spec)
-    assert (cell.input_size, cell.hidden_size, cell.length, cell.options) == (IN, H, T, spec.options())
-    assert cell.output_size == H
-    assert all(p.requires_grad for p in cell.parameters())
+class TestShippedCell(CellConformance):
+    @pytest.fixture(autouse=True, params=cases())
+    def case(self, request: pytest.FixtureRequest) -> None:
+        self.name, self.options = request.param
+
+    def test_learns_to_add(self) -> None:
+        if self.options:
+            pytest.skip("with the defaults only: a start to study is not one to train from")
+        super().test_learns_to_add()
+
+    def test_survives_autocast(self) -> None:
+        if self.name not in MIXES:
+            return super().test_survives_autocast()
+        with pytest.raises(AssertionError, match=r"fails under torch\.autocast"):
+            super().test_survives_autocast()
+        pytest.xfail("torch.lerp takes no mixture of precisions")
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_its_state_is_what_its_spec_names(spec: CellSpec, dtype: torch.dtype) -> None:
-    cell = build(spec, dtype=dtype)
-    first = cell.initial_state(B)
-    y_TBH, last = unroll(cell, some_input(dtype=dtype), first)
-    assert y_TBH.shape == (T, B, H)
-    assert y_TBH.dtype == dtype
-    for state in (first, last, cell.step(cell.project(some_input(dtype=dtype))[0], first)):
-        assert isinstance(state, tuple)
-        assert len(state) == len(spec.state)
-        for part in state:
-            assert part.shape == (B, H)
-            assert part.dtype == dtype
-    assert not any(part.any() for part in first)
-    assert len({part.data_ptr() for part in first}) == len(first)
+def test_every_variant_is_of_a_shipped_cell() -> None:
+    assert VARIANTS.keys() <= set(SHIPPED)
 
 
-def test_one_seed_gives_one_start_and_another_another(spec: CellSpec) -> None:
-    one, same, other = (list(build(spec, seed).parameters()) for seed in (0, 0, 1))
-    assert all(torch.equal(p, q) for p, q in zip(one, same, strict=True))
-    assert not all(torch.equal(p, q) for p, q in zip(one, other, strict=True))
-
-
-def test_scan_equals_its_steps(spec: CellSpec) -> None:
-    cell, x_TBI = build(spec), some_input()
-    y_TBH, state = unroll(cell, x_TBI, some_state(cell))
-    stepped_TBH, stepped = unroll_by_steps(cell, x_TBI, some_state(cell))
-    assert equal_to_rounding(y_TBH, stepped_TBH)
-    assert all(equal_to_rounding(p, q) for p, q in zip(state, stepped, strict=True))
-
-
-def test_scan_has_the_gradients_of_its_steps(spec: CellSpec) -> None:
-    cell, x_TBI = build(spec), some_input().requires_grad_()
-    gradients = []
-    for way in (unroll, unroll_by_steps):
-        state = tuple(part.requires_grad_() for part in some_state(cell))
-        y_TBH, last = way(cell, x_TBI, state)
-        loss = (y_TBH * torch.arange(T).view(T, 1, 1)).sum() + sum(part.square().sum() for part in last)
-        gradients.append(torch.autograd.grad(loss, [x_TBI, *state, *cell.parameters()]))
-    assert all(equal_to_rounding(p, q) for p, q in zip(*gradients, strict=True))
-
-
-@pytest.mark.parametrize("way", [unroll, unroll_by_steps])
-@pytest.mark.parametrize("cuts", [(1,), (3, 4), range(1, T)], ids=["once", "twice", "everywhere"])
-def test_in_pieces_it_gives_what_it_gives_whole(spec: CellSpec, way, cuts) -> None:
-    cell, x_TBI = build(spec), some_input()
-    whole_TBH, whole_state = way(cell, x_TBI, some_state(cell))
-    state, pieces = some_state(cell), []
-    for piece in x_TBI.tensor_split(list(cuts)):
-        y_TBH, state = way(cell, piece, state)
-        pieces.append(y_TBH)
-    assert equal_to_rounding(torch.cat(pieces), whole_TBH)
-    assert all(equal_to_rounding(p, q) for p, q in zip(state, whole_state, strict=True))
-
-
-@pytest.mark.parametrize("way", [unroll, unroll_by_steps])
-def test_no_output_depends_on_a_later_input_and_all_later_ones_on_an_earlier(spec: CellSpec, way) -> None:
-    cell, x_TBI = build(spec), some_input()
-    changed_TBI = x_TBI.clone()
-    changed_TBI[5] += 1
-    before, after = (way(cell, x, some_state(cell))[0] for x in (x_TBI, changed_TBI))
-    assert torch.equal(before[:5], after[:5])
-    assert (before[5:] != after[5:]).flatten(1).any(1).all()
-
-
-@pytest.mark.parametrize("way", [unroll, unroll_by_steps])
-def test_a_row_of_the_batch_does_not_depend_on_the_others(spec: CellSpec, way) -> None:
-    cell, x_TBI = build(spec), some_input()
-    y_TBH, _ = way(cell, x_TBI, some_state(cell))
-    for row in range(B):
-        alone, _ = way(cell, x_TBI[:, row : row + 1], tuple(p[row : row + 1] for p in some_state(cell)))
-        assert equal_to_rounding(alone[:, 0], y_TBH[:, row])
-
-
-@pytest.mark.parametrize("way", [unroll, unroll_by_steps])
-def test_its_gradient_is_that_of_finite_differences(spec: CellSpec, way) -> None:
-    cell, x_TBI = build(spec), some_input()[:3].requires_grad_()
-    state = tuple(part.requires_grad_() for part in some_state(cell))
-
-    def output(x: torch.Tensor, *rest: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        y_TBH, last = way(cell, x, rest[: len(state)])
-        return (y_TBH, *last)
-
-    assert torch.autograd.gradcheck(output, (x_TBI, *state, *cell.parameters()))
-
-
-def test_its_gates_have_the_leading_dimensions_of_their_arguments(spec: CellSpec) -> None:
-    cell, x_TBI = build(spec), some_input()
-    gates = cell.gates(cell.project(x_TBI), trajectory(cell, x_TBI, some_state(cell)))
-    assert gates
-    for values, kind in gates.values():
-        assert values.shape == (T, B, H)
-        assert kind in ("sigmoid", "tanh", "relu")
-
-
-def test_it_survives_copying_pickling_and_saving(spec: CellSpec) -> None:
-    cell, x_TBI = build(spec), some_input()
-    expected, _ = unroll(cell, x_TBI, some_state(cell))
-    saved = io.BytesIO()
-    torch.save(cell.state_dict(), saved)
-    loaded = build(spec, seed=9)
-    loaded.load_state_dict(torch.load(io.BytesIO(saved.getvalue()), weights_only=True))
-    for twin in (copy.deepcopy(cell), pickle.loads(pickle.dumps(cell)), loaded):
-        with torch.no_grad():
-            y_TBH, _ = unroll(twin, x_TBI, some_state(twin))
-            stepped_TBH, _ = unroll_by_steps(twin, x_TBI, some_state(twin))
-            for p in twin.parameters():
-                p.zero_()
-        assert torch.equal(y_TBH, expected)
-        assert equal_to_rounding(stepped_TBH, expected)
-    assert torch.equal(unroll(cell, x_TBI, some_state(cell))[0], expected)
-
-
-def test_no_weight_is_saved_twice(spec: CellSpec) -> None:
-    cell = build(spec)
-    assert sum(value.numel() for value in cell.state_dict().values()) == sum(p.numel() for p in cell.parameters())
+@pytest.mark.parametrize("name", ["rnn", "lstm", "gru", "ugrnn"])
+def test_the_first_state_is_zero_and_the_output_a_state(name: str) -> None:
+    spec = REGISTRY.cell(name)
+    cell: Cell = REGISTRY.factory(spec)(2, 4, spec.options(), 8)
+    assert cell.output_size == cell.hidden_size
+    for part in cell.initial_state(3):
+        assert part.shape == (3, 4)
+        assert not part.any()
+    values, _ = next(iter(cell.gates(cell.project(torch.ones(1, 3, 2))[0], cell.initial_state(3)).values()))
+    assert values.shape == (3, 4)

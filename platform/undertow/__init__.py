@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from undertow.errors import Diverged, Interrupted, RequestError, UndertowError
     from undertow.experiment import RunResult, run
     from undertow.hookspecs import hookimpl
-    from undertow.nn.loop import trajectory, unroll
+    from undertow.nn.loop import trajectory, unroll, unroll_by_steps
     from undertow.spec import CellSpec, Lengths, Options, ProbeSpec, TaskSpec
     from undertow.studies.run import study
 
@@ -44,7 +44,7 @@ _HOME = {
     ),
     "undertow.errors": ("Diverged", "Interrupted", "RequestError", "UndertowError"),
     "undertow.hookspecs": ("hookimpl",),
-    "undertow.nn.loop": ("trajectory", "unroll"),
+    "undertow.nn.loop": ("trajectory", "unroll", "unroll_by_steps"),
     "undertow.experiment": ("RunResult", "run"),
     "undertow.spec": ("CellSpec", "Lengths", "Options", "ProbeSpec", "TaskSpec"),
     "undertow.studies.run": ("study",),
@@ -56,7 +56,7 @@ __all__ = [  # noqa: RUF022  (grouped as above)
     "Tokens", "Vector",
     "Diverged", "Interrupted", "RequestError", "UndertowError",
     "hookimpl",
-    "trajectory", "unroll",
+    "trajectory", "unroll", "unroll_by_steps",
     "RunResult", "run", "study",
     "CellSpec", "Lengths", "Options", "ProbeSpec", "TaskSpec",
 ]  # fmt: skip

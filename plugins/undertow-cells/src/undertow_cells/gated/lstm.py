@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from undertow import GateKind, State
 from undertow_cells.fused import FusedCell
+from undertow_cells.gated.forget_bias import first_forget_bias
 from undertow_cells.gated.options import LstmOptions
 
 
@@ -34,12 +35,10 @@ class LSTM(FusedCell):
         super().__init__(nn.LSTM(input_size, hidden_size), options, length)
         if options.recurrent_init == "orthogonal":
             self._make_orthogonal()
-        if options.chrono:
-            u_H = torch.empty(hidden_size).uniform_(1.0, max(length - 1.0, 1.0))
-            self._set_bias("f", u_H.log())
-            self._set_bias("i", -u_H.log())
-        elif options.forget_bias is not None:
-            self._set_bias("f", torch.tensor(options.forget_bias))
+        if (b_f := first_forget_bias(options, hidden_size, length)) is not None:
+            self._set_bias("f", b_f)
+            if options.chrono:
+                self._set_bias("i", -b_f)
 
     def _set_bias(self, gate: str, total: Tensor) -> None:
         index = "ifgo".index(gate)

@@ -1,7 +1,19 @@
 """What the catalogue says of the gated cells; imports no torch."""
 
 from undertow import CellSpec
-from undertow_cells.gated.options import GruOptions, LstmOptions, UgrnnOptions
+from undertow_cells.gated.options import (
+    FastgrnnOptions,
+    GruOptions,
+    JanetOptions,
+    LstmCoupledOptions,
+    LstmLayernormOptions,
+    LstmNoForgetOptions,
+    LstmOptions,
+    LstmPeepholeOptions,
+    MguOptions,
+    SlstmOptions,
+    UgrnnOptions,
+)
 
 SPECS = (
     CellSpec(
@@ -17,8 +29,56 @@ SPECS = (
         equation="h' = σ(o) ∘ tanh(c')\nc' = σ(f) ∘ c + σ(i) ∘ tanh(g)",
     ),
     CellSpec(
+        name="lstm-peephole",
+        summary="LSTM whose gates see the memory, also while the output gate hides it",
+        factory="undertow_cells.gated.lstm_peephole:PeepholeLSTM",
+        options=LstmPeepholeOptions,
+        paper="Gers, Schraudolph & Schmidhuber 2002, JMLR 3:115-143",
+        state=("h", "c"),
+        equation="h' = σ(o + p_o ∘ c') ∘ tanh(c')\nc' = σ(f + p_f ∘ c) ∘ c + σ(i + p_i ∘ c) ∘ tanh(g)",
+    ),
+    CellSpec(
+        name="lstm-coupled",
+        summary="LSTM with one gate for keeping and writing: what is not kept is replaced",
+        factory="undertow_cells.gated.lstm_coupled:CoupledLSTM",
+        options=LstmCoupledOptions,
+        paper="Greff et al. 2017, arXiv 1503.04069",
+        state=("h", "c"),
+        equation="h' = σ(o) ∘ tanh(c')\nc' = σ(f) ∘ c + (1 - σ(f)) ∘ tanh(g)",
+    ),
+    CellSpec(
+        name="lstm-no-forget",
+        summary="LSTM as it was first, without a forget gate: the memory is a sum",
+        factory="undertow_cells.gated.lstm_no_forget:NoForgetLSTM",
+        options=LstmNoForgetOptions,
+        paper="Hochreiter & Schmidhuber 1997, doi 10.1162/neco.1997.9.8.1735; Greff et al. 2017, arXiv 1503.04069",
+        state=("h", "c"),
+        equation="h' = σ(o) ∘ tanh(c')\nc' = c + σ(i) ∘ tanh(g)",
+    ),
+    CellSpec(
+        name="lstm-layernorm",
+        summary="LSTM with layer normalisation of what goes into the gates and of the memory that is shown",
+        factory="undertow_cells.gated.lstm_layernorm:LayerNormLSTM",
+        options=LstmLayernormOptions,
+        paper="Ba, Kiros & Hinton 2016, arXiv 1607.06450",
+        state=("h", "c"),
+        equation="h' = σ(o) ∘ tanh(LN(c'))\nc' = σ(f) ∘ c + σ(i) ∘ tanh(g),  (i, f, o, g) = LN(W x) + LN(U h) + b",
+    ),
+    CellSpec(
+        name="slstm",
+        summary="LSTM with an exponential input gate, which can outvote what was stored; from xLSTM",
+        factory="undertow_cells.gated.slstm:SLSTM",
+        options=SlstmOptions,
+        paper="Beck et al. 2024, arXiv 2405.04517",
+        state=("h", "c", "n", "m"),
+        equation=(
+            "h' = σ(o) ∘ c' / n'\nc' = exp(log f + m - m') ∘ c + exp(i - m') ∘ tanh(z)\n"
+            "n' = exp(log f + m - m') ∘ n + exp(i - m')\nm' = max(log f + m, i)"
+        ),
+    ),
+    CellSpec(
         name="gru",
-        summary="Gated recurrent unit, the reset gate after the matrix product: the form of the fused kernels",
+        summary="Gated recurrent unit, the reset gate after the matrix product as in the fused kernels, or before it",
         factory="undertow_cells.gated.gru:GRU",
         options=GruOptions,
         paper="Cho et al. 2014, arXiv 1406.1078",
@@ -33,5 +93,40 @@ SPECS = (
         paper="Collins, Sohl-Dickstein & Sussillo 2017, arXiv 1611.09913",
         state=("h",),
         equation="h' = σ(g) ∘ h + (1 - σ(g)) ∘ tanh(W x + U h + b)",
+    ),
+    CellSpec(
+        name="mgu",
+        summary="Minimal gated unit: a GRU whose one gate both resets and updates",
+        factory="undertow_cells.gated.mgu:MGU",
+        options=MguOptions,
+        paper="Zhou, Wu, Zhang & Zhou 2016, arXiv 1603.09420",
+        state=("h",),
+        equation="h' = (1 - σ(f)) ∘ h + σ(f) ∘ tanh(W x + U (σ(f) ∘ h) + b)",
+    ),
+    CellSpec(
+        name="janet",
+        summary="LSTM of the forget gate alone, which starts with time scales spread over the task's length",
+        factory="undertow_cells.gated.janet:JANET",
+        options=JanetOptions,
+        paper="Van der Westhuizen & Lasenby 2018, arXiv 1804.04849; chrono: Tallec & Ollivier 2018, arXiv 1804.11188",
+        state=("h",),
+        equation="h' = σ(s) ∘ h + (1 - σ(s - β)) ∘ tanh(W x + U h + b)",
+    ),
+    CellSpec(
+        name="fastgrnn",
+        summary="Gated network with the matrices of an RNN and two learned scalars; made for small devices",
+        factory="undertow_cells.gated.fastgrnn:FastGRNN",
+        options=FastgrnnOptions,
+        paper="Kusupati et al. 2018, arXiv 1901.02358",
+        state=("h",),
+        equation="h' = (σ(ζ) (1 - σ(z)) + σ(ν)) ∘ tanh(W x + U h + b) + σ(z) ∘ h",
+    ),
+    CellSpec(
+        name="nbrc",
+        summary="Neuromodulated bistable cell: units that hold a value by feeding back on themselves alone",
+        factory="undertow_cells.gated.nbrc:NBRC",
+        paper="Vecoven, Ernst & Drion 2021, arXiv 2006.05252",
+        state=("h",),
+        equation="h' = σ(c) ∘ h + (1 - σ(c)) ∘ tanh(W x + b + (1 + tanh(a)) ∘ h)",
     ),
 )

@@ -43,7 +43,7 @@ class UGRNN(Cell):
     def step(self, z: Tensor, state: State) -> State:
         """One step; `z` is `(B, 2H)`."""
         (h_BH,) = state
-        gate, candidate = torch.addmm(z, h_BH, self.weight_hh.t()).chunk(2, 1)
+        gate, candidate = torch.addmm(z, h_BH, self.weight_hh.t()).to(h_BH.dtype).chunk(2, 1)
         return (torch.lerp(torch.tanh(candidate), h_BH, torch.sigmoid(gate)),)
 
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:

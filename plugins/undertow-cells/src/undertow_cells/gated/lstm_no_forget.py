@@ -1,0 +1,57 @@
+"""The LSTM as it was first: nothing is ever forgotten. B batch, T time, I input, H hidden; stacked as i, o, g.
+
+Hochreiter & Schmidhuber 1997; as a variant of today's LSTM, NFG in Greff et al. 2017, arXiv 1503.04069.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from undertow import GateKind, State
+from undertow_cells.gated.options import LstmNoForgetOptions
+from undertow_cells.gated.stacked import StackedCell
+
+
+class NoForgetLSTM(StackedCell):
+    """The memory is a sum: along it the gradient passes any number of steps unchanged.
+
+        i, o = σ(W x + U h + b),   one block of rows each
+        g    = tanh(W x + U h + b)
+        c'   = c + i ∘ g
+        h'   = o ∘ tanh(c')
+
+    The paper squashes with 2 tanh(a/2) where g has tanh(a), and with tanh(c/2) where h has tanh(c); it also cuts
+    gradients at the gates. Here both are as in all later LSTMs.
+
+    Initialisation: W and U from U(-1/√H, 1/√H), b = 0, and then `input_bias` and `output_bias`: below 0 they are the
+    paper's remedies against a memory that drifts and an output that is abused as a bias.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, options: LstmNoForgetOptions, length: int) -> None:
+        super().__init__(input_size, hidden_size, options, length, rows="iog", parts=2)
+        self.weight_hh = self._uniform(3 * hidden_size, hidden_size)
+        self._set_bias("i", options.input_bias)
+        self._set_bias("o", options.output_bias)
+
+    def step(self, z: Tensor, state: State) -> State:
+        """One step; `z` is `(B, 3H)`."""
+        h_BH, c_BH = state
+        H = self.hidden_size
+        a_io, a_g = torch.addmm(z, h_BH, self.weight_hh.t()).split_with_sizes((2 * H, H), 1)
+        i, o = a_io.sigmoid().chunk(2, 1)
+        c_BH = c_BH + i * a_g.tanh()
+        return o * c_BH.tanh(), c_BH
+
+    def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
+        """The gates `i` and `o`, the candidate `g`, and `tanh_c`, through which the new memory is shown."""
+        h, c = state
+        i, o, g = (z + functional.linear(h, self.weight_hh)).chunk(3, -1)
+        i, o, g = i.sigmoid(), o.sigmoid(), g.tanh()
+        return {
+            "i": (i, "sigmoid"),
+            "o": (o, "sigmoid"),
+            "g": (g, "tanh"),
+            "tanh_c": ((c + i * g).tanh(), "tanh"),
+        }

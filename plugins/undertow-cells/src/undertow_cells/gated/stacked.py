@@ -1,0 +1,57 @@
+"""What the cells that are written as steps have in common: the input's side of all gates in one matrix.
+
+Under autocast a product comes out in 16 bits while the state stays in 32: what `torch.lerp` mixes with the state is
+brought to the state's kind first, with `.to(h_BH.dtype)`, which costs nothing otherwise.
+
+T time, B batch, I input, H hidden, G gates: the blocks of H rows that are stacked in one matrix.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from undertow import Cell, Options, State
+
+
+class StackedCell(Cell):
+    """A cell with W and b stacked by gate; how the state comes in is the cell's own.
+
+    Args:
+        input_size: I.
+        hidden_size: H.
+        options: The cell's.
+        length: Time steps of the task.
+        rows: One letter a gate, in the order in which their blocks are stacked.
+        parts: How many state parts there are, `(B, H)` each.
+
+    Attributes:
+        weight_ih: W, `(GH, I)`, from U(-1/√H, 1/√H) unless the cell changes it.
+        bias: b, `(GH,)`, zeros unless the cell changes it.
+    """
+
+    def __init__(
+        self, input_size: int, hidden_size: int, options: Options, length: int, *, rows: str, parts: int = 1
+    ) -> None:
+        super().__init__(input_size, hidden_size, options, length)
+        self._rows = rows
+        self._parts = parts
+        self.weight_ih = self._uniform(len(rows) * hidden_size, input_size)
+        self.bias = nn.Parameter(torch.zeros(len(rows) * hidden_size))
+
+    def initial_state(self, batch_size: int) -> State:
+        """Zeros, `(B, H)` for each part."""
+        return tuple(self.bias.new_zeros(batch_size, self.hidden_size) for _ in range(self._parts))
+
+    def project(self, x_TBI: Tensor) -> Tensor:
+        """W x + b of every gate, `(T, B, GH)`."""
+        return functional.linear(x_TBI, self.weight_ih, self.bias)
+
+    def _uniform(self, *shape: int) -> nn.Parameter:
+        """A weight from torch's U(-1/√H, 1/√H)."""
+        bound = self.hidden_size**-0.5
+        return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
+
+    def _set_bias(self, gate: str, value: Tensor | float) -> None:
+        """Let every unit of a gate start from this bias, or each from its own, `(H,)`."""
+        with torch.no_grad():
+            self.bias.view(-1, self.hidden_size)[self._rows.index(gate)] = value

@@ -1,13 +1,14 @@
-"""Digit: the whole image in one step, the control that needs no memory. B batch."""
+"""Digit: the whole image in one step, the control that needs no memory. B batch, P pixels."""
 
 import torch
 from torch import Tensor
 
 from undertow import Batch, Vector
-from undertow_tasks.digits.scans import PIXELS, ScanTask
+from undertow_tasks.digits.scans import PIXELS
+from undertow_tasks.digits.task import DigitTask
 
 
-class Digit(ScanTask):
+class Digit(DigitTask):
     """64 pixels in, one of ten digits out; what a cell does here is what a plain layer would."""
 
     shape = "one-to-one"

@@ -1,5 +1,9 @@
 """What can be set on each task, under ``task.options.<name>``; imports no torch."""
 
+from typing import Annotated, Literal
+
+from pydantic import Field
+
 from undertow import Options
 
 
@@ -8,3 +12,29 @@ class DigitsByPixelOptions(Options):
 
     permuted: bool = False
     """Show the pixels in one fixed random order, which takes the image's local structure away."""
+
+
+class MnistByPixelOptions(Options):
+    """Options of `mnist-by-pixel`; one of `folder` and `dataset` is needed."""
+
+    folder: str = ""
+    """A folder with MNIST's four files (train-images-idx3-ubyte and so on), gzipped or not."""
+
+    dataset: str = ""
+    """A Hugging Face dataset with the columns image and label, by name (ylecun/mnist) or a folder."""
+
+    side: Literal[14, 28] = 28
+    """Pixels along each side: 28, or 14 for a sequence a quarter as long."""
+
+    permuted: bool = False
+    """Show the pixels in one fixed random order, which takes the image's local structure away."""
+
+
+class DigitVideoOptions(Options):
+    """Options of `digit-video`."""
+
+    digits: Annotated[int, Field(ge=1, le=1000)] = 4
+    """How many digits are shown, one after the other."""
+
+    shown: Annotated[int, Field(ge=1, le=1000)] = 4
+    """For how many frames each digit is seen, before the frames are blank."""

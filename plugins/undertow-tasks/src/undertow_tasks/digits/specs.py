@@ -1,7 +1,7 @@
 """What the catalogue says of the tasks with scanned digits; imports no torch."""
 
 from undertow import Lengths, TaskSpec
-from undertow_tasks.digits.options import DigitsByPixelOptions
+from undertow_tasks.digits.options import DigitsByPixelOptions, DigitVideoOptions, MnistByPixelOptions
 
 DATA = "Alpaydin & Kaynak 1998, doi 10.24432/C50P49"
 
@@ -14,6 +14,26 @@ SPECS = (
         paper=f"Le, Jaitly & Hinton 2015, arXiv 1504.00941; data: {DATA}",
         shape="many-to-one",
         lengths=Lengths(default=64, minimum=64),
+        metrics={"accuracy": "max"},
+    ),
+    TaskSpec(
+        name="mnist-by-pixel",
+        summary="MNIST, one pixel a step, then blank steps up to the length: which digit was it? Needs the data",
+        factory="undertow_tasks.digits.mnist_by_pixel:MnistByPixel",
+        options=MnistByPixelOptions,
+        paper="Le, Jaitly & Hinton 2015, arXiv 1504.00941; data: LeCun et al. 1998, doi 10.1109/5.726791",
+        shape="many-to-one",
+        lengths=Lengths(default=784, minimum=196),
+        metrics={"accuracy": "max"},
+    ),
+    TaskSpec(
+        name="digit-video",
+        summary="Scanned digits drift by and leave blank frames behind: which one was seen last?",
+        factory="undertow_tasks.digits.digit_video:DigitVideo",
+        options=DigitVideoOptions,
+        paper=f"data: {DATA}",
+        shape="aligned",
+        lengths=Lengths(default=40, minimum=4),
         metrics={"accuracy": "max"},
     ),
     TaskSpec(

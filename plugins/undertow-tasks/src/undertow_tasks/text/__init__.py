@@ -1,0 +1,1 @@
+"""Text: one's own files, or what is on every machine."""

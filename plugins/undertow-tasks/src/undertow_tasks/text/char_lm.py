@@ -1,0 +1,74 @@
+"""Characters of a text: at every step, which one comes next? B batch, T time.
+
+A language model in the smallest dress; Graves 2013, arXiv 1308.0850, and Karpathy, Johnson & Fei-Fei 2015, arXiv
+1506.02078, train LSTMs on it. How far back its answers reach is not known beforehand: that is what the probes are for.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+from torchmetrics import Metric
+
+from undertow import Batch, RequestError, Split, Task, Tokens
+from undertow_tasks.text.bits import BitsPerCharacter
+from undertow_tasks.text.characters import characters
+from undertow_tasks.text.options import CharLmOptions
+
+_FEWEST = 2
+
+
+class CharLm(Task):
+    """Example i of a split is its window i: characters iT … iT+T-1 in, iT+1 … iT+T asked.
+
+    Windows do not overlap, so one pass asks for every character once; the last, incomplete one is left out. Each starts
+    from the initial state, without what came before it.
+
+    Attributes:
+        trivial_loss: The entropy of the characters of the training block: what guessing by frequency costs.
+        alphabet: The characters by number, from 1; 0 is any other.
+    """
+
+    shape = "aligned"
+
+    def __init__(self, options: CharLmOptions, length: int, seed: int) -> None:
+        text = characters(options.file)
+        self.length = length
+        self.alphabet = text.alphabet
+        self.inputs = Tokens(len(text.alphabet) + 1)
+        self.output_size = len(text.alphabet) + 1
+        self.trivial_loss = text.entropy
+        self._blocks = text.blocks
+        for split, block_N in text.blocks.items():
+            if (self.size(split) or 0) < _FEWEST:
+                longest = (len(block_N) - 1) // _FEWEST
+                raise RequestError(
+                    f"{text.source}: the {split} split has {len(block_N)} characters, too few for {_FEWEST} windows of "
+                    f"{length}; set task.length to {longest} or less, or task.options.char-lm.file to a longer text"
+                )
+
+    def size(self, split: Split) -> int | None:
+        """The whole windows of the split's block."""
+        return (len(self._blocks[split]) - 1) // self.length
+
+    def batch(self, split: Split, indices: NDArray[Any]) -> Batch:
+        """Characters `(B, T)`, and the one after each, `(B, T)`."""
+        first_B1 = torch.from_numpy(np.asarray(indices, dtype=np.int64) * self.length)[:, None]
+        seen_BT1 = self._blocks[split][first_B1 + torch.arange(self.length + 1)].long()
+        return Batch(seen_BT1[:, :-1], seen_BT1[:, 1:])
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Cross entropy of every step in nats, `(B, T)`."""
+        return functional.cross_entropy(output.movedim(-1, 1), target, reduction="none")
+
+    def metrics(self) -> Mapping[str, Metric]:
+        """`bits-per-character`: the loss in bits."""
+        return {"bits-per-character": BitsPerCharacter()}
+
+    def cues(self, batch: Batch) -> Tensor:
+        """The last step, `(B, 1)`: the one that is sure to matter; what lies before it, the text decides."""
+        return torch.full((len(batch.input), 1), self.length - 1, device=batch.target.device)

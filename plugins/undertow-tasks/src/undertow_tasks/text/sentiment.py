@@ -1,0 +1,76 @@
+"""Sentiment: read a text, then say whether it is for or against. B batch, T time.
+
+Maas et al. 2011 (ACL P11-1015) published the reviews that most bring here, and Socher et al. 2013 (EMNLP D13-1170)
+the sentences; what comes along is generated.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+from torchmetrics import Metric
+from torchmetrics.classification import MulticlassAccuracy
+
+from undertow import Batch, RequestError, Split, Task, Tokens
+from undertow_tasks.text.corpus import corpus
+from undertow_tasks.text.options import SentimentOptions
+from undertow_tasks.text.tokens import PAD
+
+CLASSES = 2
+
+
+class Sentiment(Task):
+    """One token a step, and the answer at the last: 1 positive, 0 negative.
+
+    A short text is padded in FRONT, so that its last token is always the last step. Of a long one the last T tokens are
+    kept: a longer sequence shows more of what came before, and moves nothing.
+
+    Attributes:
+        trivial_loss: The entropy of the training labels in nats: ln 2 where both are equally frequent.
+    """
+
+    shape = "many-to-one"
+    output_size = CLASSES
+
+    def __init__(self, options: SentimentOptions, length: int, seed: int) -> None:
+        self.length = length
+        self._splits, vocabulary = corpus(options)
+        self.inputs = Tokens(len(vocabulary))
+        share = self._splits["train"].label.double().mean().item()
+        if share in (0.0, 1.0):
+            raise RequestError(
+                f"{options.dataset or options.train}: every training text is {'positive' if share else 'negative'}; "
+                "expected both"
+            )
+        self.trivial_loss = -share * math.log(share) - (1 - share) * math.log(1 - share)
+
+    def size(self, split: Split) -> int | None:
+        """Every text of the split."""
+        return len(self._splits[split].label)
+
+    def batch(self, split: Split, indices: NDArray[Any]) -> Batch:
+        """Tokens `(B, T)`, pads in front; labels `(B,)`."""
+        texts = self._splits[split]
+        chosen_B = torch.from_numpy(np.asarray(indices, dtype=np.int64))
+        at_BT = texts.end[chosen_B, None] - self.length + torch.arange(self.length)
+        token_BT = texts.flat[at_BT.clamp(min=0)].long()
+        token_BT[at_BT < texts.start[chosen_B, None]] = PAD
+        return Batch(token_BT, texts.label[chosen_B])
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Cross entropy in nats, `(B,)`."""
+        return functional.cross_entropy(output, target, reduction="none")
+
+    def metrics(self) -> Mapping[str, Metric]:
+        """`accuracy`: share of the texts whose label is the likelier answer."""
+        return {"accuracy": MulticlassAccuracy(num_classes=CLASSES, average="micro")}
+
+    def cues(self, batch: Batch) -> Tensor:
+        """Every step with a token, `(B, T)`: which of them decide is not told. The first stands in for the pads."""
+        first_B1 = (batch.input == PAD).sum(1, keepdim=True)
+        return torch.arange(self.length, device=batch.input.device).maximum(first_B1)

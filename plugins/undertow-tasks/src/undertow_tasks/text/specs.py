@@ -1,0 +1,27 @@
+"""What the catalogue says of the tasks over text; imports no torch."""
+
+from undertow import Lengths, TaskSpec
+from undertow_tasks.text.options import CharLmOptions, SentimentOptions
+
+SPECS = (
+    TaskSpec(
+        name="char-lm",
+        summary="The next character of any text, at every step; without a text, of Python's own documentation",
+        factory="undertow_tasks.text.char_lm:CharLm",
+        options=CharLmOptions,
+        paper="Graves 2013, arXiv 1308.0850; Karpathy, Johnson & Fei-Fei 2015, arXiv 1506.02078",
+        shape="aligned",
+        lengths=Lengths(default=100, minimum=64),
+        metrics={"bits-per-character": "min"},
+    ),
+    TaskSpec(
+        name="sentiment",
+        summary="A text, for or against? From a file, a Hugging Face dataset, or a small generated set",
+        factory="undertow_tasks.text.sentiment:Sentiment",
+        options=SentimentOptions,
+        paper="Maas et al. 2011, ACL P11-1015; Socher et al. 2013, EMNLP D13-1170",
+        shape="many-to-one",
+        lengths=Lengths(default=32, minimum=16),
+        metrics={"accuracy": "max"},
+    ),
+)

@@ -1,0 +1,1 @@
+"""Series of measurements, and the kind that each is of."""

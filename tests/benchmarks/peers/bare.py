@@ -7,15 +7,15 @@ from torch import Tensor
 from benchmarks.peers.network import Network
 from benchmarks.setting import Setting
 from benchmarks.timing import device, now
-from undertow import Options
 from undertow_tasks.memory.adding import Adding
+from undertow_tasks.memory.options import AddingOptions
 
 
 def main() -> None:
     """Train, and report."""
     setting = Setting.from_command_line()
     torch.set_flush_denormal(True)  # as the platform does by default: the same numbers at the same speed
-    task = Adding(Options(), setting.length, setting.seed)
+    task = Adding(AddingOptions(), setting.length, setting.seed)
     torch.manual_seed(setting.seed)
     network = Network(setting.hidden_size).to(device())
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)

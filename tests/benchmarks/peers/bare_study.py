@@ -15,8 +15,9 @@ from torch import Tensor
 
 from benchmarks.grid import Combination, Grid, Outcome, Report
 from benchmarks.peers.network import Network
-from undertow import Batch, Options, Split
+from undertow import Batch, Split
 from undertow_tasks.memory.adding import Adding
+from undertow_tasks.memory.options import AddingOptions
 
 
 def main() -> None:
@@ -40,7 +41,7 @@ def prepare(grid: Grid) -> None:
 
 def train(combination: Combination, grid: Grid) -> Outcome:
     """Train one network, and validate it."""
-    task = Adding(Options(), combination.length, combination.seed)
+    task = Adding(AddingOptions(), combination.length, combination.seed)
     torch.manual_seed(combination.seed)
     network = Network(grid.hidden_size, combination.cell)
     optimizer = torch.optim.Adam(network.parameters(), lr=grid.lr)

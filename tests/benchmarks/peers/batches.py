@@ -1,6 +1,6 @@
 """A task's batches as a torch dataset, for the peers that train with Lightning.
 
-DataLoader(Batches(Adding(Options(), 50, 0), "train", count=100, batch_size=32), batch_size=None)
+DataLoader(Batches(Adding(AddingOptions(), 50, 0), "train", count=100, batch_size=32), batch_size=None)
 """
 
 import numpy as np

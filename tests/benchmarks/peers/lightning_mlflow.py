@@ -12,8 +12,9 @@ from benchmarks.peers.batches import Batches
 from benchmarks.peers.network import Network
 from benchmarks.setting import Setting
 from benchmarks.timing import now
-from undertow import Batch, Options
+from undertow import Batch
 from undertow_tasks.memory.adding import Adding
+from undertow_tasks.memory.options import AddingOptions
 
 
 class Learner(pl.LightningModule):
@@ -70,7 +71,7 @@ def main() -> None:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    batches = Batches(Adding(Options(), setting.length, setting.seed), "train", setting.last, setting.batch_size)
+    batches = Batches(Adding(AddingOptions(), setting.length, setting.seed), "train", setting.last, setting.batch_size)
     trainer.fit(learner, DataLoader(batches, batch_size=None))
     setting.report(watch.at, float(torch.stack(learner.losses[-setting.log_every :]).mean()))
 

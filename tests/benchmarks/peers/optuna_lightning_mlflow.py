@@ -23,8 +23,9 @@ from torch.utils.data import DataLoader
 from benchmarks.grid import Combination, Grid, Outcome, Report
 from benchmarks.peers.batches import Batches
 from benchmarks.peers.network import Network
-from undertow import Batch, Options
+from undertow import Batch
 from undertow_tasks.memory.adding import Adding
+from undertow_tasks.memory.options import AddingOptions
 
 NAME = "bench"
 TRACKING = "sqlite:///mlflow.db"
@@ -73,7 +74,7 @@ class Worker:
         length = trial.suggest_categorical("length", grid.lengths)
         seed = trial.suggest_categorical("seed", grid.seeds)
         combination = Combination(cell, length, seed)
-        task = Adding(Options(), length, seed)
+        task = Adding(AddingOptions(), length, seed)
         torch.manual_seed(seed)
         learner = Learner(cell, length, seed, grid.hidden_size, grid.lr)
         trainer = pl.Trainer(

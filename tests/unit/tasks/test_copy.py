@@ -1,20 +1,30 @@
-"""The copy task, in the dialect of Arjovsky, Shah & Bengio."""
+"""The copy task, in the dialect of Arjovsky, Shah & Bengio and in that of S4."""
 
+import hashlib
 import math
 
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
-from undertow import Batch, Options
+from undertow import Batch, RequestError
 from undertow_tasks.memory.copy import Copy
+from undertow_tasks.memory.options import CopyOptions
 
 BLANK, DELIMITER = 8, 9
 
 
-def examples(length: int, count: int = 100) -> tuple[Copy, Batch]:
-    task = Copy(Options(), length, 0)
+def examples(length: int, count: int = 100, seed: int = 0, **options: object) -> tuple[Copy, Batch]:
+    task = Copy(CopyOptions(**options), length, seed)
     return task, task.batch("train", np.arange(count))
+
+
+@pytest.mark.parametrize(("length", "digest"), [(21, "d2144e7fd5616f0e"), (120, "d41b7d7e610df395")])
+def test_the_default_examples_are_those_of_every_result_so_far(length: int, digest: str) -> None:
+    task, batch = examples(length, 40, seed=3)
+    held = b"".join(part.numpy().tobytes() for part in (*batch, task.cues(batch)))
+    assert hashlib.sha256(held).hexdigest()[:16] == digest
 
 
 @pytest.mark.parametrize("length", [21, 22, 120])
@@ -27,6 +37,28 @@ def test_the_layout_is_the_papers(length: int) -> None:
         assert y == [BLANK] * (T + 10) + symbols
         assert set(symbols) <= set(range(8))
         assert len(x) == len(y) == length
+
+
+@pytest.mark.parametrize("length", [21, 22, 120])
+def test_s4_asks_with_a_delimiter_at_each_of_the_last_steps_which_alone_count(length: int) -> None:
+    task, batch = examples(length, dialect="s4")
+    counted_BT = task.supervised(batch)
+    assert counted_BT is not None
+    for x, y, counted in zip(batch.input.tolist(), batch.target.tolist(), counted_BT.tolist(), strict=True):
+        assert x == x[:10] + [BLANK] * (length - 20) + [DELIMITER] * 10
+        assert y[-10:] == x[:10]
+        assert counted == [False] * (length - 10) + [True] * 10
+        assert set(x[:10]) <= set(range(8))
+
+
+def test_the_options_say_how_many_symbols_of_how_many_kinds() -> None:
+    task, batch = examples(25, 2000, symbols=12, alphabet=5)
+    assert batch.input[:, :12].unique().tolist() == [0, 1, 2, 3, 4]
+    assert batch.input[:, 12].unique().tolist() == [6]
+    assert batch.input[:, 13:].unique().tolist() == [5]
+    assert torch.equal(batch.target[:, -12:], batch.input[:, :12])
+    assert (task.inputs.vocabulary, task.output_size) == (7, 6)
+    assert task.trivial_loss == pytest.approx(12 * math.log(5) / 25)
 
 
 def test_all_symbols_are_equally_frequent_at_every_position() -> None:
@@ -48,8 +80,18 @@ def test_blank_then_any_symbol_costs_the_trivial_loss(length: int, printed: floa
     assert task.trivial_loss == 10 * math.log(8) / length == pytest.approx(printed, abs=5e-5)
 
 
-def test_the_last_symbol_is_the_cue_of_the_last_answer() -> None:
-    task, batch = examples(50)
+@pytest.mark.parametrize("length", [21, 500])
+def test_the_trivial_loss_of_s4_is_that_of_any_symbol_whatever_the_length(length: int) -> None:
+    task, batch = examples(length, 2000, dialect="s4")
+    frequency = torch.bincount(batch.target[task.supervised(batch)], minlength=8) / 20_000
+    losses = task.loss(frequency.log().expand(2000, length, 8), batch.target)
+    assert losses[task.supervised(batch)].mean().item() == pytest.approx(task.trivial_loss, rel=0.01)
+    assert task.trivial_loss == pytest.approx(math.log(8)) == pytest.approx(2.079, abs=5e-4)
+
+
+@pytest.mark.parametrize("dialect", ["arjovsky", "s4"])
+def test_the_last_symbol_is_the_cue_of_the_last_answer(dialect: str) -> None:
+    task, batch = examples(50, dialect=dialect)
     cues = task.cues(batch)
     assert cues.shape == (100, 1)
     assert torch.equal(batch.input.gather(1, cues)[:, 0], batch.target[:, -1])
@@ -67,6 +109,27 @@ def test_accuracy_counts_the_recalled_symbols_alone() -> None:
     assert metric.compute().item() == 0.5
 
 
+def test_accuracy_of_s4_counts_what_is_supervised() -> None:
+    task, batch = examples(40, 2, dialect="s4")
+    answers = torch.nn.functional.one_hot(batch.target, 8).float()
+    answers[:, -5:] = torch.nn.functional.one_hot((batch.target[:, -5:] + 1) % 8, 8).float()
+    metric = task.metrics()["accuracy"]
+    metric.update(answers[task.supervised(batch)], batch.target[task.supervised(batch)])
+    assert metric.compute().item() == 0.5
+
+
 def test_every_step_is_supervised() -> None:
     task, batch = examples(40)
     assert task.supervised(batch) is None
+
+
+@pytest.mark.parametrize("dialect", ["arjovsky", "s4"])
+def test_more_symbols_than_the_length_has_room_for_are_refused_with_a_remedy(dialect: str) -> None:
+    with pytest.raises(RequestError, match=r"allowed: 41 or more. Raise task.length, or lower .*symbols"):
+        examples(40, symbols=20, dialect=dialect)
+    assert examples(41, symbols=20, dialect=dialect)[1].input.shape == (100, 41)
+
+
+def test_so_few_sequences_that_training_would_show_those_of_validation_are_refused() -> None:
+    with pytest.raises(ValidationError, match="3 symbols of 8 kinds make 512 sequences"):
+        CopyOptions(symbols=3)

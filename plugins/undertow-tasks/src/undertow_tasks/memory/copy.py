@@ -1,7 +1,12 @@
-"""Copy, in the dialect of Arjovsky, Shah & Bengio, arXiv 1511.06464: carry ten symbols over a blank.
+"""Copy, in two dialects: carry a few symbols over a blank. B batch, T time steps in all, S symbols.
 
-B batch, T time steps in all (the paper's T + 20), S = 10 symbols. Other dialects supervise the last steps alone, and
-their trivial loss, ln 8, does not fall with the length as this one does.
+| dialect | asks | counted steps | trivial loss | source |
+|---|---|---|---|---|
+| arjovsky | by one delimiter | all T | S ln A / T | Arjovsky, Shah & Bengio, arXiv 1511.06464 |
+| s4 | by a delimiter at each of the last S | the last S | ln A | Gu, Goel & Ré, arXiv 2111.00396, the authors' code |
+
+A is the number of kinds of symbols. Splits are drawn apart; the options see to it that there are so many sequences
+that an example hardly ever comes up twice.
 """
 
 import math
@@ -16,35 +21,42 @@ from torch.nn import functional
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
 
-from undertow import Batch, Options, Split, Task, Tokens, draws
-
-SYMBOLS = 10
-"""How many are to be copied."""
-ALPHABET = 8
-"""Of how many kinds they are: tokens 0 to 7."""
-BLANK = ALPHABET
-DELIMITER = ALPHABET + 1
+from undertow import Batch, RequestError, Split, Task, Tokens, draws
+from undertow_tasks.memory.options import CopyOptions
 
 
 class Copy(Task):
-    """Ten symbols, blanks, a delimiter, ten blanks; to be answered by blanks, and the symbols in the last ten steps.
+    """The symbols come first, and are to be written out again, in order, in the last steps.
 
-        step     0 … 9     10 … T-12   T-11       T-10 … T-1
-        input    symbols   blank       delimiter  blank
+        step     0 … S-1   S … T-S-2   T-S-1      T-S … T-1
+        input    symbols   blank       delimiter  blank         arjovsky
         target   blank     blank       blank      symbols
+        input    symbols   blank       blank      delimiters    s4
+        target   none      none        none       symbols
 
-    The paper names sequences by T - 20. Every step counts, so the best that can be done without looking is to answer
-    blank until the delimiter and any symbol after it: (10 ln 8) / T. The delimiter is no answer: the output is 9 wide.
+    Tokens 0 to A-1 are symbols, A is blank, A+1 the delimiter. Arjovsky's sequences are named by T - 2S, s4's too. In
+    arjovsky's, every step counts, so the best that can be done without looking is to answer blank until the delimiter
+    and any symbol after it; the delimiter is no answer, so the output is A+1 wide. In s4's, it is any symbol, and blank
+    is no answer either.
     """
 
     shape = "aligned"
-    inputs = Tokens(ALPHABET + 2)
-    output_size = ALPHABET + 1
 
-    def __init__(self, options: Options, length: int, seed: int) -> None:
+    def __init__(self, options: CopyOptions, length: int, seed: int) -> None:
+        self.symbols, self.alphabet = options.symbols, options.alphabet
+        least = 2 * self.symbols + 1
+        if length < least:
+            raise RequestError(
+                f"task `copy` cannot have {length} steps with {self.symbols} symbols; allowed: {least} or more. "
+                "Raise task.length, or lower task.options.copy.symbols."
+            )
         self.length = length
         self.seed = seed
-        self.trivial_loss = SYMBOLS * math.log(ALPHABET) / length
+        self.blank, self.delimiter = self.alphabet, self.alphabet + 1
+        self.inputs = Tokens(self.alphabet + 2)
+        self.every_step = options.dialect == "arjovsky"
+        self.output_size = self.alphabet + self.every_step
+        self.trivial_loss = self.symbols * math.log(self.alphabet) / (length if self.every_step else self.symbols)
         self.solved = f"val/loss < {self.trivial_loss / 10:.2g}, a tenth of the trivial loss"
 
     def size(self, split: Split) -> None:
@@ -52,23 +64,29 @@ class Copy(Task):
         return None
 
     def batch(self, split: Split, indices: NDArray[Any]) -> Batch:
-        """Input and target, tokens `(B, T)` each."""
-        symbols_BS = draws.integers(self.seed, f"copy/{split}", indices, SYMBOLS, ALPHABET)
-        x_BT = np.full((len(symbols_BS), self.length), BLANK, dtype=np.int64)
-        y_BT = x_BT.copy()
-        x_BT[:, :SYMBOLS] = symbols_BS
-        x_BT[:, -SYMBOLS - 1] = DELIMITER
-        y_BT[:, -SYMBOLS:] = symbols_BS
+        """Input and target, tokens `(B, T)` each; a step that does not count has target 0."""
+        S = self.symbols
+        symbols_BS = draws.integers(self.seed, f"copy/{split}", indices, S, self.alphabet)
+        x_BT = np.full((len(symbols_BS), self.length), self.blank, dtype=np.int64)
+        y_BT = x_BT.copy() if self.every_step else np.zeros_like(x_BT)
+        x_BT[:, :S] = symbols_BS
+        x_BT[:, -S - 1 if self.every_step else slice(-S, None)] = self.delimiter
+        y_BT[:, -S:] = symbols_BS
         return Batch(torch.from_numpy(x_BT), torch.from_numpy(y_BT))
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Cross entropy of every step in nats, `(B, T)`."""
         return functional.cross_entropy(output.movedim(-1, 1), target, reduction="none")
 
+    def supervised(self, batch: Batch) -> Tensor | None:
+        """Every step in arjovsky's dialect, the last S in s4's."""
+        return None if self.every_step else batch.input == self.delimiter
+
     def metrics(self) -> Mapping[str, Metric]:
         """`accuracy`: share of the symbols to be recalled that are right; blanks, which are easy, do not count."""
-        return {"accuracy": MulticlassAccuracy(num_classes=self.output_size, average="micro", ignore_index=BLANK)}
+        easy = self.blank if self.every_step else None
+        return {"accuracy": MulticlassAccuracy(num_classes=self.output_size, average="micro", ignore_index=easy)}
 
     def cues(self, batch: Batch) -> Tensor:
         """The step that showed the last symbol, which is due at the last step, `(B, 1)`."""
-        return torch.full((len(batch.input), 1), SYMBOLS - 1, device=batch.target.device)
+        return torch.full((len(batch.input), 1), self.symbols - 1, device=batch.target.device)

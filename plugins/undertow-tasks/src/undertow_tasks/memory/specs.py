@@ -1,14 +1,22 @@
 """What the catalogue says of the generated memory tasks; imports no torch."""
 
 from undertow import Lengths, TaskSpec
+from undertow_tasks.memory.options import (
+    AddingOptions,
+    CopyOptions,
+    RecallOptions,
+    SelectiveCopyOptions,
+    TemporalOrderOptions,
+)
 
 SPECS = (
     TaskSpec(
         name="adding",
-        summary="The sum of two marked numbers, one in each half of a noisy sequence",
+        summary="Two marked numbers of a noisy sequence to be added: one in each half, or as the dialect has it",
         factory="undertow_tasks.memory.adding:Adding",
+        options=AddingOptions,
         paper="Hochreiter & Schmidhuber 1997, doi 10.1162/neco.1997.9.8.1735; halves: Arjovsky et al. 2016, "
-        "arXiv 1511.06464",
+        "arXiv 1511.06464; pascanu: Pascanu et al. 2013, arXiv 1211.5063",
         shape="many-to-one",
         lengths=Lengths(default=100, minimum=2),
     ),
@@ -16,9 +24,40 @@ SPECS = (
         name="copy",
         summary="Ten symbols to be written out again, in order, after a long blank",
         factory="undertow_tasks.memory.copy:Copy",
-        paper="Arjovsky, Shah & Bengio 2016, arXiv 1511.06464",
+        options=CopyOptions,
+        paper="Arjovsky, Shah & Bengio 2016, arXiv 1511.06464; s4: Gu, Goel & Ré 2022, arXiv 2111.00396",
         shape="aligned",
         lengths=Lengths(default=120, minimum=21),
+        metrics={"accuracy": "max"},
+    ),
+    TaskSpec(
+        name="selective-copy",
+        summary="Ten symbols, scattered among blanks, to be written out again in order",
+        factory="undertow_tasks.memory.selective_copy:SelectiveCopy",
+        options=SelectiveCopyOptions,
+        paper="Gu & Dao 2023, arXiv 2312.00752; Jing et al. 2019, arXiv 1706.02761",
+        shape="aligned",
+        lengths=Lengths(default=120, minimum=20),
+        metrics={"accuracy": "max"},
+    ),
+    TaskSpec(
+        name="temporal-order",
+        summary="Two or three symbols that matter among many that do not: which were they, in order?",
+        factory="undertow_tasks.memory.temporal_order:TemporalOrder",
+        options=TemporalOrderOptions,
+        paper="Hochreiter & Schmidhuber 1997, doi 10.1162/neco.1997.9.8.1735; Pascanu et al. 2013, arXiv 1211.5063",
+        shape="many-to-one",
+        lengths=Lengths(default=100, minimum=20),
+        metrics={"accuracy": "max"},
+    ),
+    TaskSpec(
+        name="recall",
+        summary="Pairs of key and value, then keys alone: which value went with each? (MQAR)",
+        factory="undertow_tasks.memory.recall:Recall",
+        options=RecallOptions,
+        paper="Arora et al. 2023, arXiv 2312.04927",
+        shape="aligned",
+        lengths=Lengths(default=64, minimum=16),
         metrics={"accuracy": "max"},
     ),
 )

@@ -1,0 +1,101 @@
+"""Recall: pairs of key and value, then some of the time a key again, whose value is asked for.
+
+Multi-query associative recall (MQAR) of Arora et al., arXiv 2312.04927, with blanks between the queries. It asks for as
+much state as there are pairs. B batch, T time, N numbers drawn, P pairs, G gaps.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+from torchmetrics import Metric
+from torchmetrics.classification import MulticlassAccuracy
+
+from undertow import Batch, RequestError, Split, Task, Tokens, draws
+from undertow_tasks.memory.options import RecallOptions
+
+POWER = 0.01
+"""A query falls into the gap g = 1, 2, … with a weight of g^(POWER - 1): most of them soon after the pairs."""
+
+
+class Recall(Task):
+    """P pairs, then P queries among blanks, one for each key; the answer, a value, is due at the query's own step.
+
+        step     0    1    …  2P-2  2P-1    2P …                      T-1
+        input    key  value   key   value   blanks and keys, mixed    key
+        target   none                       the value, at a key       value
+
+    Keys differ from each other, and so do values. The steps T-1, T-3, T-5, … down to 2P+1 can hold a query, as in the
+    paper, where a query's answer takes a step too. Unlike there, the last one always does, so that all examples have
+    their last answer at the same lag; the others are chosen by a power law, and which asks for which key is drawn.
+    Every value is equally likely: the best guess without looking costs ln(values).
+
+    Tokens: keys, then values, then blank. Splits are drawn apart, from billions of sequences for any but tiny options.
+    """
+
+    shape = "aligned"
+    solved = "val/accuracy > 0.99"
+
+    def __init__(self, options: RecallOptions, length: int, seed: int) -> None:
+        self.pairs, self.keys, self.values = options.pairs, options.keys, options.values
+        least = 4 * self.pairs
+        if length < least:
+            raise RequestError(
+                f"task `recall` cannot have {length} steps with {self.pairs} pairs; allowed: {least} or more. "
+                "Raise task.length, or lower task.options.recall.pairs."
+            )
+        self.length = length
+        self.seed = seed
+        self.inputs = Tokens(self.keys + self.values + 1)
+        self.output_size = self.values
+        self.trivial_loss = math.log(self.values)
+
+    def size(self, split: Split) -> None:
+        """None: examples never run out."""
+        return None
+
+    def batch(self, split: Split, indices: NDArray[Any]) -> Batch:
+        """Input and target, tokens `(B, T)` and values `(B, T)`; a step that is no query has target 0."""
+        T, P, K, V = self.length, self.pairs, self.keys, self.values
+        G = (T - 2 * P) // 2 - 1
+        u_BN = draws.uniforms(self.seed, f"recall/{split}", indices, K + V + P + G)
+        u_BK, u_BV, u_BP, u_BG = np.split(u_BN, [K, K + V, K + V + P], axis=1)
+        keys_BP, values_BP = np.argsort(u_BK, axis=1)[:, :P], np.argsort(u_BV, axis=1)[:, :P]
+        asked_BP = np.argsort(u_BP, axis=1)
+        # The first to arrive, where arrivals are exponential with these rates: a weighted draw without replacement.
+        arrivals_BG = -np.log1p(-u_BG) / np.arange(1, G + 1) ** (POWER - 1)
+        gaps_BP = np.full((len(u_BN), P), G)
+        gaps_BP[:, 1:] = np.argsort(arrivals_BG, axis=1)[:, : P - 1]
+        queries_BP = T - 1 - 2 * (G - gaps_BP)
+
+        x_BT = np.full((len(u_BN), T), K + V, dtype=np.int64)
+        x_BT[:, 0 : 2 * P : 2] = keys_BP
+        x_BT[:, 1 : 2 * P : 2] = K + values_BP
+        y_BT = np.zeros_like(x_BT)
+        np.put_along_axis(x_BT, queries_BP, np.take_along_axis(keys_BP, asked_BP, axis=1), axis=1)
+        np.put_along_axis(y_BT, queries_BP, np.take_along_axis(values_BP, asked_BP, axis=1), axis=1)
+        return Batch(torch.from_numpy(x_BT), torch.from_numpy(y_BT))
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Cross entropy of every step in nats, `(B, T)`."""
+        return functional.cross_entropy(output.movedim(-1, 1), target, reduction="none")
+
+    def supervised(self, batch: Batch) -> Tensor:
+        """The queries: the steps after the pairs that show a key, `(B, T)`."""
+        steps_T = torch.arange(self.length, device=batch.input.device)
+        return (batch.input < self.keys) & (steps_T >= 2 * self.pairs)
+
+    def metrics(self) -> Mapping[str, Metric]:
+        """`accuracy`: share of the queries whose value is the likeliest answer."""
+        return {"accuracy": MulticlassAccuracy(num_classes=self.output_size, average="micro")}
+
+    def cues(self, batch: Batch) -> Tensor:
+        """The key that the last step asks for, its value, and the last step itself, `(B, 3)`."""
+        last_B1 = batch.input[:, -1:]
+        key_B = 2 * (batch.input[:, : 2 * self.pairs : 2] == last_B1).int().argmax(1)
+        return torch.stack([key_B, key_B + 1, torch.full_like(key_B, self.length - 1)], dim=1)

@@ -4,10 +4,11 @@ from collections.abc import Iterable
 
 from undertow import TaskSpec, hookimpl
 from undertow_tasks.digits.specs import SPECS as DIGITS
+from undertow_tasks.formal.specs import SPECS as FORMAL
 from undertow_tasks.memory.specs import SPECS as MEMORY
 
 
 @hookimpl
 def undertow_register_tasks() -> Iterable[TaskSpec]:
     """The tasks of this distribution."""
-    return (*DIGITS, *MEMORY)
+    return (*DIGITS, *FORMAL, *MEMORY)

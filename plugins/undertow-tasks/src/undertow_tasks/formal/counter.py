@@ -1,0 +1,113 @@
+"""What the regular languages here have in common: a counter that each symbol moves, modulo a few states.
+
+    state_t = (state_{t-1} + move(symbol_t)) mod n,   state_0 = 0
+
+Delétang et al., arXiv 2207.02098, train on strings of 1 to 40 symbols and test on 41 to 500, every length equally
+often: who has understood the language goes on being right. The option `longest_trained` is their 40, and the length
+their 500. Strings that are shorter than that have blanks in front, which move nothing, so that the answer stays at the
+last step and the cues are true; no string of validation is then among those of training. Without the option, every
+string fills the length, and the shortest length that is allowed keeps the splits apart.
+
+B batch, T time, N states.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+from torchmetrics import Metric
+from torchmetrics.classification import MulticlassAccuracy
+
+from undertow import Batch, RequestError, Split, Task, Tokens, draws
+from undertow_tasks.formal.options import FormalOptions
+
+
+class Counter(Task):
+    """Base of the tasks: symbols, all equally likely, to the state after the last, or, if aligned, after each.
+
+    The best guess without looking knows how many symbols there were, t, and no more. Its loss is the entropy of the
+    state's distribution p_t, which begins at state 0 and is convolved with that of one move each time:
+
+        p_t(j) = 1/n Σ_k λ_k^t e^(2πijk/n),   λ_k = mean over the symbols of e^(-2πik move/n)
+
+    The trivial loss is its mean over the answers of validation.
+
+    Attributes:
+        name: The task's.
+        moves: By symbol, how far it moves the counter. One more token is the blank.
+        states: How many there are.
+    """
+
+    name: ClassVar[str]
+    moves: ClassVar[tuple[int, ...]]
+    states: ClassVar[int]
+    solved = "val/accuracy > 0.99"
+
+    def __init__(self, options: FormalOptions, length: int, seed: int) -> None:
+        self.longest_trained = options.longest_trained
+        if self.longest_trained is not None and self.longest_trained >= length:
+            raise RequestError(
+                f"task `{self.name}` cannot have {length} steps with strings of up to {self.longest_trained} symbols "
+                f"in training; allowed: {self.longest_trained + 1} or more. Raise task.length, or lower "
+                f"task.options.{self.name}.longest_trained."
+            )
+        self.length = length
+        self.seed = seed
+        self.blank = len(self.moves)
+        self.inputs = Tokens(len(self.moves) + 1)
+        self.output_size = self.states
+        self.trivial_loss = self._mean_entropy()
+
+    def size(self, split: Split) -> None:
+        """None: examples never run out."""
+        return None
+
+    def batch(self, split: Split, indices: NDArray[Any]) -> Batch:
+        """Input, tokens `(B, T)`; target, the state `(B,)` after the last step, or `(B, T)` after each if aligned."""
+        x_BT = draws.integers(self.seed, f"{self.name}/{split}", indices, self.length, len(self.moves))
+        fewest, most = self._symbols(split)
+        if fewest < self.length:
+            more_B1 = draws.integers(self.seed, f"{self.name}/{split}/symbols", indices, 1, most - fewest + 1)
+            x_BT[np.arange(self.length) < self.length - fewest - more_B1] = self.blank
+        states_BT = np.cumsum(np.array([*self.moves, 0])[x_BT], axis=1) % self.states
+        target = states_BT if self.shape == "aligned" else states_BT[:, -1].copy()
+        return Batch(torch.from_numpy(x_BT), torch.from_numpy(target))
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Cross entropy of each answer in nats, `(B,)` or `(B, T)`."""
+        return functional.cross_entropy(output.movedim(-1, 1), target, reduction="none")
+
+    def supervised(self, batch: Batch) -> Tensor | None:
+        """Of an aligned task, the steps that are not blank; None where none can be."""
+        return batch.input != self.blank if self.longest_trained and self.shape == "aligned" else None
+
+    def metrics(self) -> Mapping[str, Metric]:
+        """`accuracy`: share of the answers whose likeliest state is right."""
+        return {"accuracy": MulticlassAccuracy(num_classes=self.states, average="micro")}
+
+    def cues(self, batch: Batch) -> Tensor:
+        """Every step with a symbol, `(B, T)`; in the place of each blank, the step of the first symbol."""
+        steps_T = torch.arange(self.length, device=batch.input.device)
+        return torch.maximum(steps_T, (batch.input == self.blank).sum(1, keepdim=True))
+
+    def _symbols(self, split: Split) -> tuple[int, int]:
+        """The fewest and the most symbols that a string of the split can have."""
+        if self.longest_trained is None:
+            return self.length, self.length
+        return (1, self.longest_trained) if split == "train" else (self.longest_trained + 1, self.length)
+
+    def _mean_entropy(self) -> float:
+        """The entropy of the state, nats: the mean over all numbers of symbols in validation, and all their answers."""
+        one_move_N = np.bincount(np.array(self.moves) % self.states, minlength=self.states) / len(self.moves)
+        powers_TN = np.fft.fft(one_move_N) ** np.arange(1, self.length + 1)[:, None]
+        p_TN = np.fft.ifft(powers_TN, axis=1).real.clip(1e-300, 1.0)
+        entropies_T = -(p_TN * np.log(p_TN)).sum(axis=1)
+        fewest, most = self._symbols("val")
+        if self.shape == "aligned":  # all strings have a first symbol; only the longest have a last one
+            answers_T = most + 1 - np.arange(1, self.length + 1).clip(fewest)
+            return float(np.average(entropies_T, weights=answers_T))
+        return float(entropies_T[fewest - 1 : most].mean())

@@ -1,0 +1,17 @@
+"""Cycle navigation: where on a circle does a walk end? Delétang et al., arXiv 2207.02098."""
+
+from undertow_tasks.formal.counter import Counter
+
+
+class CycleNavigation(Counter):
+    """Moves back, none and forth in, tokens 0, 1 and 2; at the last step, which of five places the walk has come to.
+
+    It starts at place 0, and place 4 is one move back from it. Every step is a cue. The longer the walk, the more
+    evenly it ends: from 20 steps on, the trivial loss is ln 5 to nine digits. 20 steps make 3^20 walks, so that splits
+    hardly ever share one.
+    """
+
+    shape = "many-to-one"
+    name = "cycle-navigation"
+    moves = (-1, 0, 1)
+    states = 5

@@ -1,0 +1,16 @@
+"""Cycle navigation, running: where is the walk now? The language of arXiv 2207.02098, with an answer at every step."""
+
+from undertow_tasks.formal.counter import Counter
+
+
+class CycleNavigationRunning(Counter):
+    """As `cycle-navigation`, and the place after every move is due at that step.
+
+    The first moves cannot lead far, so the trivial loss is a little below ln 5: the mean over all steps of the entropy
+    of the place.
+    """
+
+    shape = "aligned"
+    name = "cycle-navigation-running"
+    moves = (-1, 0, 1)
+    states = 5

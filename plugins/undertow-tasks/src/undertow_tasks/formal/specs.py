@@ -1,0 +1,49 @@
+"""What the catalogue says of the tasks over formal languages; imports no torch."""
+
+from undertow import Lengths, TaskSpec
+from undertow_tasks.formal.options import FormalOptions
+
+PAPER = "Delétang et al. 2023, arXiv 2207.02098"
+
+SPECS = (
+    TaskSpec(
+        name="parity",
+        summary="Is the number of ones in a string odd?",
+        factory="undertow_tasks.formal.parity:Parity",
+        options=FormalOptions,
+        paper=PAPER,
+        shape="many-to-one",
+        lengths=Lengths(default=40, minimum=32),
+        metrics={"accuracy": "max"},
+    ),
+    TaskSpec(
+        name="parity-running",
+        summary="Is the number of ones so far odd? Asked at every step",
+        factory="undertow_tasks.formal.parity_running:ParityRunning",
+        options=FormalOptions,
+        paper=PAPER,
+        shape="aligned",
+        lengths=Lengths(default=40, minimum=32),
+        metrics={"accuracy": "max"},
+    ),
+    TaskSpec(
+        name="cycle-navigation",
+        summary="Where on a circle of five places does a walk end?",
+        factory="undertow_tasks.formal.cycle_navigation:CycleNavigation",
+        options=FormalOptions,
+        paper=PAPER,
+        shape="many-to-one",
+        lengths=Lengths(default=40, minimum=20),
+        metrics={"accuracy": "max"},
+    ),
+    TaskSpec(
+        name="cycle-navigation-running",
+        summary="Where on a circle of five places is the walk now? Asked at every step",
+        factory="undertow_tasks.formal.cycle_navigation_running:CycleNavigationRunning",
+        options=FormalOptions,
+        paper=PAPER,
+        shape="aligned",
+        lengths=Lengths(default=40, minimum=20),
+        metrics={"accuracy": "max"},
+    ),
+)

@@ -139,8 +139,10 @@ class Driver:
                 self._attend()
                 self._watch.show(self._tally(), self._busy, time.monotonic() - self._started)
                 if not self._busy and (closing or (self._dry and not self._anything_left())):
+                    self._look()
                     return self._tally()
-                self._executor.wait([busy.running for busy in self._busy], _TICK)
+                if closing or self._dry or not self._free:  # else give the free workers something at once
+                    self._executor.wait([busy.running for busy in self._busy], _TICK)
         except BaseException as error:
             for busy in self._busy:
                 busy.running.kill()
@@ -185,8 +187,7 @@ class Driver:
                 self._launch(claim)
             elif not self._ledger.plan():
                 self._dry = True
-                break
-        self._look()
+                return
 
     def _work(self, combination: Combination, params: Params, before: Work | None) -> Work:
         """Where an attempt will work: where the one before did, if that is in this home, whose records we ship."""

@@ -21,6 +21,7 @@ from undertow.studies.ledger import Ledger
 from undertow.studies.live import LiveView
 from undertow.studies.load import LoadedStudy, load_study, load_study_mapping
 from undertow.studies.parent import ParentRun
+from undertow.studies.report.ahead import import_ahead
 from undertow.studies.results import StudyResults, read_results
 from undertow.studies.slots import shares, visible_gpus
 from undertow.studies.storage import storage_url
@@ -109,6 +110,7 @@ def run_study(
             ledger.retry()
         parent = ParentRun.open(home, loaded, ledger.about["run"], made_from)
         shipper = start_shipper(home)
+        import_ahead()  # the forkserver still imports, too: at the end of the study nobody would be left to wait for
         driver = Driver(
             loaded,
             ledger,

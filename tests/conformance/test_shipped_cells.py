@@ -22,7 +22,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
 }
 """Options that are not the defaults; a start alone may make a cell another, as chrono does."""
 
-MIXES = {"lstm-coupled", "gru", "ugrnn", "mgu", "nbrc", "lem"}
+MIXES = {"lstm-coupled", "gru", "ugrnn", "mgu", "nbrc"}
 """Cells whose `torch.lerp` gets bfloat16 and float32 under autocast, which it refuses; a fix must take its cell out."""
 
 

@@ -4,8 +4,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 
-from undertow_cells.plain.options import RnnOptions
+from undertow import Cell, unroll
+from undertow_cells.plain.antisymmetric import AntisymmetricRNN
+from undertow_cells.plain.indrnn import IndRNN
+from undertow_cells.plain.options import AntisymmetricOptions, IndrnnOptions, OrthogonalOptions, RnnOptions
+from undertow_cells.plain.orthogonal import OrthogonalRNN
 from undertow_cells.plain.rnn import RNN
 
 Array = np.ndarray
@@ -24,13 +29,136 @@ def irnn(w: Weights, x: Array, state: list[Array]) -> Step:
     return rnn(w, x, state, lambda a: np.maximum(a, 0))
 
 
+def indrnn(w: Weights, x: Array, state: list[Array]) -> Step:
+    h = np.maximum(x @ w["weight_ih"].T + w["bias"] + w["weight_hh"] * state[0], 0)
+    return [h], {"h": h}
+
+
+def skew(numbers: Array) -> Array:
+    A = np.zeros((H, H))
+    A[np.triu_indices(H, 1)] = numbers
+    return A - A.T
+
+
+def antisymmetric(w: Weights, x: Array, state: list[Array]) -> Step:
+    M = skew(w["weight_hh"]) - 0.25 * np.eye(H)
+    c = np.tanh(state[0] @ M.T + x @ w["weight_ih"].T + w["bias"])
+    return [state[0] + 0.3 * c], {"c": c}
+
+
+def gated_antisymmetric(w: Weights, x: Array, state: list[Array]) -> Step:
+    recurrent = state[0] @ (skew(w["weight_hh"]) - 0.25 * np.eye(H)).T
+    a = x @ w["weight_ih"].T + w["bias"]
+    z, c = 1 / (1 + np.exp(-(a[:, :H] + recurrent))), np.tanh(a[:, H:] + recurrent)
+    return [state[0] + 0.3 * z * c], {"z": z, "c": c}
+
+
+def expm(A: Array) -> Array:
+    angles, vectors = np.linalg.eigh(1j * A)
+    return (vectors * np.exp(-1j * angles) @ vectors.conj().T).real
+
+
+def cayley(A: Array) -> Array:
+    return np.linalg.inv(np.eye(H) + A) @ (np.eye(H) - A)
+
+
+def orthogonal(w: Weights, x: Array, state: list[Array], rotation: Callable[[Array], Array] = expm) -> Step:
+    a = x @ w["weight_ih"].T + state[0] @ rotation(skew(w["weight_hh"])).T
+    modulus = np.maximum(np.abs(a) + w["bias"], 0)
+    return [np.sign(a) * modulus], {"modulus": modulus}
+
+
+def orthogonal_by_cayley(w: Weights, x: Array, state: list[Array]) -> Step:
+    return orthogonal(w, x, state, cayley)
+
+
+MOVES = {"epsilon": 0.3, "gamma": 0.25}
+
 CASES = {
     "rnn": (lambda: RNN(IN, H, RnnOptions(), T), rnn),
     "rnn-relu": (lambda: RNN(IN, H, RnnOptions(nonlinearity="relu"), T), irnn),
     "rnn-identity": (lambda: RNN(IN, H, RnnOptions(nonlinearity="relu", recurrent_init="identity"), T), irnn),
+    "indrnn": (lambda: IndRNN(IN, H, IndrnnOptions(), T), indrnn),
+    "indrnn-long": (lambda: IndRNN(IN, H, IndrnnOptions(recurrent_init="long"), T), indrnn),
+    "antisymmetric": (lambda: AntisymmetricRNN(IN, H, AntisymmetricOptions(**MOVES), T), antisymmetric),
+    "antisymmetric-gated": (
+        lambda: AntisymmetricRNN(IN, H, AntisymmetricOptions(**MOVES, gated=True), T),
+        gated_antisymmetric,
+    ),
+    "orthogonal": (lambda: OrthogonalRNN(IN, H, OrthogonalOptions(), T), orthogonal),
+    "orthogonal-cayley": (
+        lambda: OrthogonalRNN(IN, H, OrthogonalOptions(map="cayley", recurrent_init="cayley"), T),
+        orthogonal_by_cayley,
+    ),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_update_and_gates_are_the_papers(case: str, holds_to_its_formula: Callable[..., None]) -> None:
     holds_to_its_formula(*CASES[case])
+
+
+def train(cell: Cell, steps: int, rate: float, upwards: bool = False) -> None:
+    """A few steps of gradient descent on the sum of squares, or of ascent."""
+    optimizer = torch.optim.SGD(cell.parameters(), lr=rate, maximize=upwards)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        y_TBH, _ = unroll(cell, torch.ones(T, 2, IN), cell.initial_state(2))
+        y_TBH.square().sum().backward()
+        optimizer.step()
+
+
+def test_indrnn_is_kept_within_its_bound_while_it_trains() -> None:
+    torch.manual_seed(0)
+    cell = IndRNN(IN, H, IndrnnOptions(growth=3.0), T)
+    bound = 3.0 ** (1 / T)
+    train(cell, 5, 0.1, upwards=True)
+    assert cell.weight_hh.max() > bound  # the optimiser has the last word until the next use
+    unroll(cell, torch.ones(T, 2, IN), cell.initial_state(2))
+    assert cell.weight_hh.max().item() == pytest.approx(bound)
+
+
+def test_indrnn_can_come_back_from_its_bound() -> None:
+    torch.manual_seed(0)
+    cell = IndRNN(IN, H, IndrnnOptions(), T)
+    train(cell, 5, 0.1, upwards=True)
+    train(cell, 1, 1e-3)
+    assert cell.weight_hh.max() < 2 ** (1 / T)
+
+
+def test_indrnn_out_of_bounds_is_read_through_them_and_left_alone_outside_training() -> None:
+    torch.manual_seed(0)
+    cell, x_TBI = IndRNN(IN, H, IndrnnOptions(), T).eval(), torch.ones(T, 2, IN)
+    with torch.no_grad():
+        cell.weight_hh.fill_(5.0)
+    y_TBH, _ = unroll(cell, x_TBI, cell.initial_state(2))
+    assert torch.equal(cell.weight_hh, torch.full((H,), 5.0))
+    with torch.no_grad():
+        cell.weight_hh.fill_(2 ** (1 / T))
+    assert torch.equal(unroll(cell, x_TBI, cell.initial_state(2))[0], y_TBH)
+
+
+def test_indrnn_in_pieces_of_one_graph_has_the_gradient_of_the_whole() -> None:
+    torch.manual_seed(0)
+    cell, x_TBI = IndRNN(IN, H, IndrnnOptions(), T), torch.randn(T, 2, IN)
+    with torch.no_grad():
+        cell.weight_hh.fill_(5.0)
+    gradients = []
+    for cuts in ([], [2, 5]):
+        state = cell.initial_state(2)
+        for piece in x_TBI.tensor_split(cuts):
+            y_TBH, state = unroll(cell, piece, state)
+        gradients.append(torch.autograd.grad(y_TBH[-1].sum(), list(cell.parameters())))
+    for whole, pieces in zip(*gradients, strict=True):
+        assert torch.allclose(whole, pieces)
+
+
+@pytest.mark.parametrize("rotation", ["expm", "cayley"])
+def test_orthogonal_stays_orthogonal_while_it_trains(rotation: str) -> None:
+    torch.manual_seed(0)
+    cell = OrthogonalRNN(IN, H, OrthogonalOptions(map=rotation), T)
+    before = cell.weight().detach()
+    train(cell, 20, 1e-4)
+    after = cell.weight().detach()
+    assert not torch.allclose(after, before, atol=1e-2)
+    assert torch.allclose(after.T @ after, torch.eye(H), atol=1e-5)

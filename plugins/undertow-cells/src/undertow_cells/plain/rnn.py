@@ -18,9 +18,9 @@ class RNN(FusedCell):
     """h' = φ(W x + b_W + U h + b_U), with φ = tanh or relu.
 
     Initialisation: all of W, U and the biases from U(-1/√H, 1/√H), as in torch. `recurrent_init="orthogonal"` replaces
-    U by a random rotation, `"identity"` by I, with zero biases. `recurrent_scale` then multiplies U, and `input_scale`
-    W and the biases. Together with relu, the identity is the IRNN; Le et al. also draw W from N(0, 0.001²), which is
-    not done here.
+    U by a random rotation, `"identity"` by I, with zero biases; `input_init="small"` draws W from N(0, 0.001²).
+    `recurrent_scale` then multiplies U, and `input_scale` W and the biases. Relu, the identity and the small W together
+    are the IRNN.
     """
 
     def __init__(self, input_size: int, hidden_size: int, options: RnnOptions, length: int) -> None:
@@ -34,6 +34,8 @@ class RNN(FusedCell):
                 nn.init.eye_(self.U)
                 self.b_W.zero_()
                 self.b_U.zero_()
+            if options.input_init == "small":
+                self.W.normal_(0.0, 0.001)
             self.U.mul_(options.recurrent_scale)
             for each in (self.W, self.b_W, self.b_U):
                 each.mul_(options.input_scale)

@@ -1,7 +1,7 @@
 """What the catalogue says of the plain networks; imports no torch."""
 
 from undertow import CellSpec
-from undertow_cells.plain.options import RnnOptions
+from undertow_cells.plain.options import AntisymmetricOptions, IndrnnOptions, OrthogonalOptions, RnnOptions
 
 SPECS = (
     CellSpec(
@@ -12,5 +12,35 @@ SPECS = (
         paper="Elman 1990, doi 10.1207/s15516709cog1402_1; Le, Jaitly & Hinton 2015, arXiv 1504.00941",
         state=("h",),
         equation="h' = tanh(W x + U h + b)",
+    ),
+    CellSpec(
+        name="indrnn",
+        summary="Independently recurrent network: each unit sees its own past alone, by a weight bounded by the length",
+        factory="undertow_cells.plain.indrnn:IndRNN",
+        options=IndrnnOptions,
+        paper="Li, Li, Cook, Zhu & Gao 2018, arXiv 1803.04831",
+        state=("h",),
+        equation="h' = relu(W x + u ∘ h + b),  |u| ≤ 2^(1/T)",
+    ),
+    CellSpec(
+        name="antisymmetric",
+        summary="Antisymmetric network: small moves along a skew-symmetric matrix, which neither grow nor shrink",
+        factory="undertow_cells.plain.antisymmetric:AntisymmetricRNN",
+        options=AntisymmetricOptions,
+        paper="Chang, Chen, Haber & Chi 2019, arXiv 1902.09689",
+        state=("h",),
+        equation="h' = h + ε tanh((W - Wᵀ - γ I) h + V x + b)",
+    ),
+    CellSpec(
+        name="orthogonal",
+        summary="Orthogonal network: its matrix stays a rotation in training, so that gradients keep their size",
+        factory="undertow_cells.plain.orthogonal:OrthogonalRNN",
+        options=OrthogonalOptions,
+        paper=(
+            "Lezcano-Casado & Martínez-Rubio 2019, arXiv 1901.08428; Helfrich, Willmott & Ye 2018, arXiv 1707.09520; "
+            "modReLU: Arjovsky, Shah & Bengio 2016, arXiv 1511.06464"
+        ),
+        state=("h",),
+        equation="h' = sign(a) ∘ relu(|a| + b),  a = W x + exp(A) h,  A = -Aᵀ",
     ),
 )

@@ -1,0 +1,61 @@
+"""The independently recurrent network: each unit sees its own past alone. B batch, T time, I input, H hidden.
+
+Li, Li, Cook, Zhu & Gao 2018, arXiv 1803.04831; the initialisation of W is that of the authors' code.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from undertow import GateKind, State
+from undertow_cells.derived import DerivedCell
+from undertow_cells.plain.options import IndrnnOptions
+
+
+class IndRNN(DerivedCell):
+    """One number u a unit in place of a matrix, so that the gradient through T steps is u^T and can be bounded:
+
+        h' = relu(W x + b + u ∘ h),   |u| ≤ g^(1/T),   g = `growth`
+
+    The bound is kept as the paper keeps it, by cutting u back after each training step: here before the first use that
+    follows. Outside training u is read through the bound and is not written to.
+
+    Initialisation: u from U(0, 1), or with `recurrent_init="long"` from U(g^(-1/T), g^(1/T)), the paper's choice for a
+    last layer that is asked at the end; W from U(-a, a), a = √(6 / (65 I)); b = 0.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, options: IndrnnOptions, length: int) -> None:
+        super().__init__(input_size, hidden_size, options, length)
+        self.bound = options.growth ** (1 / length)
+        low, high = (0.0, 1.0) if options.recurrent_init == "uniform" else (1 / self.bound, self.bound)
+        self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))
+        nn.init.kaiming_uniform_(self.weight_ih, a=8)
+        self.weight_hh = nn.Parameter(torch.empty(hidden_size).uniform_(low, high))
+        self.bias = nn.Parameter(torch.zeros(hidden_size))
+
+    def initial_state(self, batch_size: int) -> State:
+        """Zeros, `(B, H)`."""
+        return (self.weight_hh.new_zeros(batch_size, self.hidden_size),)
+
+    def project(self, x_TBI: Tensor) -> Tensor:
+        """W x + b, `(T, B, H)`."""
+        return functional.linear(x_TBI, self.weight_ih, self.bias)
+
+    def weight(self) -> Tensor:
+        """The bounded u, `(H,)`."""
+        if not self.training:
+            return self.weight_hh.clamp(-self.bound, self.bound)
+        # Only the first cut after an optimiser's step changes anything, so that pieces of one graph agree: `.data`
+        # keeps autograd from taking the later ones for changes.
+        self.weight_hh.data.clamp_(-self.bound, self.bound)
+        return self.weight_hh
+
+    def advance(self, z: Tensor, state: State, weight: Tensor) -> State:
+        """One step; `z` is `(B, H)`."""
+        return (torch.addcmul(z, state[0], weight).relu(),)
+
+    def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
+        """The new state `h`: here it is an activation itself."""
+        return {"h": (self.advance(z, state, self.weight())[0], "relu")}

@@ -1,0 +1,126 @@
+"""What the plain networks start from. H is large where a distribution is looked at."""
+
+import math
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from undertow_cells.plain.antisymmetric import AntisymmetricRNN
+from undertow_cells.plain.indrnn import IndRNN
+from undertow_cells.plain.options import AntisymmetricOptions, IndrnnOptions, OrthogonalOptions, RnnOptions
+from undertow_cells.plain.orthogonal import OrthogonalRNN
+from undertow_cells.plain.rnn import RNN
+from undertow_cells.plain.skew import skew, upper
+
+IN, H, T = 3, 512, 100
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(0)
+
+
+def is_uniform(values: torch.Tensor, low: float, high: float) -> bool:
+    """Within its bounds, and its mean within four standard errors."""
+    error = (high - low) / math.sqrt(12 * values.numel())
+    return bool(
+        values.min() >= low - 1e-6
+        and values.max() <= high + 1e-6
+        and abs(values.mean().item() - (low + high) / 2) < 4 * error
+        and values.std().item() == pytest.approx((high - low) / math.sqrt(12), rel=0.1)
+    )
+
+
+def is_normal(values: torch.Tensor, std: float) -> bool:
+    """Its mean within four standard errors, its width near, and wider than a uniform of that width."""
+    return bool(
+        abs(values.mean().item()) < 4 * std / math.sqrt(values.numel())
+        and values.std().item() == pytest.approx(std, rel=0.1)
+        and values.abs().max() > 2 * std
+    )
+
+
+def test_the_irnns_small_inputs() -> None:
+    cell = RNN(IN, H, RnnOptions(nonlinearity="relu", recurrent_init="identity", input_init="small"), T)
+    assert is_normal(cell.W.detach(), 0.001)
+    assert torch.equal(cell.U, torch.eye(H))
+    assert not cell.b_W.any()
+    assert not cell.b_U.any()
+
+
+def test_input_scale_multiplies_the_small_start_too() -> None:
+    cell = RNN(IN, H, RnnOptions(input_init="small", input_scale=100.0), T)
+    assert is_normal(cell.W.detach(), 0.1)
+
+
+def test_indrnn_starts_with_memories_of_all_lengths() -> None:
+    cell = IndRNN(IN, H, IndrnnOptions(), T)
+    assert is_uniform(cell.weight_hh.detach(), 0.0, 1.0)
+    assert is_uniform(cell.weight_ih.detach(), -math.sqrt(6 / 65 / IN), math.sqrt(6 / 65 / IN))
+    assert not cell.bias.any()
+
+
+@pytest.mark.parametrize("length", [1, 10, 1000])
+def test_indrnn_can_start_with_long_memories_alone(length: int) -> None:
+    u = IndRNN(IN, H, IndrnnOptions(recurrent_init="long"), length).weight_hh.detach().double()
+    assert is_uniform(u, 2 ** (-1 / length), 2 ** (1 / length))
+    assert (u**length).max() <= 2.001
+    assert (u**length).min() >= 0.499
+
+
+def test_antisymmetric_starts_as_its_appendix_says() -> None:
+    cell = AntisymmetricRNN(IN, H, AntisymmetricOptions(recurrent_scale=4.0, gated=True), T)
+    assert is_normal(cell.weight_hh.detach(), 4.0 / math.sqrt(H))
+    assert is_normal(cell.weight_ih.detach(), 1 / math.sqrt(IN))
+    assert not cell.bias.any()
+
+
+def test_antisymmetric_matrix_is_skew_but_for_its_friction() -> None:
+    M = AntisymmetricRNN(IN, 16, AntisymmetricOptions(gamma=0.25), T).weight()
+    assert torch.allclose(M + M.T, -0.5 * torch.eye(16))
+
+
+def test_antisymmetric_has_one_number_for_each_pair_of_units() -> None:
+    cell = AntisymmetricRNN(IN, 16, AntisymmetricOptions(), T)
+    assert sum(p.numel() for p in cell.parameters()) == 16 * 15 // 2 + 16 * IN + 16
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_skew_undoes_upper(size: int) -> None:
+    A = torch.randn(size, size)
+    A = A - A.T
+    assert torch.equal(skew(upper(A), size), A)
+
+
+@pytest.mark.parametrize("size", [6, 7])
+def test_orthogonal_starts_with_rotations_of_two_units_each(size: int) -> None:
+    A = skew(OrthogonalRNN(IN, size, OrthogonalOptions(), T).weight_hh.detach(), size)
+    for i in range(size):
+        for j in range(i + 1, size):
+            in_a_block = i % 2 == 0 and j == i + 1
+            assert (A[i, j] != 0) == in_a_block
+
+
+@pytest.mark.parametrize(("init", "low", "high"), [("henaff", -math.pi, math.pi), ("cayley", -math.pi / 2, 0.0)])
+def test_orthogonal_start_has_the_angles_of_its_name(init: str, low: float, high: float) -> None:
+    cell = OrthogonalRNN(IN, H, OrthogonalOptions(recurrent_init=init), T)
+    s = skew(cell.weight_hh.detach(), H)[range(0, H, 2), range(1, H, 2)]
+    assert is_uniform(s if init == "henaff" else 2 * s.arctan(), low, high)
+    assert is_normal(cell.weight_ih.detach(), math.sqrt(2 / IN))
+    assert is_uniform(cell.bias.detach(), -0.01, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("options", "bad"),
+    [
+        (IndrnnOptions, {"growth": 0.9}),
+        (AntisymmetricOptions, {"epsilon": 0.0}),
+        (AntisymmetricOptions, {"gamma": -0.1}),
+        (OrthogonalOptions, {"map": "qr"}),
+        (RnnOptions, {"input_init": "tiny"}),
+    ],
+)
+def test_an_option_out_of_range_is_refused(options: type, bad: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        options(**bad)

@@ -37,11 +37,15 @@ lint: $(VENV)/.ready-dev  ## check format, lint, types and layers
 bench: $(VENV)/.ready-dev  ## measure the platform against its peers: a table, and bench.json
 	@$(RUN) tests/benchmarks/run.py
 
-tables: $(VENV)/.ready-dev  ## write the tables of cells, tasks and probes into the READMEs of the plugins
-	@for kind in cells tasks probes; do \
-	   $(VENV)/bin/undertow list $$kind --from undertow-$$kind $$(test $$kind = probes || echo --build) \
-	     --write plugins/undertow-$$kind/README.md; \
-	done
+tables: $(VENV)/.ready-dev  ## write the tables of cells, tasks, probes and plugins into the READMEs of the plugins
+	@for folder in $(PLUGINS); do for kind in cells tasks probes; do \
+	   if grep --quiet --line-regexp "<!-- $$kind: begin -->" "$$folder/README.md"; then \
+	     build=--build; if [ $$kind = probes ]; then build=; fi; \
+	     $(VENV)/bin/undertow list $$kind --from "$${folder#plugins/}" $$build --write "$$folder/README.md"; \
+	   fi; \
+	 done; done
+	@shipped="$(PLUGINS:plugins/%=%)"; export UNDERTOW_PLUGINS_ALLOW="$${shipped// /,}"; \
+	 $(VENV)/bin/undertow plugin list --write plugins/README.md
 
 constraints: $(VENV)/.ready-dev  ## write the versions that are installed into constraints.txt
 	@$(RUN) -m pip freeze --all --exclude-editable --exclude pip --exclude wheel > $(VENV)/frozen

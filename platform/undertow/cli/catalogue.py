@@ -20,6 +20,13 @@ from undertow.spec import Lengths
 
 Kind = Literal["cells", "tasks", "probes"]
 
+Markdown = Annotated[bool, Parameter(help="Write a table of Markdown.")]
+
+Write = Annotated[
+    Path | None,
+    Parameter(help="Put that table into this file, between `<!-- cells: begin -->` and `end`, or whatever is listed."),
+]
+
 
 def list_command(
     kind: Annotated[Kind, Parameter(help="What to list.")],
@@ -35,10 +42,8 @@ def list_command(
     length: Annotated[
         int | None, Parameter(help="Build for so many time steps; else 100, or the task's default.")
     ] = None,
-    markdown: Annotated[bool, Parameter(help="Write a table of Markdown.")] = False,
-    write: Annotated[
-        Path | None, Parameter(help="Put that table between the markers `<!-- KIND: begin -->` and `end` of this file.")
-    ] = None,
+    markdown: Markdown = False,
+    write: Write = None,
     plugin: PluginFiles = None,
     json: Json = False,
 ) -> int:
@@ -49,7 +54,9 @@ def list_command(
     _require_buildable(kind, given, build)
     documents = _documents(registry, kind, name, source, given if build or given else None)
     if markdown or write:
-        return _markdown(kind, documents, write, json)
+        from undertow.cli.markdown import markdown as table_of
+
+        return _markdown(kind, table_of(kind, documents), write, json)
     if name is not None:
         if json:
             emit(documents[0])
@@ -77,12 +84,18 @@ def list_command(
 def plugin_list_command(
     *,
     failed: Annotated[bool, Parameter(help="Only what failed.")] = False,
+    markdown: Markdown = False,
+    write: Write = None,
     plugin: PluginFiles = None,
     json: Json = False,
 ) -> int:
     """List every plugin with what it offers, and whatever failed with its remedy."""
     registry = load_plugins(files=plugin or ())
     plugins = [] if failed else [_offers(each, registry) for each in registry.plugins]
+    if markdown or write:
+        from undertow.cli.markdown import markdown_of_plugins
+
+        return _markdown("plugins", markdown_of_plugins(plugins), write, json)
     failures = [
         {
             "plugin": failure.plugin,
@@ -168,15 +181,15 @@ def _documents(
     return documents
 
 
-def _markdown(kind: Kind, documents: Sequence[Mapping[str, Any]], write: Path | None, json: bool) -> int:
-    from undertow.cli.markdown import markdown, write_between_markers
+def _markdown(what: str, written: str, write: Path | None, json: bool) -> int:
+    """Put a table into a file, or on standard output."""
+    from undertow.cli.markdown import write_between_markers
 
-    written = markdown(kind, documents)
-    changed = write_between_markers(write, kind, written) if write else False
+    changed = write_between_markers(write, what, written) if write else False
     if json:
         emit({"markdown": written, **({"file": str(write), "changed": changed} if write else {})})
     elif write:
-        out().print(f"{write}: {'written' if changed else 'as it was'} ({len(documents)} {kind})", soft_wrap=True)
+        out().print(f"{write}: the table of {what} is {'written' if changed else 'as it was'}", soft_wrap=True)
     else:
         print(written, flush=True)
     return 0

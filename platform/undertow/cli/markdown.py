@@ -32,6 +32,23 @@ def markdown(kind: str, documents: Sequence[Document]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def markdown_of_plugins(plugins: Sequence[Document]) -> str:
+    """A table with a row for each distribution and the names of all that it offers.
+
+    Args:
+        plugins: Each with `distribution`, and the names of its `cells`, `tasks` and `probes`.
+    """
+    rows = [
+        f"| {_code(each['distribution'])} | "
+        + "<br>".join(
+            f"{kind}: {', '.join(map(_code, each[kind]))}" for kind in ("cells", "tasks", "probes") if each[kind]
+        )
+        + " |"
+        for each in plugins
+    ]
+    return "\n".join(["| distribution | offers |", "| --- | --- |", *rows])
+
+
 def write_between_markers(path: Path, kind: str, table: str) -> bool:
     """Put a table into a file, in place of what stands between its markers.
 

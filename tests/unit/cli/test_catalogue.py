@@ -374,10 +374,10 @@ def test_a_table_is_written_between_its_markers_and_touches_nothing_else(call: C
     readme.write_text("# Tides\n<!-- tasks: begin -->\nold\n<!-- tasks: end -->\nand the rest\n")
     words = ("list", "tasks", "--from", str(moon.resolve()), "--plugin", moon)
     table = call(*words, "--markdown").out
-    assert call(*words, "--write", readme).out == "README.md: written (1 tasks)\n"
+    assert call(*words, "--write", readme).out == "README.md: the table of tasks is written\n"
     expected = f"# Tides\n<!-- tasks: begin -->\n\n{table}\n<!-- tasks: end -->\nand the rest\n"
     assert readme.read_text() == expected
-    assert call(*words, "--write", readme).out == "README.md: as it was (1 tasks)\n"
+    assert call(*words, "--write", readme).out == "README.md: the table of tasks is as it was\n"
     assert readme.read_text() == expected
 
 
@@ -399,9 +399,35 @@ def test_a_file_that_is_not_there_is_no_place_for_a_table(call: Call) -> None:
     assert "nowhere.md: No such file" in call("list", "tasks", "--write", "nowhere.md").err
 
 
-@pytest.mark.parametrize("kind", ["cells", "tasks", "probes"])
-def test_the_table_in_a_plugins_readme_is_what_its_specs_say(call: Call, kind: str) -> None:
-    readme = (ROOT / "plugins" / f"undertow-{kind}" / "README.md").read_text()
+def test_markdown_of_plugins_has_all_that_each_offers(call: Call, moon: Path) -> None:
+    *_, last = call("plugin", "list", "--markdown", "--plugin", moon).out.splitlines()
+    assert last == f"| `{moon.resolve()}` | cells: `swift-tide`, `tide`<br>tasks: `ports` |"
+
+
+TABLES = [
+    (readme, kind)
+    for readme in sorted(ROOT.glob("plugins/*/README.md"))
+    for kind in ("cells", "tasks", "probes")
+    if f"<!-- {kind}: begin -->" in readme.read_text()
+]
+
+
+def test_every_shipped_kind_has_a_table() -> None:
+    assert {(f"undertow-{kind}", kind) for kind in ("cells", "tasks", "probes")} <= {
+        (readme.parent.name, kind) for readme, kind in TABLES
+    }
+
+
+@pytest.mark.parametrize(("readme", "kind"), TABLES, ids=lambda value: getattr(value, "parent", Path(str(value))).name)
+def test_the_table_in_a_plugins_readme_is_what_its_specs_say(call: Call, readme: Path, kind: str) -> None:
     build = () if kind == "probes" else ("--build",)
-    table = call("list", kind, "--from", f"undertow-{kind}", *build, "--markdown").out
-    assert f"<!-- {kind}: begin -->\n\n{table}\n<!-- {kind}: end -->\n" in readme, "run `make tables`"
+    table = call("list", kind, "--from", readme.parent.name, *build, "--markdown").out
+    assert f"<!-- {kind}: begin -->\n\n{table}\n<!-- {kind}: end -->\n" in readme.read_text(), "run `make tables`"
+
+
+def test_the_table_of_the_plugins_is_what_they_offer(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = [folder.parent.name for folder in ROOT.glob("plugins/*/pyproject.toml")]
+    monkeypatch.setenv("UNDERTOW_PLUGINS_ALLOW", ",".join(shipped))
+    table = call("plugin", "list", "--markdown").out
+    text = (ROOT / "plugins" / "README.md").read_text()
+    assert f"<!-- plugins: begin -->\n\n{table}\n<!-- plugins: end -->\n" in text, "run `make tables`"

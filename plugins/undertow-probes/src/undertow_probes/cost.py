@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from undertow import Measurement, Probe, Subject
+from undertow_probes.joint import joint_step
 
 
 class Cost(Probe):
@@ -50,10 +51,8 @@ def _flops(subject: Subject) -> int:
     The step itself is counted: fused kernels are opaque to the counter and do the same products.
     """
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        y_TBH = subject.model.encode(subject.batch.input)[:1]
-        for cell, state in zip(subject.model.layers, subject.model.initial_state(y_TBH.shape[1]), strict=True):
-            z = cell.project(y_TBH)[0]
-            y_TBH = cell.readout(z, cell.step(z, state)).unsqueeze(0)
+        x_TBI = subject.model.encode(subject.batch.input)
+        joint_step(subject.model, x_TBI[0], subject.model.initial_state(x_TBI.shape[1]))
     return int(counter.get_total_flops())
 
 

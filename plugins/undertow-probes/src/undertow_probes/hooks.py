@@ -3,7 +3,14 @@
 from collections.abc import Iterable
 
 from undertow import ProbeSpec, hookimpl
-from undertow_probes.options import GradientProfileOptions, JacobianOptions, LyapunovOptions, SaturationOptions
+from undertow_probes.options import (
+    GradientProfileOptions,
+    JacobianOptions,
+    LyapunovOptions,
+    MemoryOptions,
+    SaturationOptions,
+    TimescaleOptions,
+)
 
 
 @hookimpl
@@ -37,6 +44,26 @@ def undertow_register_probes() -> Iterable[ProbeSpec]:
             factory="undertow_probes.saturation:Saturation",
             options=SaturationOptions,
             paper="Karpathy, Johnson & Fei-Fei 2015, arXiv 1506.02078",
+        ),
+        ProbeSpec(
+            name="timescale",
+            summary="How long the gate that keeps the state keeps it, beside the gradient's reach and the cue's lag",
+            factory="undertow_probes.timescale:Timescale",
+            options=TimescaleOptions,
+            paper="Tallec & Ollivier 2018, arXiv 1804.11188",
+        ),
+        ProbeSpec(
+            name="memory",
+            summary="How much the loss rises when the input at a lag is hidden: what the network uses of the past",
+            factory="undertow_probes.memory:Memory",
+            options=MemoryOptions,
+            paper="Zeiler & Fergus 2014, arXiv 1311.2901, who hide parts of images",
+        ),
+        ProbeSpec(
+            name="weights",
+            summary="Spectral radius, norm and non-normality of the step at rest; weights and gradients by parameter",
+            factory="undertow_probes.weights:Weights",
+            paper="Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063; Kerg et al. 2019, arXiv 1905.12080",
         ),
         ProbeSpec(
             name="cost",

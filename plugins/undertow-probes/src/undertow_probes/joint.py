@@ -9,12 +9,13 @@ through the cells' own `step`. The vectors are laid beside the batch as more row
 B batch, I input, N numbers of the joint state (a complex one counts twice), M tangent vectors.
 """
 
+from collections.abc import Callable
 from typing import cast
 
 import torch
 from torch import Tensor
 
-from undertow import Model, State
+from undertow import Cell, Model, State
 
 
 def flatten(state: tuple[State, ...]) -> Tensor:
@@ -27,6 +28,25 @@ def unflatten(joint_BN: Tensor, like: tuple[State, ...]) -> tuple[State, ...]:
     sizes = [_size(part) for layer in like for part in layer]
     pieces = iter(joint_BN.split_with_sizes(sizes, dim=1))
     return tuple(tuple(_as(next(pieces), part) for part in layer) for layer in like)
+
+
+def step_jacobian(cell: Cell, x_BI: Tensor, state: State) -> Tensor:
+    """The Jacobian of one layer's step with respect to its own state, for one example: `(N, N)`.
+
+    Args:
+        cell: The layer.
+        x_BI: Its input, one row.
+        state: Its state before the step, one row.
+    """
+    joint_BN = flatten((state,))
+    N = joint_BN.shape[1]
+    z = cell.project(x_BI.expand(N, *x_BI.shape[1:]).unsqueeze(0))[0]
+
+    def step(joint_NN: Tensor) -> Tensor:
+        return flatten((cell.step(z, unflatten(joint_NN, (state,))[0]),))
+
+    eye_NN = torch.eye(N, dtype=joint_BN.dtype, device=joint_BN.device)
+    return _jvp(step, joint_BN.repeat(N, 1), eye_NN)[1].T
 
 
 def joint_step(model: Model, x_BI: Tensor, state: tuple[State, ...]) -> tuple[State, ...]:
@@ -61,9 +81,13 @@ def push(
     def step(joint_RN: Tensor) -> Tensor:
         return flatten(joint_step(model, x_RI, unflatten(joint_RN, state)))
 
-    moved = torch.func.jvp(step, (joint_RN,), (tangents_MBN.reshape(M * B, N),))
-    after_RN, moved_RN = cast(tuple[Tensor, Tensor], moved)
+    after_RN, moved_RN = _jvp(step, joint_RN, tangents_MBN.reshape(M * B, N))
     return unflatten(after_RN[:B].detach(), state), moved_RN.detach().reshape(M, B, N)
+
+
+def _jvp(step: Callable[[Tensor], Tensor], at: Tensor, along: Tensor) -> tuple[Tensor, Tensor]:
+    """`step(at)`, and its Jacobian times `along`."""
+    return cast(tuple[Tensor, Tensor], torch.func.jvp(step, (at,), (along,)))
 
 
 def _real(part: Tensor) -> Tensor:

@@ -29,8 +29,8 @@ class Lyapunov(Probe):
     ``lyapunov/<i>/by_time``, the estimate from the steps so far, whose step is the time step.
 
     The joint state is that of all layers and parts, so an LSTM's path along c is in it. A direction that one step
-    removes altogether, as a relu that is shut does, counts as shrunk by 10^`FLOOR` there; where it is mixed with others,
-    rounding hides how far below them it is, so that an exponent under -16 in 32 bits means no more than that.
+    removes altogether, as a relu that is shut does, counts as shrunk by 10^`FLOOR` there; where others are mixed into
+    it, rounding hides how small it is, so that less than -16 in 32 bits says no more than that.
     """
 
     def measure(self, subject: Subject) -> Measurement:

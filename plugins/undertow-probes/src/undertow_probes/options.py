@@ -65,7 +65,3 @@ class MemoryOptions(Options):
     input of this step alone."""
     fill: Literal["other", "zeros"] = "other"
     """What is put in its place: the input of another example of the batch at the same steps, or zeros."""
-
-
-class WeightsOptions(Options):
-    """Options of `weights`."""

@@ -1,7 +1,6 @@
 """Saturation: how much of each gate sits at its limits, where its derivative, and so the gradient through it, is small.
 
-The state before every step is computed once without autograd, and the cell's `gates` are evaluated for all steps at
-once. T time, B batch, I input, H hidden.
+T time, B batch, H hidden.
 """
 
 from typing import cast
@@ -9,7 +8,9 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from undertow import Curve, GateKind, Measurement, Probe, Subject, trajectory, unroll
+from undertow import Curve, GateKind, Measurement, Probe, Subject
+from undertow_probes.activations import activations
+from undertow_probes.curves import evenly_spaced
 from undertow_probes.options import SaturationOptions
 
 LOW, HIGH = 0.05, 0.95
@@ -26,17 +27,13 @@ class Saturation(Probe):
     def measure(self, subject: Subject) -> Measurement:
         """Measure with one forward pass."""
         options = cast(SaturationOptions, self.options)
-        model = subject.model
         shares: dict[str, list[Tensor]] = {}
         slopes: dict[str, list[Tensor]] = {}
         with torch.no_grad():
-            y_TBH = model.encode(subject.batch.input)
-            for cell, state in zip(model.layers, model.initial_state(y_TBH.shape[1]), strict=True):
-                gates = cell.gates(cell.project(y_TBH), trajectory(cell, y_TBH, state))
+            for gates in activations(subject.model, subject.batch):
                 for name, (values, kind) in gates.items():
                     shares.setdefault(name, []).append(_saturated(values, kind).flatten(1).double().mean(1))
                     slopes.setdefault(name, []).append(_derivative(values, kind).double().mean())
-                y_TBH, _ = unroll(cell, y_TBH, state)
         scalars: dict[str, float] = {}
         curves: dict[str, Curve] = {}
         for gate in shares:
@@ -47,7 +44,7 @@ class Saturation(Probe):
             for view, (share_T, slope) in views.items():
                 scalars[f"saturation/{view}"] = float(share_T.mean())
                 scalars[f"saturation/{view}/derivative"] = float(slope)
-                steps = _evenly_spaced(options.points, len(share_T))
+                steps = evenly_spaced(options.points, len(share_T))
                 curves[f"saturation/{view}/by_time"] = Curve(steps, share_T[steps].tolist())
         return Measurement(scalars, curves)
 
@@ -63,7 +60,3 @@ def _derivative(values: Tensor, kind: GateKind) -> Tensor:
     if kind == "sigmoid":
         return values * (1 - values)
     return 1 - values.square() if kind == "tanh" else (values > 0).to(values.dtype)
-
-
-def _evenly_spaced(count: int, size: int) -> list[int]:
-    return sorted({round(i * (size - 1) / (count - 1)) for i in range(count)})

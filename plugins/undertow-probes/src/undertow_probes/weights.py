@@ -1,0 +1,90 @@
+"""Weights: what the recurrent matrix does to a state, and how the gradient is spread over the parameters.
+
+The recurrent matrix is not looked for among the parameters, where its name, shape and parametrisation differ from cell
+to cell: it is the Jacobian A of one step with respect to the cell's own state, at the initial state with input 0. That
+is U itself for a linear cell, diag(φ') U for a plain one, and for a gated cell what all gates at rest let through.
+
+N numbers of a layer's state.
+"""
+
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from undertow import Batch, Cell, Measurement, Model, Probe, Subject, Task
+from undertow_probes.curves import finite
+from undertow_probes.joint import step_jacobian
+
+
+class Weights(Probe):
+    """Scalars of the recurrent matrix A of each layer, ``weights/recurrent/…``, of several layers the largest, and
+    ``weights/recurrent/…/layer<l>``:
+
+    - ``spectral_radius``: max |λ|, which decides whether a small state grows or dies out in the end;
+    - ``norm``: the largest singular value, by which it can grow in one step;
+    - ``non_normality``: ‖AAᵀ - AᵀA‖_F / ‖A‖_F², 0 if the directions that A scales are at right angles, so that no state
+      grows before it dies out; at most √2.
+
+    And by parameter:
+
+    - ``weights/norm/<parameter>``: its L2 norm;
+    - ``weights/gradient/<parameter>``: that of the gradient of the mean loss over all supervised steps of the
+      sub-batch; ``weights/gradient``: over all of them, which is what clipping by norm looks at.
+    """
+
+    def measure(self, subject: Subject) -> Measurement:
+        """Measure; takes the eigenvalues of an N × N matrix a layer, and one forward and backward pass."""
+        scalars: dict[str, float] = {}
+        by_layer = [spectrum(recurrent_matrix(cell)) for cell in subject.model.layers]
+        for what in by_layer[0]:
+            scalars[f"weights/recurrent/{what}"] = max(layer[what] for layer in by_layer)
+            if len(by_layer) > 1:
+                scalars |= {f"weights/recurrent/{what}/layer{depth}": e[what] for depth, e in enumerate(by_layer)}
+        parameters = dict(cast(nn.Module, subject.model).named_parameters())
+        gradients = mean_loss_gradient(subject.model, subject.task, subject.batch, parameters)
+        for name, parameter in parameters.items():
+            scalars[f"weights/norm/{name}"] = _norm(parameter.detach())
+            scalars[f"weights/gradient/{name}"] = _norm(gradients[name])
+        scalars["weights/gradient"] = sum(_norm(gradient) ** 2 for gradient in gradients.values()) ** 0.5
+        return Measurement(finite(scalars))
+
+
+def recurrent_matrix(cell: Cell) -> Tensor:
+    """A, the Jacobian of a step from the initial state with input 0, `(N, N)` in float64."""
+    with torch.no_grad():
+        state = cell.initial_state(1)
+        x_BI = torch.zeros(1, cell.input_size, dtype=state[0].dtype.to_real(), device=state[0].device)
+        return step_jacobian(cell, x_BI, state).double()
+
+
+def spectrum(A_NN: Tensor) -> Mapping[str, float]:
+    """Spectral radius, largest singular value and non-normality; not a number where A is not finite."""
+    if not A_NN.isfinite().all():
+        return dict.fromkeys(("spectral_radius", "norm", "non_normality"), float("nan"))
+    commutator_NN = A_NN @ A_NN.T - A_NN.T @ A_NN
+    square = float(A_NN.square().sum())
+    return {
+        "spectral_radius": float(torch.linalg.eigvals(A_NN).abs().max()),
+        "norm": float(torch.linalg.matrix_norm(A_NN, ord=2)),
+        "non_normality": float(torch.linalg.matrix_norm(commutator_NN)) / square if square else 0.0,
+    }
+
+
+def mean_loss_gradient(
+    model: Model, task: Task, batch: Batch, parameters: Mapping[str, nn.Parameter]
+) -> Mapping[str, Tensor]:
+    """The gradient of the mean loss over all supervised steps, by parameter; zeros where one has no part in it."""
+    x_TBI = model.encode(batch.input)
+    y_TBH, _ = model.advance(x_TBI, model.initial_state(x_TBI.shape[1]))
+    output = model.decode(y_TBH.transpose(0, 1) if task.shape == "aligned" else y_TBH[-1])
+    losses = task.loss(output, batch.target)
+    supervised = task.supervised(batch) if task.shape == "aligned" else None
+    loss = losses.mean() if supervised is None else losses[supervised].mean()
+    found = torch.autograd.grad(loss, list(parameters.values()), materialize_grads=True)
+    return dict(zip(parameters, found, strict=True))
+
+
+def _norm(values: Tensor) -> float:
+    return float(torch.linalg.vector_norm(values.to(torch.complex128 if values.is_complex() else torch.float64)))

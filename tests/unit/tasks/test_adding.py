@@ -109,6 +109,14 @@ def test_the_target_is_what_the_dialect_asks_of_the_marked_values(dialect: str) 
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
+def test_the_task_itself_says_the_same_of_any_input(dialect: str) -> None:
+    task, batch = examples(20, 100, dialect=dialect)
+    assert torch.allclose(task.answer(batch.input), batch.target, atol=1e-6)
+    noise = torch.stack([torch.rand(100, 20), torch.randint(-1, 2, (100, 20))], -1)
+    assert torch.allclose(task.answer(noise), answer(noise, dialect), atol=1e-6)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
 def test_the_cues_decide_the_answer_and_nothing_else_does(dialect: str) -> None:
     task, batch = examples(40, 200, dialect=dialect)
     cues = task.cues(batch)

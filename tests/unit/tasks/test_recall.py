@@ -23,7 +23,7 @@ def answer(x: list[int], pairs: int) -> int:
 
 
 @pytest.mark.parametrize(
-    ("length", "pairs"), [(64, 4), (128, 8), (256, 16), (512, 64), (16, 4), (17, 4), (18, 4), (4, 1), (9, 1)]
+    ("length", "pairs"), [(64, 4), (128, 8), (256, 16), (512, 64), (16, 4), (17, 4), (18, 4), (8, 2), (9, 2)]
 )
 def test_pairs_come_first_and_each_key_is_asked_for_once(length: int, pairs: int) -> None:
     task, batch = examples(length, pairs=pairs)
@@ -109,6 +109,11 @@ def test_accuracy_counts_right_values() -> None:
 def test_more_pairs_than_the_length_has_room_for_are_refused_with_a_remedy() -> None:
     with pytest.raises(RequestError, match=r"allowed: 32 or more. Raise task.length, or lower .*pairs"):
         examples(31, pairs=8)
+
+
+def test_so_few_sequences_that_training_would_show_those_of_validation_are_refused() -> None:
+    with pytest.raises(ValidationError, match="1 pairs of 64 keys and 64 values make 4096 sequences"):
+        RecallOptions(pairs=1)
 
 
 @pytest.mark.parametrize("few", ["keys", "values"])

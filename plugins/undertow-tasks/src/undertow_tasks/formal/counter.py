@@ -29,12 +29,13 @@ from undertow_tasks.formal.options import FormalOptions
 class Counter(Task):
     """Base of the tasks: symbols, all equally likely, to the state after the last, or, if aligned, after each.
 
-    The best guess without looking knows how many symbols there were, t, and no more. Its loss is the entropy of the
-    state's distribution p_t, which begins at state 0 and is convolved with that of one move each time:
+    The best guess without looking costs the entropy of the state. After t symbols, its distribution p_t is that of one
+    move convolved t times:
 
         p_t(j) = 1/n Σ_k λ_k^t e^(2πijk/n),   λ_k = mean over the symbols of e^(-2πik move/n)
 
-    The trivial loss is its mean over the answers of validation.
+    Where strings differ in length, a step has the mean p_t of the t that can be there. The trivial loss is the mean
+    entropy over the answers of validation.
 
     Attributes:
         name: The task's.
@@ -60,7 +61,7 @@ class Counter(Task):
         self.blank = len(self.moves)
         self.inputs = Tokens(len(self.moves) + 1)
         self.output_size = self.states
-        self.trivial_loss = self._mean_entropy()
+        self.trivial_loss = self._cost_of_guessing()
 
     def size(self, split: Split) -> None:
         """None: examples never run out."""
@@ -73,9 +74,14 @@ class Counter(Task):
         if fewest < self.length:
             more_B1 = draws.integers(self.seed, f"{self.name}/{split}/symbols", indices, 1, most - fewest + 1)
             x_BT[np.arange(self.length) < self.length - fewest - more_B1] = self.blank
-        states_BT = np.cumsum(np.array([*self.moves, 0])[x_BT], axis=1) % self.states
-        target = states_BT if self.shape == "aligned" else states_BT[:, -1].copy()
-        return Batch(torch.from_numpy(x_BT), torch.from_numpy(target))
+        input = torch.from_numpy(x_BT)
+        return Batch(input, self.answer(input))
+
+    def answer(self, input: Tensor) -> Tensor:
+        """The target of an input: where its moves have led."""
+        moves = torch.tensor([*self.moves, 0], device=input.device)
+        states_BT = moves[input].cumsum(1) % self.states
+        return states_BT if self.shape == "aligned" else states_BT[:, -1].contiguous()
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Cross entropy of each answer in nats, `(B,)` or `(B, T)`."""
@@ -100,14 +106,15 @@ class Counter(Task):
             return self.length, self.length
         return (1, self.longest_trained) if split == "train" else (self.longest_trained + 1, self.length)
 
-    def _mean_entropy(self) -> float:
-        """The entropy of the state, nats: the mean over all numbers of symbols in validation, and all their answers."""
+    def _cost_of_guessing(self) -> float:
+        """The trivial loss, nats. A answers."""
         one_move_N = np.bincount(np.array(self.moves) % self.states, minlength=self.states) / len(self.moves)
         powers_TN = np.fft.fft(one_move_N) ** np.arange(1, self.length + 1)[:, None]
-        p_TN = np.fft.ifft(powers_TN, axis=1).real.clip(1e-300, 1.0)
-        entropies_T = -(p_TN * np.log(p_TN)).sum(axis=1)
+        p_TN = np.fft.ifft(powers_TN, axis=1).real
+        sums = np.concatenate([np.zeros((1, self.states)), p_TN.cumsum(axis=0)])
         fewest, most = self._symbols("val")
-        if self.shape == "aligned":  # all strings have a first symbol; only the longest have a last one
-            answers_T = most + 1 - np.arange(1, self.length + 1).clip(fewest)
-            return float(np.average(entropies_T, weights=answers_T))
-        return float(entropies_T[fewest - 1 : most].mean())
+        steps_after_A = np.arange(self.length if self.shape == "aligned" else 1)
+        least_A, greatest_A = (fewest - steps_after_A).clip(1), most - steps_after_A
+        strings_A = greatest_A - least_A + 1
+        p_AN = ((sums[greatest_A] - sums[least_A - 1]) / strings_A[:, None]).clip(1e-300, 1.0)
+        return float(np.average(-(p_AN * np.log(p_AN)).sum(axis=1), weights=strings_A))

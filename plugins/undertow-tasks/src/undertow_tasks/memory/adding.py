@@ -85,6 +85,11 @@ class Adding(Task):
         sum_B1 = np.take_along_axis(x_BT2[:, :, 0], marked_B2, axis=1).sum(axis=1, keepdims=True)
         return Batch(torch.from_numpy(x_BT2), torch.from_numpy(offset + scale * sum_B1))
 
+    def answer(self, input: Tensor) -> Tensor:
+        """The target of an input: what the dialect makes of the sum of the marked values."""
+        sum_B1 = (input[:, :, 0] * (input[:, :, 1] == 1)).sum(1, keepdim=True)
+        return self.dialect.offset + self.dialect.scale * sum_B1
+
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Squared error, `(B,)`."""
         return (output - target).square().squeeze(-1)

@@ -64,15 +64,20 @@ class Copy(Task):
         return None
 
     def batch(self, split: Split, indices: NDArray[Any]) -> Batch:
-        """Input and target, tokens `(B, T)` each; a step that does not count has target 0."""
+        """Input and target, tokens `(B, T)` each."""
         S = self.symbols
         symbols_BS = draws.integers(self.seed, f"copy/{split}", indices, S, self.alphabet)
         x_BT = np.full((len(symbols_BS), self.length), self.blank, dtype=np.int64)
-        y_BT = x_BT.copy() if self.every_step else np.zeros_like(x_BT)
         x_BT[:, :S] = symbols_BS
         x_BT[:, -S - 1 if self.every_step else slice(-S, None)] = self.delimiter
-        y_BT[:, -S:] = symbols_BS
-        return Batch(torch.from_numpy(x_BT), torch.from_numpy(y_BT))
+        input = torch.from_numpy(x_BT)
+        return Batch(input, self.answer(input))
+
+    def answer(self, input: Tensor) -> Tensor:
+        """The target of an input: its first S symbols at the last steps; where no step counts, 0."""
+        y_BT = torch.full_like(input, self.blank if self.every_step else 0)
+        y_BT[:, -self.symbols :] = input[:, : self.symbols]
+        return y_BT
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Cross entropy of every step in nats, `(B, T)`."""

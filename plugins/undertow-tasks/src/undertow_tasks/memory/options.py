@@ -1,5 +1,6 @@
 """What can be set on each memory task, under ``task.options.<name>``; imports no torch."""
 
+import math
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -74,5 +75,11 @@ class RecallOptions(Options):
         if self.pairs > min(self.keys, self.values):
             raise ValueError(
                 f"{self.pairs} pairs need as many keys and values, and there are {self.keys} and {self.values}"
+            )
+        sequences = math.perm(self.keys, self.pairs) * math.perm(self.values, self.pairs)
+        if sequences < DISTINCT:
+            raise ValueError(
+                f"{self.pairs} pairs of {self.keys} keys and {self.values} values make {sequences} sequences, so that "
+                f"training would show those of validation: take more of any, for {DISTINCT} or more"
             )
         return self

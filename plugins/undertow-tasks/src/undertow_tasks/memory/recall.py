@@ -35,7 +35,8 @@ class Recall(Task):
     their last answer at the same lag; the others are chosen by a power law, and which asks for which key is drawn.
     Every value is equally likely: the best guess without looking costs ln(values).
 
-    Tokens: keys, then values, then blank. Splits are drawn apart, from billions of sequences for any but tiny options.
+    Tokens: keys, then values, then blank. Splits are drawn apart; the options see to it that there are so many
+    sequences that an example hardly ever comes up twice.
     """
 
     shape = "aligned"
@@ -60,7 +61,7 @@ class Recall(Task):
         return None
 
     def batch(self, split: Split, indices: NDArray[Any]) -> Batch:
-        """Input and target, tokens `(B, T)` and values `(B, T)`; a step that is no query has target 0."""
+        """Input and target, tokens `(B, T)` and values `(B, T)`."""
         T, P, K, V = self.length, self.pairs, self.keys, self.values
         G = (T - 2 * P) // 2 - 1
         u_BN = draws.uniforms(self.seed, f"recall/{split}", indices, K + V + P + G)
@@ -76,10 +77,17 @@ class Recall(Task):
         x_BT = np.full((len(u_BN), T), K + V, dtype=np.int64)
         x_BT[:, 0 : 2 * P : 2] = keys_BP
         x_BT[:, 1 : 2 * P : 2] = K + values_BP
-        y_BT = np.zeros_like(x_BT)
         np.put_along_axis(x_BT, queries_BP, np.take_along_axis(keys_BP, asked_BP, axis=1), axis=1)
-        np.put_along_axis(y_BT, queries_BP, np.take_along_axis(values_BP, asked_BP, axis=1), axis=1)
-        return Batch(torch.from_numpy(x_BT), torch.from_numpy(y_BT))
+        input = torch.from_numpy(x_BT)
+        return Batch(input, self.answer(input))
+
+    def answer(self, input: Tensor) -> Tensor:
+        """The target of an input: at each step after the pairs that shows one of their keys, its value; else 0."""
+        pairs_BN = input[:, : 2 * self.pairs]
+        found_BTP = input[:, :, None] == pairs_BN[:, None, ::2]
+        found_BTP[:, : 2 * self.pairs] = False
+        values_BT = (pairs_BN[:, 1::2] - self.keys).gather(1, found_BTP.int().argmax(2))
+        return values_BT * found_BTP.any(2)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Cross entropy of every step in nats, `(B, T)`."""

@@ -81,6 +81,9 @@ class SelectiveCopy(Task):
         return {"accuracy": MulticlassAccuracy(num_classes=self.output_size, average="micro")}
 
     def cues(self, batch: Batch) -> Tensor:
-        """The step that showed the last symbol, which is due at the last step, `(B, 1)`."""
+        """The step that showed the last symbol, which is due at the last step, `(B, 1)`.
+
+        The blanks after it do not count, though they tell that it was the last.
+        """
         steps_T = torch.arange(self.length, device=batch.input.device)
         return (steps_T * (batch.input < self.alphabet)).amax(1, keepdim=True)

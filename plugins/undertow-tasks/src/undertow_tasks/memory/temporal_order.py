@@ -59,7 +59,13 @@ class TemporalOrder(Task):
         places = starts + (u_BN[:, T + bits :] * (ends - starts)).astype(np.int64)
         x_BT = LETTERS + (u_BN[:, :T] * OTHERS).astype(np.int64)
         np.put_along_axis(x_BT, places, letters, axis=1)
-        return Batch(torch.from_numpy(x_BT), torch.from_numpy(letters @ LETTERS ** np.arange(bits)))
+        input = torch.from_numpy(x_BT)
+        return Batch(input, self.answer(input))
+
+    def answer(self, input: Tensor) -> Tensor:
+        """The target of an input: its As and Bs in order, as bits."""
+        place_BT = (input < LETTERS).cumsum(1).clamp(1, self.bits) - 1
+        return (LETTERS**place_BT * (input == 1)).sum(1)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Cross entropy in nats, `(B,)`."""

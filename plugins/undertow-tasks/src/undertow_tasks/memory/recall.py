@@ -30,7 +30,7 @@ class Recall(Task):
         input    key  value   key   value   blanks and keys, mixed    key
         target   none                       the value, at a key       value
 
-    Keys differ from each other, and so do values. The steps T-1, T-3, T-5, … down to 2P+1 can hold a query, as in the
+    Keys differ from each other, and so do values. The steps T-1, T-3, T-5, … after step 2P can hold a query: as in the
     paper, where a query's answer takes a step too. Unlike there, the last one always does, so that all examples have
     their last answer at the same lag; the others are chosen by a power law, and which asks for which key is drawn.
     Every value is equally likely: the best guess without looking costs ln(values).

@@ -110,7 +110,8 @@ class Batch(NamedTuple):
 
     Attributes:
         input: `(B, T, I)` numbers, or `(B, T)` token numbers.
-        target: `(B,)` or `(B, O)` for one answer a sequence, `(B, T)` or `(B, T, O)` for one a step.
+        target: `(B,)` or `(B, O)` for one answer a sequence, `(B, T)` or `(B, T, O)` for one a step; `(B, U)` symbols
+            for a shape that writes.
     """
 
     input: Tensor
@@ -139,7 +140,8 @@ class Task(ABC):
         shape: Which of the five shapes it is.
         inputs: `Vector` or `Tokens`.
         output_size: Width of the output: the number of classes, or of predicted values.
-        length: Time steps of one sequence.
+        length: Time steps of one sequence; for one-to-many, those written.
+        writes: How many steps U are written after the input is read, for one-to-many and seq2seq; else 0.
         trivial_loss: The loss of the best predictor that ignores the input, in the unit of `loss`, or None.
         solved: What counts as solved, in words, such as ``"val/loss < 0.05"``; empty if nothing does.
     """
@@ -148,6 +150,7 @@ class Task(ABC):
     inputs: Vector | Tokens
     output_size: int
     length: int
+    writes: int = 0
     trivial_loss: float | None = None
     solved: str = ""
 
@@ -161,19 +164,46 @@ class Task(ABC):
 
     @abstractmethod
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """The loss of each answer, not reduced: `(B,)` for one answer a sequence, `(B, T)` for one a step."""
+        """The loss of each answer, not reduced: `(B,)` for one answer a sequence, `(B, T)` or `(B, U)` for one a step."""
 
     def supervised(self, batch: Batch) -> Tensor | None:
-        """Aligned tasks only: which steps have a target, `(B, T)` bool; None means every step."""
+        """Which steps have a target: `(B, T)` bool for aligned tasks, `(B, U)` for those that write; None: every one."""
         return None
 
     def metrics(self) -> Mapping[str, Metric]:
-        """New torchmetrics objects by name (those of the spec), each fed `(answers, output_size)` and its targets."""
+        """New torchmetrics objects by name (those of the spec), each fed `(answers, output_size)` and its targets.
+
+        Those of a task that writes are fed whole sequences: `(B, U, output_size)`, and targets `(B, U)` that are -1
+        where there is none.
+        """
         return {}
 
     @abstractmethod
     def cues(self, batch: Batch) -> Tensor:
-        """The steps whose information the answer at the last supervised step needs: `(B, C)` integers."""
+        """The steps whose information the answer at the last supervised step needs: `(B, C)` integers.
+
+        Steps count from the first that is read; those that write follow those that read.
+        """
+
+
+@runtime_checkable
+class Answers(Protocol):
+    """A task that can say what is right for any input: optional, for generated tasks, whose cues can then be checked.
+
+    The conformance kit exchanges steps between examples, cues for cues and other steps for other steps, and asks for
+    the answer again.
+    """
+
+    def answer(self, input: Tensor) -> Tensor:
+        """The target from the input alone, by the task's definition and whatever the steps hold.
+
+        Args:
+            input: As `Batch.input`.
+
+        Returns:
+            As `Batch.target`; for an input that `batch` made, equal to its target.
+        """
+        ...
 
 
 class Model(Protocol):
@@ -184,16 +214,22 @@ class Model(Protocol):
         """The cells, the lowest first."""
         ...
 
-    def encode(self, input: Tensor) -> Tensor:
-        """A batch's input, batch first, to `x_TBI`."""
+    def encode(self, input: Tensor, target: Tensor | None = None) -> Tensor:
+        """A batch's input, batch first, to `x_TBI`; with its target, the steps that write as well."""
         ...
 
     def initial_state(self, batch_size: int) -> tuple[State, ...]:
         """The state of every layer before the first step."""
         ...
 
-    def advance(self, x_TBI: Tensor, state: tuple[State, ...]) -> tuple[Tensor, tuple[State, ...]]:
-        """Run some steps: the top layer's `y_TBH` and the state of every layer to hand on."""
+    def advance(self, x_TBI: Tensor, state: tuple[State, ...], after: int = 0) -> tuple[Tensor, tuple[State, ...]]:
+        """Run some steps: the top layer's `y_TBH` and the state of every layer to hand on.
+
+        Args:
+            x_TBI: The input of the lowest layer.
+            state: Before the first of them.
+            after: How many steps of the sequence follow: a gradient that is cut is cut so many steps before its end.
+        """
         ...
 
     def decode(self, y: Tensor) -> Tensor:

@@ -114,6 +114,8 @@ class TrainConfig(Section):
     """Training steps (optimiser updates)."""
     batch_size: Count = 64
     """Examples of one batch, over all devices together."""
+    truncate: Count | None = None
+    """Time steps after which backpropagation is cut, counted back from the last; through the whole sequence if absent."""
     accumulate: Count = 1
     """Batches whose gradients are averaged in one step."""
     val_every: Count = 200

@@ -52,7 +52,7 @@ def build_model(config: ExperimentConfig, registry: Registry, task: Task) -> Seq
     width = task.inputs.width if isinstance(task.inputs, Vector) else config.cell.hidden_size
     cells: list[Cell] = []
     for _ in range(config.cell.layers):
-        cells.append(factory(width, config.cell.hidden_size, options, task.length))
+        cells.append(factory(width, config.cell.hidden_size, options, _steps(task)))
         width = cells[-1].output_size
     _hold_cell_to_its_word(spec, cells[0])
     return SequenceModel(
@@ -60,7 +60,9 @@ def build_model(config: ExperimentConfig, registry: Registry, task: Task) -> Seq
         inputs=task.inputs,
         output_size=task.output_size,
         shape=task.shape,
+        writes=task.writes,
         dropout=config.cell.dropout,
+        truncate=config.train.truncate,
     )
 
 
@@ -75,6 +77,11 @@ def build_probes(config: ExperimentConfig, registry: Registry) -> dict[str, Prob
         spec = registry.probe(entry.name)
         probes[entry.name] = registry.factory(spec)(spec.options.model_validate(entry.options))
     return probes
+
+
+def _steps(task: Task) -> int:
+    """Time steps of one example, from the first that is read to the last that is written."""
+    return (1 if task.shape in ("one-to-one", "one-to-many") else task.length) + task.writes
 
 
 def _hold_cell_to_its_word(spec: CellSpec, cell: Cell) -> None:
@@ -108,6 +115,7 @@ def _hold_task_to_its_word(spec: TaskSpec, task: Task, length: int) -> None:
         ("shape", task.shape, spec.shape),
         ("length", task.length, length),
         ("metrics", sorted(task.metrics()), sorted(spec.metrics)),
+        ("writes > 0", task.writes > 0, spec.shape in ("one-to-many", "seq2seq")),
     ):
         if got != expected:
             raise RequestError(f"{at}: {what} is {got!r}, expected {expected!r}")
@@ -117,10 +125,10 @@ def _hold_task_to_its_word(spec: TaskSpec, task: Task, length: int) -> None:
         raise RequestError(f"{at}: a first batch fails: {type(error).__name__}: {error}") from error
     if not isinstance(batch, Batch):
         raise RequestError(f"{at}: batch returned {type(batch).__name__}, expected Batch")
-    steps = 1 if spec.shape == "one-to-one" else length
+    steps = _steps(task) - task.writes
     width = () if isinstance(task.inputs, Tokens) else (task.inputs.width,)
     _expect(f"{at}: the batch's input", batch.input, (_TRIED, steps, *width))
-    answers = (_TRIED, steps) if spec.shape == "aligned" else (_TRIED,)
+    answers = (_TRIED, task.writes or steps) if task.writes or spec.shape == "aligned" else (_TRIED,)
     output = torch.zeros(*answers, task.output_size)
     try:
         losses = task.loss(output, batch.target)

@@ -3,21 +3,27 @@
     model = SequenceModel(cells, inputs=Vector(1), output_size=10, shape="many-to-one")
     logits_BO = model(x_BTI)
 
-| shape | runs over | decodes |
-|---|---|---|
-| one-to-one | one step | that step |
-| many-to-one | T steps | the last |
-| aligned | T steps | every one |
+| shape | reads | writes | decodes |
+|---|---|---|---|
+| one-to-one | one step | | that step |
+| many-to-one | T steps | | the last |
+| aligned | T steps | | every one |
+| one-to-many | one step | U steps | those written |
+| seq2seq | T steps | U steps | those written |
 
-One-to-many and seq2seq run over more steps than they read; they will be further ways to `forward`, over the same
-`encode`, `advance` and `decode`.
+A shape that writes goes on for U steps after its input, from the state in which that left the layers. At each of them
+the lowest layer reads the embedding of the symbol written before it, at the first one that of a start symbol: the
+target's while training (teacher forcing, Williams & Zipser 1989), the network's own most likely one otherwise. The same
+layers read and write, so a lag counts steps from what was written back into what was read.
 
-T time, B batch, I input, H hidden, O output.
+T time read, U time written, B batch, I input, H hidden, O output.
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from undertow.contract import Cell, State, Tokens, Vector
@@ -33,7 +39,10 @@ class SequenceModel(nn.Module):
         inputs: `Vector` inputs go to the first layer as they are, `Tokens` through an embedding of its input width.
         output_size: Width of the output.
         shape: Which steps are decoded.
+        writes: How many steps are written; 0 but for the shapes that write.
         dropout: Probability of dropping an activation between two layers.
+        truncate: Steps after which the gradient is cut (truncated backpropagation through time, Williams & Peng 1990,
+            doi 10.1162/neco.1990.2.4.490), counted back from the last step; never when None.
     """
 
     def __init__(
@@ -43,40 +52,75 @@ class SequenceModel(nn.Module):
         inputs: Vector | Tokens,
         output_size: int,
         shape: Shape,
+        writes: int = 0,
         dropout: float = 0.0,
+        truncate: int | None = None,
     ) -> None:
         super().__init__()
         self.cells = nn.ModuleList(cells)
+        width = self.layers[0].input_size
         self.encoder: nn.Module = (
-            nn.Embedding(inputs.vocabulary, self.layers[0].input_size) if isinstance(inputs, Tokens) else nn.Identity()
+            nn.Embedding(inputs.vocabulary, width) if isinstance(inputs, Tokens) else nn.Identity()
         )
         self.head = nn.Linear(self.layers[-1].output_size, output_size)
+        self.start = output_size
+        self.written = nn.Embedding(output_size + 1, width) if writes else None
         self.dropout = nn.Dropout(dropout)
         self.shape = shape
+        self.writes = writes
+        self.truncate = truncate
 
     @property
     def layers(self) -> Sequence[Cell]:
         """The cells, the lowest first."""
         return cast(Sequence[Cell], self.cells)
 
-    def encode(self, input: Tensor) -> Tensor:
-        """`(B, T, I)` numbers or `(B, T)` tokens to `x_TBI`."""
-        return cast(Tensor, self.encoder(input)).transpose(0, 1)
+    def encode(self, input: Tensor, target: Tensor | None = None) -> Tensor:
+        """What the lowest layer reads.
+
+        Args:
+            input: `(B, T, I)` numbers or `(B, T)` tokens.
+            target: `(B, U)` symbols, for a shape that writes: what is taken for written before each step. Of no
+                effect otherwise.
+
+        Returns:
+            `x_TBI`, with the steps that write after those that read, if there is a target.
+        """
+        x_TBI = cast(Tensor, self.encoder(input)).transpose(0, 1)
+        if self.written is None or target is None:
+            return x_TBI
+        start_B1 = target.new_full((len(target), 1), self.start)
+        before_BU = torch.cat([start_B1, target[:, :-1]], dim=1)
+        return torch.cat([x_TBI, cast(Tensor, self.written(before_BU)).transpose(0, 1)])
 
     def initial_state(self, batch_size: int) -> tuple[State, ...]:
         """The state of every layer before the first step."""
         return tuple(cell.initial_state(batch_size) for cell in self.layers)
 
-    def advance(self, x_TBI: Tensor, state: tuple[State, ...]) -> tuple[Tensor, tuple[State, ...]]:
+    def advance(self, x_TBI: Tensor, state: tuple[State, ...], after: int = 0) -> tuple[Tensor, tuple[State, ...]]:
         """Run some steps through all layers.
 
         Args:
             x_TBI: The input of the lowest layer, at least one step.
             state: Each layer's state before the first of them.
+            after: How many steps of the sequence follow; where a gradient that is cut after so many steps is cut
+                depends on it.
 
         Returns:
             The top layer's readout `y_TBH`, and each layer's state to hand on.
         """
+        if self.truncate is None:
+            return self._advance(x_TBI, state)
+        cuts = range((len(x_TBI) + after) % self.truncate, len(x_TBI), self.truncate)
+        pieces = []
+        for start, stop in pairwise(sorted({0, *cuts, len(x_TBI)})):
+            if start in cuts:
+                state = tuple(tuple(part.detach() for part in layer) for layer in state)
+            y_TBH, state = self._advance(x_TBI[start:stop], state)
+            pieces.append(y_TBH)
+        return torch.cat(pieces), state
+
+    def _advance(self, x_TBI: Tensor, state: tuple[State, ...]) -> tuple[Tensor, tuple[State, ...]]:
         y_TBH, handed_on = x_TBI, []
         for depth, (cell, layer_state) in enumerate(zip(self.layers, state, strict=True)):
             if depth > 0:
@@ -89,8 +133,33 @@ class SequenceModel(nn.Module):
         """The top layer's readout `(…, H)` to the output `(…, O)`."""
         return cast(Tensor, self.head(y))
 
-    def forward(self, input: Tensor) -> Tensor:
-        """A batch's input to its output: `(B, O)`, or `(B, T, O)` for the aligned shape."""
-        x_TBI = self.encode(input)
-        y_TBH, _ = self.advance(x_TBI, self.initial_state(x_TBI.shape[1]))
-        return self.decode(y_TBH.transpose(0, 1) if self.shape == "aligned" else y_TBH[-1])
+    def forward(self, input: Tensor, target: Tensor | None = None) -> Tensor:
+        """A batch to its output.
+
+        Args:
+            input: As `encode` takes it.
+            target: Of a shape that writes, while training; without it the network reads what it wrote itself.
+
+        Returns:
+            `(B, O)`; `(B, T, O)` for the aligned shape, `(B, U, O)` for those that write.
+        """
+        x_TBI = self.encode(input, target)
+        after = self.writes if target is None else 0
+        y_TBH, state = self.advance(x_TBI, self.initial_state(x_TBI.shape[1]), after)
+        if not self.writes:
+            return self.decode(y_TBH.transpose(0, 1) if self.shape == "aligned" else y_TBH[-1])
+        if target is not None:
+            return self.decode(y_TBH[-self.writes :].transpose(0, 1))
+        return self._write(state, len(input))
+
+    def _write(self, state: tuple[State, ...], batch_size: int) -> Tensor:
+        """Write on from a state, each symbol the most likely one after those before it."""
+        assert self.written is not None
+        symbol_B = torch.full((batch_size,), self.start, device=self.head.weight.device)
+        outputs = []
+        for step in range(self.writes):
+            x_1BI = cast(Tensor, self.written(symbol_B)).unsqueeze(0)
+            y_1BH, state = self.advance(x_1BI, state, self.writes - 1 - step)
+            outputs.append(self.decode(y_1BH[0]))
+            symbol_B = outputs[-1].argmax(-1)
+        return torch.stack(outputs, 1)

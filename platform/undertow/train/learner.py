@@ -39,7 +39,7 @@ class Learner(pl.LightningModule):
             Diverged: The loss is not a finite number. Raised before it reaches the weights, and only where looking
                 costs nothing: on one CPU. Elsewhere the recorder looks whenever it logs.
         """
-        losses, _ = self._supervised(self.model(batch.input), batch)
+        losses, _ = self._supervised(self.model(batch.input, batch.target), batch)
         loss = losses.mean()
         if loss.device.type == "cpu" and self.trainer.world_size == 1 and not math.isfinite(loss.item()):
             raise Diverged(f"the training loss became {loss.item()} at step {self.global_step + 1}")
@@ -51,12 +51,15 @@ class Learner(pl.LightningModule):
             self.trainer.should_stop = True
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add one batch to the validation's loss and metrics."""
+        """Add one batch to the validation's loss and metrics; what is written, the network reads itself."""
         output = self.model(batch.input)
         losses, answered = self._supervised(output, batch)
         self.val_loss.update(losses)
         for metric in self._metrics().values():
-            metric.update(output[answered], batch.target[answered])
+            if self.task.writes:
+                metric.update(output, batch.target.where(answered, -1))
+            else:
+                metric.update(output[answered], batch.target[answered])
 
     def on_validation_epoch_end(self) -> None:
         """Report, over all ranks.
@@ -83,7 +86,7 @@ class Learner(pl.LightningModule):
         return {name: metric for name, metric in self.val_metrics.items() if isinstance(metric, Metric)}
 
     def _supervised(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The losses of all answers in one row, and which answers they are: `(B,)`, or `(B, T)` aligned."""
+        """The losses of all answers in one row, and which answers they are: `(B,)`, or one a step."""
         losses = self.task.loss(output, batch.target)
         mask = self.task.supervised(batch)
         if mask is None:

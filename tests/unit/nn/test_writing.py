@@ -1,0 +1,97 @@
+"""The shapes that write, and the gradient that is cut. T time read, U time written, B batch, O output."""
+
+import pytest
+import torch
+
+from undertow import Tokens, Vector
+from undertow.nn import SequenceModel
+from undertow.plugins import load_plugins
+
+REGISTRY = load_plugins()
+T, U, B, O = 6, 4, 3, 5  # noqa: E741  (the shape letter)
+
+
+def network(shape: str, cells: tuple[str, ...] = ("gru",), **settings: object) -> SequenceModel:
+    torch.manual_seed(0)
+    inputs = Tokens(7) if shape == "seq2seq" else Vector(2)
+    width, layers = 2, []
+    for name in cells:
+        spec = REGISTRY.cell(name)
+        layers.append(REGISTRY.factory(spec)(width, 8, spec.options(), T))
+        width = 8
+    writes = U if shape in ("seq2seq", "one-to-many") else 0
+    model = SequenceModel(layers, inputs=inputs, output_size=O, shape=shape, writes=writes, **settings)
+    return model.double().eval()
+
+
+def some_input(shape: str) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    if shape == "seq2seq":
+        return torch.randint(7, (B, T), generator=generator)
+    return torch.randn(B, 1 if shape == "one-to-many" else T, 2, dtype=torch.float64, generator=generator)
+
+
+@pytest.mark.parametrize("shape", ["seq2seq", "one-to-many"])
+def test_left_alone_it_reads_what_it_wrote(shape: str) -> None:
+    model, x = network(shape, ("gru", "lstm")), some_input(shape)
+    alone = model(x)
+    assert alone.shape == (B, U, O)
+    assert torch.allclose(model(x, alone.argmax(-1)), alone, atol=1e-12)
+    others = (alone.argmax(-1) + 1) % O
+    led = model(x, others)
+    assert torch.allclose(led[:, 0], alone[:, 0], atol=1e-12)  # before the first symbol there is nothing to be led by
+    assert not torch.isclose(led[:, 1:], alone[:, 1:]).any(-1).all()
+
+
+@pytest.mark.parametrize("shape", ["seq2seq", "one-to-many"])
+def test_what_is_written_depends_on_what_was_read_and_on_no_later_target(shape: str) -> None:
+    model, x = network(shape), some_input(shape)
+    target = torch.zeros(B, U, dtype=torch.int64)
+    before = model(x, target)
+    changed = target.clone()
+    changed[:, 2] = 3
+    assert torch.equal(model(x, changed)[:, :3], before[:, :3])
+    assert not torch.equal(model(x, changed)[:, 3], before[:, 3])
+    other = (x + 1) % 7 if shape == "seq2seq" else x + 1
+    assert (model(other, target) != before).flatten(1).any(1).all()
+
+
+def test_its_steps_are_those_read_and_then_those_written() -> None:
+    model, x = network("seq2seq"), some_input("seq2seq")
+    assert model.encode(x).shape == (T, B, 2)
+    x_TBI = model.encode(x, torch.zeros(B, U, dtype=torch.int64))
+    assert x_TBI.shape == (T + U, B, 2)
+    assert torch.equal(x_TBI[T], model.written(torch.tensor([model.start] * B)))
+    assert torch.equal(x_TBI[T + 1], model.written(torch.zeros(B, dtype=torch.int64)))
+
+
+def test_the_target_is_of_no_effect_where_nothing_is_written() -> None:
+    model, x = network("many-to-one"), some_input("many-to-one")
+    assert model.written is None
+    assert torch.equal(model(x, torch.zeros(B, dtype=torch.int64)), model(x))
+
+
+def gradient_by_step(model: SequenceModel, x: torch.Tensor) -> list[bool]:
+    x = x.requires_grad_()
+    (gradient,) = torch.autograd.grad(model(x).sum(), x)
+    return gradient.flatten(2).ne(0).any(2).any(0).tolist()
+
+
+@pytest.mark.parametrize("cells", [("lstm",), ("gru", "ugrnn")])
+@pytest.mark.parametrize("truncate", [1, 2, 4, 5, 6, 7])
+def test_a_cut_gradient_reaches_so_many_steps_back_and_changes_no_value(cells: tuple[str, ...], truncate: int) -> None:
+    x = some_input("many-to-one")
+    whole, cut = network("many-to-one", cells), network("many-to-one", cells, truncate=truncate)
+    assert torch.allclose(whole(x), cut(x), atol=1e-12)
+    assert gradient_by_step(whole, x) == [True] * T
+    assert gradient_by_step(cut, x) == [T - step <= truncate for step in range(T)]
+
+
+@pytest.mark.parametrize("split", range(1, T))
+def test_in_pieces_a_gradient_is_cut_where_it_is_cut_whole(split: int) -> None:
+    model, x = network("many-to-one", truncate=4), some_input("many-to-one")
+    x_TBI = model.encode(x).detach().requires_grad_()
+    _, state = model.advance(x_TBI[:split], model.initial_state(B), after=T - split)
+    y_TBH, _ = model.advance(x_TBI[split:], state)
+    (gradient,) = torch.autograd.grad(model.decode(y_TBH[-1]).sum(), x_TBI)
+    assert gradient.ne(0).flatten(1).any(1).tolist() == [T - step <= 4 for step in range(T)]

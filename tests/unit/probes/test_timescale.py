@@ -7,7 +7,7 @@ import torch
 
 from undertow import RequestError
 from undertow_probes.options import TimescaleOptions
-from undertow_probes.timescale import Timescale
+from undertow_probes.timescale import Timescale, kept
 
 
 def by_biases(subject, biases: dict[int, torch.Tensor], gates: int) -> None:
@@ -77,6 +77,28 @@ def test_the_cell_says_which_gate_keeps(make_subject) -> None:
     subject.model.layers[0].keeps = "1 - z"
     assert measure(subject) == measure(subject, gate="1 - z")
     assert measure(subject) != measure(subject, gate="z")
+
+
+KEEPERS = {"lstm", "lstm-peephole", "lstm-coupled", "lstm-layernorm", "gru", "ugrnn", "mgu", "janet", "fastgrnn"}
+
+
+@pytest.mark.parametrize("name", sorted(KEEPERS))
+def test_the_gate_that_a_cell_names_is_the_slope_of_its_state(name: str, make_subject) -> None:
+    """Where no weights lead from the state to the gates, the share that is kept is all that leads on to the next."""
+    (cell,) = make_subject(name).model.layers
+    with torch.no_grad():
+        for parameter in cell.parameters():
+            parameter.zero_()
+    z = torch.randn_like(cell.project(torch.zeros(1, 1, cell.input_size, dtype=torch.float64))[0])
+    state = tuple(torch.randn_like(part) for part in cell.initial_state(1))
+
+    def memory(part: torch.Tensor) -> torch.Tensor:
+        return cell.step(z, (*state[:-1], part))[-1]
+
+    slope_HH = torch.autograd.functional.jacobian(memory, state[-1])[0, :, 0]
+    gates = {gate: (values.detach(), kind) for gate, (values, kind) in cell.gates(z, state).items()}
+    torch.testing.assert_close(slope_HH, kept(cell, gates, cell.keeps)[0].diag())
+    assert slope_HH.diag().std() > 0.01
 
 
 def test_a_cell_that_names_no_gate_has_no_time_scale(make_subject) -> None:

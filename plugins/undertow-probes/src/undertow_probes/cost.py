@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from undertow import Measurement, Probe, Subject
 from undertow_probes.joint import joint_step
+from undertow_probes.loss import encoded
 
 
 class Cost(Probe):
@@ -30,7 +31,7 @@ class Cost(Probe):
     def measure(self, subject: Subject) -> Measurement:
         """Count, and run one step and one sequence of the sub-batch."""
         network = cast(nn.Module, subject.model)
-        examples, steps = subject.batch.input.shape[:2]
+        steps, examples = encoded(subject.model, subject.task, subject.batch).shape[:2]
         scalars = {
             "parameters": sum(p.numel() for p in network.parameters()),
             "cell_parameters": sum(p.numel() for cell in subject.model.layers for p in cell.parameters()),
@@ -51,7 +52,7 @@ def _flops(subject: Subject) -> int:
     The step itself is counted: fused kernels are opaque to the counter and do the same products.
     """
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        x_TBI = subject.model.encode(subject.batch.input)
+        x_TBI = encoded(subject.model, subject.task, subject.batch)
         joint_step(subject.model, x_TBI[0], subject.model.initial_state(x_TBI.shape[1]))
     return int(counter.get_total_flops())
 
@@ -68,7 +69,7 @@ def _activation_bytes(subject: Subject) -> int:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    x_TBI = subject.model.encode(subject.batch.input)
+    x_TBI = encoded(subject.model, subject.task, subject.batch)
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         subject.model.advance(x_TBI, subject.model.initial_state(x_TBI.shape[1]))
     return sum(kept.values())

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from undertow import Batch, Curve, Measurement, Model, Probe, Subject, Task
 from undertow_probes.curves import FLOOR, log10, log_spaced, rms, views
-from undertow_probes.loss import last_losses, last_supervised_step
+from undertow_probes.loss import encoded, last_losses, last_supervised_step
 from undertow_probes.options import GradientProfileOptions
 from undertow_probes.pieces import frozen, run_in_pieces
 
@@ -84,9 +84,9 @@ def gradient_norms(model: Model, task: Task, batch: Batch, lags: Sequence[int]) 
         `norms_PLKB` in float64.
     """
     last = last_supervised_step(task, batch)
-    x_TBI = model.encode(batch.input)[: last + 1].detach()
+    x_TBI = encoded(model, task, batch).detach()
     with frozen(model):
-        pieces = run_in_pieces(model, x_TBI, lags)
+        pieces = run_in_pieces(model, x_TBI[: last + 1], lags, after=len(x_TBI) - last - 1)
         return pieces.gradient_norms(last_losses(model, task, batch, pieces.readout[-1], last).sum())
 
 

@@ -19,7 +19,7 @@ from undertow import Curve, Measurement, Model, Probe, Subject
 from undertow_probes.curves import finite, finite_curve, log10, log_spaced, rms, views
 from undertow_probes.gradient_profile import summarise
 from undertow_probes.joint import flatten, push
-from undertow_probes.loss import last_supervised_step
+from undertow_probes.loss import encoded, last_supervised_step
 from undertow_probes.options import JacobianOptions
 from undertow_probes.pieces import Pieces, derivative, frozen, run_in_pieces
 
@@ -42,7 +42,7 @@ class Jacobian(Probe):
         if last < 1:
             return Measurement()
         lags = log_spaced(options.lags, last)
-        x_TBI = subject.model.encode(subject.batch.input)[: last + 1].detach()
+        x_TBI = encoded(subject.model, subject.task, subject.batch)[: last + 1].detach()
         norms_PLKB = jacobian_norms(subject.model, x_TBI, lags, options.vectors)
         found = {"joint": torch.linalg.vector_norm(norms_PLKB, dim=(0, 1))}
         if norms_PLKB.shape[:2] != (1, 1):

@@ -1,16 +1,26 @@
-"""The loss that probes look back from: that at the last supervised step. T time, B batch, H hidden."""
+"""The loss that probes look back from, that at the last supervised step, and the steps that lead to it.
 
+Steps count from the first that is read. Those that a task writes follow, and read what the target says was written
+before them, as in training. T time read and written, B batch, I input, H hidden, U time written.
+"""
+
+import torch
 from torch import Tensor
 
 from undertow import Batch, Model, Task
 
 
+def encoded(model: Model, task: Task, batch: Batch) -> Tensor:
+    """What the lowest layer reads at every step, `x_TBI`."""
+    return model.encode(batch.input, batch.target) if task.writes else model.encode(batch.input)
+
+
 def last_supervised_step(task: Task, batch: Batch) -> int:
     """The last step that has a target in any of the examples."""
-    supervised_BT = task.supervised(batch)
-    if supervised_BT is None:
-        return batch.input.shape[1] - 1
-    return int(supervised_BT.any(0).nonzero().max())
+    supervised = task.supervised(batch)
+    if supervised is None:
+        return batch.input.shape[1] + task.writes - 1
+    return _first_answer(task, batch) + int(supervised.any(0).nonzero().max())
 
 
 def last_losses(model: Model, task: Task, batch: Batch, y_BH: Tensor, last: int) -> Tensor:
@@ -23,8 +33,34 @@ def last_losses(model: Model, task: Task, batch: Batch, y_BH: Tensor, last: int)
         y_BH: The top layer's readout at that step.
         last: The step.
     """
-    if task.shape != "aligned":
+    if task.shape != "aligned" and not task.writes:
         return task.loss(model.decode(y_BH), batch.target)
-    losses_B = task.loss(model.decode(y_BH.unsqueeze(1)), batch.target[:, last : last + 1])[:, 0]
-    supervised_BT = task.supervised(batch)
-    return losses_B if supervised_BT is None else losses_B * supervised_BT[:, last]
+    at = last - _first_answer(task, batch)
+    losses_B = task.loss(model.decode(y_BH.unsqueeze(1)), batch.target[:, at : at + 1])[:, 0]
+    return losses_B * answered(task, batch, last)
+
+
+def answered(task: Task, batch: Batch, step: int) -> Tensor:
+    """Which examples have a target at a supervised step: `(B,)` bool."""
+    supervised = task.supervised(batch)
+    if supervised is None:
+        return torch.ones(len(batch.target), dtype=torch.bool, device=batch.target.device)
+    return supervised[:, step - _first_answer(task, batch)]
+
+
+def mean_loss(model: Model, task: Task, batch: Batch) -> Tensor:
+    """The mean loss over all supervised steps of all examples, which is what training lowers."""
+    x_TBI = encoded(model, task, batch)
+    y_TBH, _ = model.advance(x_TBI, model.initial_state(x_TBI.shape[1]))
+    if task.writes:
+        output = model.decode(y_TBH[-task.writes :].transpose(0, 1))
+    else:
+        output = model.decode(y_TBH.transpose(0, 1) if task.shape == "aligned" else y_TBH[-1])
+    losses = task.loss(output, batch.target)
+    supervised = task.supervised(batch)
+    return losses.mean() if supervised is None else losses[supervised].mean()
+
+
+def _first_answer(task: Task, batch: Batch) -> int:
+    """The step that the first column of a target of one answer a step belongs to."""
+    return batch.input.shape[1] if task.writes else 0

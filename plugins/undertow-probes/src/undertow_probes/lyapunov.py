@@ -21,6 +21,7 @@ from torch import Tensor
 from undertow import Curve, Measurement, Model, Probe, Subject
 from undertow_probes.curves import FLOOR, evenly_spaced, finite, finite_curve
 from undertow_probes.joint import flatten, push
+from undertow_probes.loss import encoded
 from undertow_probes.options import LyapunovOptions
 
 
@@ -36,7 +37,7 @@ class Lyapunov(Probe):
     def measure(self, subject: Subject) -> Measurement:
         """Measure; empty for sequences of one step, which hand no state on."""
         options = cast(LyapunovOptions, self.options)
-        x_TBI = subject.model.encode(subject.batch.input).detach()
+        x_TBI = encoded(subject.model, subject.task, subject.batch).detach()
         if len(x_TBI) < 2:
             return Measurement()
         growth_TM = log_growth(subject.model, x_TBI, options.exponents).mean(1)

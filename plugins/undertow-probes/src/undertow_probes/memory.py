@@ -16,7 +16,7 @@ from torch import Tensor
 
 from undertow import Batch, Measurement, Model, Probe, RequestError, State, Subject, Task
 from undertow_probes.curves import finite, finite_curve, log_spaced
-from undertow_probes.loss import last_losses, last_supervised_step
+from undertow_probes.loss import answered, encoded, last_losses, last_supervised_step
 from undertow_probes.options import MemoryOptions
 
 SHARE = 0.01
@@ -50,7 +50,7 @@ class Memory(Probe):
             )
         lags = [0, *log_spaced(options.lags, last)]
         with torch.no_grad():
-            x_TBI = model.encode(batch.input)[: last + 1]
+            x_TBI = encoded(model, task, batch)[: last + 1]
             fill_TBI = x_TBI.roll(1, dims=1) if options.fill == "other" else torch.zeros_like(x_TBI)
             spans = [
                 (last + 1 - (lag + 1 if options.span == "step" else further), last + 1 - lag)
@@ -92,9 +92,7 @@ def _mean_loss(model: Model, task: Task, batch: Batch, x_TBI: Tensor, state: tup
     last = last_supervised_step(task, batch)
     y_TBH, _ = model.advance(x_TBI, state)
     losses_B = last_losses(model, task, batch, y_TBH[-1], last)
-    supervised_BT = task.supervised(batch) if task.shape == "aligned" else None
-    answered = len(losses_B) if supervised_BT is None else int(supervised_BT[:, last].sum())
-    return float(losses_B.double().sum()) / answered
+    return float(losses_B.double().sum() / answered(task, batch, last).sum())
 
 
 def _at(x_TBI: Tensor, steps_BC: Tensor) -> Tensor:

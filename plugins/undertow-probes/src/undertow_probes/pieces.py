@@ -46,13 +46,14 @@ class Pieces:
         return norms_KLPB.flip(0).permute(2, 1, 0, 3)
 
 
-def run_in_pieces(model: Model, x_TBI: Tensor, lags: Sequence[int]) -> Pieces:
+def run_in_pieces(model: Model, x_TBI: Tensor, lags: Sequence[int], after: int = 0) -> Pieces:
     """Run all steps of `x_TBI`, cut where each of the lags remains; each piece goes the fastest way the cells offer.
 
     Args:
         model: Any network, `frozen`.
         x_TBI: Its encoded input.
         lags: Ascending, each from 1 to T - 1.
+        after: How many steps of the sequence follow, which decides where a network that truncates its gradient does so.
     """
     cuts = [len(x_TBI) - lag for lag in reversed(lags)]
     handed_over: list[tuple[State, ...]] = []
@@ -61,7 +62,7 @@ def run_in_pieces(model: Model, x_TBI: Tensor, lags: Sequence[int]) -> Pieces:
     for start, stop in pairwise([*cuts, len(x_TBI)]):
         state = tuple(tuple(_handed(part) for part in layer) for layer in state)
         handed_over.append(state)
-        y_TBH, state = model.advance(x_TBI[start:stop], state)
+        y_TBH, state = model.advance(x_TBI[start:stop], state, after + len(x_TBI) - stop)
     return Pieces(cuts, handed_over, state, y_TBH)
 
 

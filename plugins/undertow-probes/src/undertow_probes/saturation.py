@@ -30,7 +30,7 @@ class Saturation(Probe):
         shares: dict[str, list[Tensor]] = {}
         slopes: dict[str, list[Tensor]] = {}
         with torch.no_grad():
-            for gates in activations(subject.model, subject.batch):
+            for gates in activations(subject.model, subject.task, subject.batch):
                 for name, (values, kind) in gates.items():
                     shares.setdefault(name, []).append(_saturated(values, kind).flatten(1).double().mean(1))
                     slopes.setdefault(name, []).append(_derivative(values, kind).double().mean())

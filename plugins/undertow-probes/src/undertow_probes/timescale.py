@@ -49,7 +49,9 @@ class Timescale(Probe):
         if last < 1:
             return Measurement()
         by_layer = []
-        for cell, gates in zip(subject.model.layers, activations(subject.model, subject.batch), strict=True):
+        for cell, gates in zip(
+            subject.model.layers, activations(subject.model, subject.task, subject.batch), strict=True
+        ):
             if name := wanted or getattr(cell, "keeps", ""):
                 by_layer.append(kept(cell, gates, name).double())
         if not by_layer:

@@ -13,9 +13,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from undertow import Batch, Cell, Measurement, Model, Probe, Subject, Task
+from undertow import Cell, Measurement, Probe, Subject
 from undertow_probes.curves import finite
 from undertow_probes.joint import step_jacobian
+from undertow_probes.loss import mean_loss
 
 
 class Weights(Probe):
@@ -43,7 +44,9 @@ class Weights(Probe):
             if len(by_layer) > 1:
                 scalars |= {f"weights/recurrent/{what}/layer{depth}": e[what] for depth, e in enumerate(by_layer)}
         parameters = dict(cast(nn.Module, subject.model).named_parameters())
-        gradients = mean_loss_gradient(subject.model, subject.task, subject.batch, parameters)
+        loss = mean_loss(subject.model, subject.task, subject.batch)
+        found = torch.autograd.grad(loss, list(parameters.values()), materialize_grads=True)
+        gradients = dict(zip(parameters, found, strict=True))
         for name, parameter in parameters.items():
             scalars[f"weights/norm/{name}"] = _norm(parameter.detach())
             scalars[f"weights/gradient/{name}"] = _norm(gradients[name])
@@ -70,20 +73,6 @@ def spectrum(A_NN: Tensor) -> Mapping[str, float]:
         "norm": float(torch.linalg.matrix_norm(A_NN, ord=2)),
         "non_normality": float(torch.linalg.matrix_norm(commutator_NN)) / square if square else 0.0,
     }
-
-
-def mean_loss_gradient(
-    model: Model, task: Task, batch: Batch, parameters: Mapping[str, nn.Parameter]
-) -> Mapping[str, Tensor]:
-    """The gradient of the mean loss over all supervised steps, by parameter; zeros where one has no part in it."""
-    x_TBI = model.encode(batch.input)
-    y_TBH, _ = model.advance(x_TBI, model.initial_state(x_TBI.shape[1]))
-    output = model.decode(y_TBH.transpose(0, 1) if task.shape == "aligned" else y_TBH[-1])
-    losses = task.loss(output, batch.target)
-    supervised = task.supervised(batch) if task.shape == "aligned" else None
-    loss = losses.mean() if supervised is None else losses[supervised].mean()
-    found = torch.autograd.grad(loss, list(parameters.values()), materialize_grads=True)
-    return dict(zip(parameters, found, strict=True))
 
 
 def _norm(values: Tensor) -> float:

@@ -26,6 +26,8 @@ class FastGRNN(Cell):
     Initialisation: W and U from N(0, 0.1²), both biases 1, ζ = `zeta`, ν = `nu`.
     """
 
+    keeps = "z"  # the share of the state that stays; the probe `timescale` asks
+
     def __init__(self, input_size: int, hidden_size: int, options: FastgrnnOptions, length: int) -> None:
         super().__init__(input_size, hidden_size, options, length)
         self.weight_ih = nn.Parameter(0.1 * torch.randn(hidden_size, input_size))
@@ -47,7 +49,7 @@ class FastGRNN(Cell):
         (h_BH,) = state
         gate, n = self._activations(z, h_BH)
         scale, shift = self.zeta.sigmoid(), self.nu.sigmoid()
-        return (gate * (h_BH - scale * n) + (scale + shift) * n,)
+        return (torch.lerp(scale * n, h_BH, gate) + shift * n,)
 
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
         """The gate `z` and the candidate `n`."""
@@ -57,5 +59,5 @@ class FastGRNN(Cell):
     def _activations(self, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """The paper's z and its candidate; any leading dimensions."""
         z_gate, z_new = z.unbind(-2)
-        u = functional.linear(h, self.weight_hh)
+        u = functional.linear(h, self.weight_hh).to(h.dtype)
         return (z_gate + u).sigmoid(), (z_new + u).tanh()

@@ -30,6 +30,8 @@ class GRU(FusedCell):
     random rotation.
     """
 
+    keeps = "z"  # the share of the state that stays; the probe `timescale` asks
+
     def __init__(self, input_size: int, hidden_size: int, options: GruOptions, length: int) -> None:
         super().__init__(nn.GRU(input_size, hidden_size), options, length)
         self.reset_before = options.reset == "before"

@@ -28,6 +28,8 @@ class JANET(StackedCell):
     `chrono`, the paper's choice, unless `forget_bias` says otherwise.
     """
 
+    keeps = "f"  # the share of the state that stays; the probe `timescale` asks
+
     def __init__(self, input_size: int, hidden_size: int, options: JanetOptions, length: int) -> None:
         super().__init__(input_size, hidden_size, options, length, rows="fn")
         self.beta = options.beta

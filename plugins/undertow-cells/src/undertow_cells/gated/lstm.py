@@ -31,6 +31,8 @@ class LSTM(FusedCell):
     - `recurrent_init="orthogonal"`: each gate's U a random rotation.
     """
 
+    keeps = "f"  # the share of the state that stays; the probe `timescale` asks
+
     def __init__(self, input_size: int, hidden_size: int, options: LstmOptions, length: int) -> None:
         super().__init__(nn.LSTM(input_size, hidden_size), options, length)
         if options.recurrent_init == "orthogonal":

@@ -27,6 +27,8 @@ class CoupledLSTM(StackedCell):
     asks of an input gate, to start as 1 - f, is always so here.
     """
 
+    keeps = "f"  # the share of the state that stays; the probe `timescale` asks
+
     def __init__(self, input_size: int, hidden_size: int, options: LstmCoupledOptions, length: int) -> None:
         super().__init__(input_size, hidden_size, options, length, rows="fog", parts=2)
         self.weight_hh = self._uniform(3 * hidden_size, hidden_size)
@@ -36,11 +38,9 @@ class CoupledLSTM(StackedCell):
     def step(self, z: Tensor, state: State) -> State:
         """One step; `z` is `(B, 3H)`."""
         h_BH, c_BH = state
-        H = self.hidden_size
-        a_fo, a_g = torch.addmm(z, h_BH, self.weight_hh.t()).to(c_BH.dtype).split_with_sizes((2 * H, H), 1)
-        f, o = a_fo.sigmoid().chunk(2, 1)
-        c_BH = torch.lerp(a_g.tanh(), c_BH, f)
-        return o * c_BH.tanh(), c_BH
+        f, o, g = torch.addmm(z, h_BH, self.weight_hh.t()).to(c_BH.dtype).chunk(3, 1)
+        c_BH = torch.lerp(g.tanh(), c_BH, f.sigmoid())
+        return o.sigmoid() * c_BH.tanh(), c_BH
 
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
         """The gates `f` and `o`, the candidate `g`, and `tanh_c`, through which the new memory is shown."""

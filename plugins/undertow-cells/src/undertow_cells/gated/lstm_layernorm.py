@@ -33,6 +33,8 @@ class LayerNormLSTM(StackedCell):
     0, and then `forget_bias` or `chrono` as in `lstm`.
     """
 
+    keeps = "f"  # the share of the state that stays; the probe `timescale` asks
+
     def __init__(self, input_size: int, hidden_size: int, options: LstmLayernormOptions, length: int) -> None:
         super().__init__(input_size, hidden_size, options, length, rows="ifog", parts=2)
         self.weight_hh = nn.Parameter(torch.empty(4 * hidden_size, hidden_size))

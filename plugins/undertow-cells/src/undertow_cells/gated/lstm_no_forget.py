@@ -38,11 +38,9 @@ class NoForgetLSTM(StackedCell):
     def step(self, z: Tensor, state: State) -> State:
         """One step; `z` is `(B, 3H)`."""
         h_BH, c_BH = state
-        H = self.hidden_size
-        a_io, a_g = torch.addmm(z, h_BH, self.weight_hh.t()).split_with_sizes((2 * H, H), 1)
-        i, o = a_io.sigmoid().chunk(2, 1)
-        c_BH = c_BH + i * a_g.tanh()
-        return o * c_BH.tanh(), c_BH
+        i, o, g = torch.addmm(z, h_BH, self.weight_hh.t()).chunk(3, 1)
+        c_BH = c_BH + i.sigmoid() * g.tanh()
+        return o.sigmoid() * c_BH.tanh(), c_BH
 
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
         """The gates `i` and `o`, the candidate `g`, and `tanh_c`, through which the new memory is shown."""

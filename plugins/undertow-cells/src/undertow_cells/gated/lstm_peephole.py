@@ -30,6 +30,8 @@ class PeepholeLSTM(StackedCell):
     Initialisation: W, U and p from U(-1/√H, 1/√H), b = 0, and then `forget_bias` or `chrono` as in `lstm`.
     """
 
+    keeps = "f"  # the share of the state that stays; the probe `timescale` asks
+
     def __init__(self, input_size: int, hidden_size: int, options: LstmPeepholeOptions, length: int) -> None:
         super().__init__(input_size, hidden_size, options, length, rows="ifgo", parts=2)
         self.weight_hh = self._uniform(4 * hidden_size, hidden_size)

@@ -26,6 +26,8 @@ class MGU(StackedCell):
     Initialisation: W and U from U(-1/√H, 1/√H), b_n = 0, b_f = `gate_bias`.
     """
 
+    keeps = "1 - f"  # the share of the state that stays; the probe `timescale` asks
+
     def __init__(self, input_size: int, hidden_size: int, options: MguOptions, length: int) -> None:
         super().__init__(input_size, hidden_size, options, length, rows="fn")
         self.weight_hf = self._uniform(hidden_size, hidden_size)

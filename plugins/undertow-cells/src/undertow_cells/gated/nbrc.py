@@ -25,6 +25,8 @@ class NBRC(StackedCell):
     b_n.)
     """
 
+    keeps = "c"  # the share of the state that stays; the probe `timescale` asks
+
     def __init__(self, input_size: int, hidden_size: int, options: Options, length: int) -> None:
         super().__init__(input_size, hidden_size, options, length, rows="acn")
         self.weight_hh = nn.Parameter(torch.empty(2 * hidden_size, hidden_size))

@@ -23,6 +23,8 @@ class UGRNN(Cell):
     Initialisation: W and U from U(-1/√H, 1/√H), b_c = 0, b_g = `gate_bias`.
     """
 
+    keeps = "g"  # the share of the state that stays; the probe `timescale` asks
+
     def __init__(self, input_size: int, hidden_size: int, options: UgrnnOptions, length: int) -> None:
         super().__init__(input_size, hidden_size, options, length)
         bound = hidden_size**-0.5

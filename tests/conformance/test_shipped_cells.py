@@ -22,9 +22,6 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
 }
 """Options that are not the defaults; a start alone may make a cell another, as chrono does."""
 
-MIXES = {"lstm-coupled", "gru", "ugrnn", "mgu", "nbrc"}
-"""Cells whose `torch.lerp` gets bfloat16 and float32 under autocast, which it refuses; a fix must take its cell out."""
-
 
 def cases() -> list[Any]:
     made = []
@@ -44,13 +41,6 @@ class TestShippedCell(CellConformance):
         if self.options:
             pytest.skip("with the defaults only: a start to study is not one to train from")
         super().test_learns_to_add()
-
-    def test_survives_autocast(self) -> None:
-        if self.name not in MIXES:
-            return super().test_survives_autocast()
-        with pytest.raises(AssertionError, match=r"fails under torch\.autocast"):
-            super().test_survives_autocast()
-        pytest.xfail("torch.lerp takes no mixture of precisions")
 
 
 def test_every_variant_is_of_a_shipped_cell() -> None:

@@ -31,13 +31,17 @@ it was and need neither pytest nor any other plugin.
 
 from undertow.testing.cell import CellConformance
 from undertow.testing.conformance import Conformance, ExpectedFailure
+from undertow.testing.probe import ProbeConformance
 from undertow.testing.runner import CheckResult, Report, run_checks
+from undertow.testing.task import TaskConformance
 
 __all__ = [
     "CellConformance",
     "CheckResult",
     "Conformance",
     "ExpectedFailure",
+    "ProbeConformance",
     "Report",
+    "TaskConformance",
     "run_checks",
 ]

@@ -109,8 +109,9 @@ class Conformance:
 
     @property
     def registry(self) -> Registry:
-        """What is installed, and the scratch files; loaded once."""
-        key = (*map(str, self.plugins), *sys.path)
+        """What is installed, and the scratch files; loaded once, until a file changes."""
+        files = [Path(file).resolve() for file in self.plugins]
+        key = (*((file, file.stat().st_mtime_ns) for file in files if file.exists()), *sys.path)
         if key not in self._registries:
             self._registries[key] = load_plugins(files=self.plugins)
         return self._registries[key]

@@ -1,0 +1,265 @@
+"""The contract of a probe, check by check, on small networks of every kind that a run can have.
+
+A probe is called as a run calls it: within `measuring`, which puts the network into evaluation mode and restores modes,
+buffers and random states afterwards. All else is the probe's own to leave alone.
+"""
+
+import math
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from undertow.contract import Measurement, Model, Probe, Subject, Task
+from undertow.nn.measuring import measuring
+from undertow.nn.model import SequenceModel
+from undertow.spec import ProbeSpec
+from undertow.testing.conformance import Conformance
+from undertow.testing.expecting import expect
+from undertow.testing.small import NETWORKS, small_network
+
+_LEGAL = re.compile(r"[\w\-. :/]+", re.ASCII)
+_STEPS = 4
+
+
+class ProbeConformance(Conformance):
+    """What every probe must do.
+
+    Attributes:
+        cost_limit: The most that one measurement may take, in training steps of 32 examples on a network of width 32
+            over 64 steps; measured when the machine is quiet: the best of five.
+    """
+
+    kind = "probe"
+    cost_limit: float = 50.0
+
+    @property
+    def spec(self) -> ProbeSpec:
+        """The probe's spec."""
+        return cast(ProbeSpec, self.entry.spec)
+
+    def build(self) -> Probe:
+        """A new probe."""
+        probe: Probe = self.registry.factory(self.spec)(self.made_options())
+        return probe
+
+    def measured(self, subject: Subject) -> Measurement:
+        """What the probe finds, called as a run calls it."""
+        with measuring(cast(nn.Module, subject.model)):
+            return self.build().measure(subject)
+
+    # --- it changes nothing ------------------------------------------------------------------------------------------
+
+    def test_training_is_bit_identical(self) -> None:
+        """Do losses, weights and gradients of training come out the same to the bit with and without it?"""
+        for network in NETWORKS:
+            without, with_it = (_train(network, measure) for measure in (None, self.measured))
+            for what, value in without.items():
+                expect(
+                    torch.equal(value, with_it[what]),
+                    f"{network}: {what} is different after training with the probe. It must not write to weights, "
+                    "change what is trained, or keep anything on the network.",
+                )
+
+    def test_gradients_are_left_alone(self) -> None:
+        """Are the gradients that training has stored as they were, none where there were none?"""
+        for network in NETWORKS:
+            for stored in (False, True):
+                model, task, subject = small_network(network)
+                if stored:
+                    _loss(model, task, 0).backward()  # type: ignore[no-untyped-call]
+                before = [None if p.grad is None else p.grad.clone() for p in model.parameters()]
+                self.measured(subject)
+                for (name, parameter), grad in zip(model.named_parameters(), before, strict=True):
+                    same = parameter.grad is grad is None or (
+                        grad is not None and parameter.grad is not None and torch.equal(parameter.grad, grad)
+                    )
+                    expect(
+                        same,
+                        f"{network}: the gradient of `{name}` is not what it was. Ask with `torch.autograd.grad`, "
+                        "which stores none, instead of `backward`.",
+                    )
+
+    def test_what_it_attached_is_removed(self) -> None:
+        """Are hooks, flags and attributes of the network as they were?"""
+        for network in NETWORKS:
+            model, _, subject = small_network(network)
+            before = _attached(model)
+            self.measured(subject)
+            after = _attached(model)
+            changed = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+            expect(
+                not changed,
+                f"{network}: the probe leaves a change in {', '.join(changed[:3])}. Remove it in a `finally`.",
+            )
+
+    # --- what it finds -----------------------------------------------------------------------------------------------
+
+    def test_measures_every_kind_of_network(self) -> None:
+        """Does it measure networks of several layers and state parts, of tokens, and of one step?"""
+        for network in NETWORKS:
+            _, _, subject = small_network(network)
+            try:
+                found = self.measured(subject)
+            except Exception as error:
+                raise AssertionError(
+                    f"{network}: it fails with {type(error).__name__}: {error}. Where there is nothing to measure, "
+                    "return an empty `Measurement`."
+                ) from error
+            expect(
+                isinstance(found, Measurement),
+                f"{network}: measure gave a {type(found).__name__}, expected an `undertow.Measurement`.",
+            )
+
+    def test_measures_before_the_first_step(self) -> None:
+        """Does it measure before training has begun, when no step has been timed?"""
+        _, _, subject = small_network()
+        try:
+            self.measured(replace(subject, step=0, seconds_per_step=None))
+        except Exception as error:
+            raise AssertionError(
+                f"before the first step it fails with {type(error).__name__}: {error}. `seconds_per_step` is None "
+                "then: leave out what depends on it."
+            ) from error
+
+    def test_names_are_legal(self) -> None:
+        """Are all names such as MLflow takes, and none both a scalar and a curve?"""
+        for network, found in self._found():
+            names = [*found.scalars, *found.curves]
+            wrong = [name for name in names if not _LEGAL.fullmatch(name) or name.startswith("/") or "//" in name]
+            expect(
+                not wrong,
+                f"{network}: {', '.join(map(repr, wrong))}: MLflow takes letters, digits, _ - . / : and blanks alone.",
+            )
+            expect(len(set(names)) == len(names), f"{network}: a name is used for a scalar and for a curve.")
+
+    def test_values_are_finite(self) -> None:
+        """Is every value a finite number?"""
+        for network, found in self._found():
+            values = dict(found.scalars)
+            for name, curve in found.curves.items():
+                values |= {f"{name}[{position}]": value for position, value in enumerate(curve.values)}
+            wrong = [f"{name} is {value!r}" for name, value in values.items() if not _is_finite(value)]
+            expect(
+                not wrong,
+                f"{network}: {'; '.join(wrong[:3])}. State a floor for what can be 0 before a logarithm, and count "
+                "what is not finite instead of recording it.",
+            )
+
+    def test_curves_have_ascending_steps(self) -> None:
+        """Has every curve a value for each of its steps, which are whole numbers, in order, from 0 on?"""
+        for network, found in self._found():
+            for name, curve in found.curves.items():
+                steps = list(curve.steps)
+                expect(
+                    len(steps) == len(list(curve.values)),
+                    f"{network}: curve `{name}` has {len(steps)} steps and {len(list(curve.values))} values.",
+                )
+                whole = all(isinstance(step, int | np.integer) and not isinstance(step, bool) for step in steps)
+                expect(
+                    whole and all(step >= 0 for step in steps) and all(one < next for one, next in pairwise(steps)),
+                    f"{network}: the steps of curve `{name}` are {steps[:6]} …; expected whole numbers from 0 on, each "
+                    "once, ascending: MLflow draws the curve over them.",
+                )
+
+    # --- what it takes -----------------------------------------------------------------------------------------------
+
+    def test_cost_is_bounded(self) -> None:
+        """What does one measurement cost, in training steps; is it less than the limit?"""
+        model, task, subject = small_network(length=64, hidden=32)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+
+        def step() -> None:
+            optimizer.zero_grad()
+            _loss(model, task, 0, 32).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+
+        subject = replace(subject, batch=task.batch("val", np.arange(32)))
+        training, measurement = _seconds(step), _seconds(lambda: self.measured(subject))
+        cost = measurement / training
+        self.remark = f"{cost:.2g} training steps"
+        expect(
+            cost <= self.cost_limit,
+            f"one measurement takes {1000 * measurement:.3g} ms, as much as {cost:.0f} training steps; at most "
+            f"{self.cost_limit:g} was asked for. Look at fewer points, or say why and raise cost_limit.",
+        )
+
+    # -----------------------------------------------------------------------------------------------------------------
+
+    def _found(self) -> Iterable[tuple[str, Measurement]]:
+        for network in NETWORKS:
+            _, _, subject = small_network(network)
+            yield network, self.measured(subject)
+
+
+def _loss(model: SequenceModel, task: Task, step: int, examples: int = 4) -> Tensor:
+    batch = task.batch("train", np.arange(examples * step, examples * (step + 1)))
+    losses = task.loss(model(batch.input), batch.target)
+    mask = task.supervised(batch)
+    return losses.mean() if mask is None else losses[mask].mean()
+
+
+def _train(network: str, measure: Callable[[Subject], Measurement] | None) -> dict[str, Tensor]:
+    """Train a few steps with dropout, measuring between them or not: every loss, and what is left at the end."""
+    model, task, subject = small_network(network)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    seen: dict[str, Tensor] = {}
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(1)
+        for step in range(_STEPS):
+            if measure is not None:
+                measure(replace(subject, step=step))
+            optimizer.zero_grad()
+            loss = _loss(model, task, step)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            seen[f"the loss of step {step + 1}"] = loss.detach()
+        seen["torch's random state"] = torch.get_rng_state()
+    for name, parameter in model.named_parameters():
+        seen[f"`{name}`"] = parameter.detach()
+        seen[f"the gradient of `{name}`"] = torch.zeros(0) if parameter.grad is None else parameter.grad
+    return seen
+
+
+def _attached(model: Model | nn.Module) -> dict[str, Any]:
+    """All that one can hang on a network, in a form that compares."""
+    found: dict[str, Any] = {}
+    for path, module in cast(nn.Module, model).named_modules():
+        at = path or "the model"
+        for name, value in vars(module).items():
+            if name.endswith("_hooks") or "_hooks_" in name or name == "_is_full_backward_hook":
+                found[f"`{name}` of {at}"] = list(value) if isinstance(value, dict) else value
+            elif name not in ("training", "_parameters", "_buffers", "_modules"):
+                found[f"attribute `{name}` of {at}"] = id(value)
+        found[f"training mode of {at}"] = module.training
+        found[f"modules, parameters and buffers of {at}"] = (
+            [(name, id(child)) for name, child in module.named_children()],
+            [(name, id(p)) for name, p in module.named_parameters(recurse=False)],
+            [(name, id(b)) for name, b in module.named_buffers(recurse=False)],
+        )
+        for name, parameter in module.named_parameters(recurse=False):
+            found[f"requires_grad of `{name}` of {at}"] = parameter.requires_grad
+            found[f"hooks of `{name}` of {at}"] = list(parameter._backward_hooks or ())  # there is no public way
+    return found
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float | np.number) and math.isfinite(float(value))
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """The shortest of five times."""
+    taken = []
+    for _ in range(5):
+        started = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - started)
+        if sum(taken) > 3.0:  # slow enough that noise does not matter
+            break
+    return min(taken)

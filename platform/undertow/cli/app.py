@@ -39,6 +39,11 @@ plugin.command("undertow.cli.catalogue:plugin_list_command", name="list", help="
 plugin.command(
     "undertow.cli.new_plugin:plugin_new_command", name="new", help="Write a new plugin that passes its checks."
 )
+plugin.command(
+    "undertow.cli.check_plugin:plugin_check_command",
+    name="check",
+    help="Hold a plugin to its contract, check by check.",
+)
 app.command(plugin)
 
 study = App(name="study", help="Run many experiments as one study, and see what they showed.", sort_key=1, **_SHARED)

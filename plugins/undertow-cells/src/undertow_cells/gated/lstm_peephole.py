@@ -47,7 +47,7 @@ class PeepholeLSTM(StackedCell):
         h_BH, c_BH = state
         H = self.hidden_size
         a_if, a_g, a_o = torch.addmm(z, h_BH, self.weight_hh.t()).split_with_sizes((2 * H, H, H), 1)
-        i, f = (a_if.unflatten(1, (2, H)) + self.peephole_if * c_BH.unsqueeze(1)).sigmoid().unbind(1)
+        i, f = (a_if.view(-1, 2, H) + self.peephole_if * c_BH.unsqueeze(1)).sigmoid().unbind(1)
         c_BH = f * c_BH + i * a_g.tanh()
         return (a_o + self.peephole_o * c_BH).sigmoid() * c_BH.tanh(), c_BH
 

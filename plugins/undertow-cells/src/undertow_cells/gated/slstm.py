@@ -84,4 +84,4 @@ class SLSTM(StackedCell):
     def _mixed(self, h: Tensor) -> Tensor:
         """R h, `(…, 4H)`, each head for itself."""
         K, _, D, _ = self.weight_hh.shape
-        return torch.einsum("...kd,kged->...gke", h.unflatten(-1, (K, D)), self.weight_hh).flatten(-3)
+        return torch.einsum("...kd,kged->...gke", h.reshape(*h.shape[:-1], K, D), self.weight_hh).flatten(-3)

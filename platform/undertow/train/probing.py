@@ -88,7 +88,8 @@ class Probing(pl.Callback):
             return
         with self._clock.paused():
             for entry in due:
-                batch = self._task.batch("val", np.arange(entry.examples))
+                held = self._task.size("val")
+                batch = self._task.batch("val", np.arange(min(entry.examples, held or entry.examples)))
                 batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
                 subject = Subject(
                     model=self._model,

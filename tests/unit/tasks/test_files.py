@@ -149,14 +149,14 @@ def test_a_fault_in_an_idx_file_is_named(content: bytes, said: list[str]) -> Non
         assert part in str(refused.value)
 
 
-HEADER = "# a comment\n@problemName Walks\n@timeStamps false\n@classLabel true walk run\n@data\n"
+HEADER = "#a comment, or\n% another\n@problemName Walks\n@timeStamps false\n@classLabel true walk run\n@data\n"
 
 
 def test_series_are_read_with_their_channels_classes_and_lines() -> None:
     Path("a.ts").write_text(HEADER + "1,2,3:4,5,6:walk\n\n7,8: 9 , 1e1 :run\n")
     one, other = read_ts("a.ts", "o")
-    assert (one.at, one.label, one.values.tolist()) == ("a.ts:6", "walk", [[1, 4], [2, 5], [3, 6]])
-    assert (other.at, other.label, other.values.tolist()) == ("a.ts:8", "run", [[7, 9], [8, 10]])
+    assert (one.at, one.label, one.values.tolist()) == ("a.ts:7", "walk", [[1, 4], [2, 5], [3, 6]])
+    assert (other.at, other.label, other.values.tolist()) == ("a.ts:9", "run", [[7, 9], [8, 10]])
 
 
 def test_a_missing_value_lies_between_its_neighbours_in_time() -> None:
@@ -167,14 +167,14 @@ def test_a_missing_value_lies_between_its_neighbours_in_time() -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (HEADER + "1,2,3\n", "a.ts:6: a series without a class"),
-        (HEADER + "1,2,3:\n", "a.ts:6: a series without a class"),
-        (HEADER + "1,2:walk\n1,2:swim\n", "a.ts:7: class `swim` is not one of the header's: walk, run"),
-        (HEADER + "1,2:3:walk\n", "a.ts:6: channels of 2, 1 steps"),
-        (HEADER + "1,2:walk\n1,2:3,4:walk\n", "a.ts:7: 2 channels, but 1 at a.ts:6"),
-        (HEADER + "1,2:3,x:walk\n", "a.ts:6: channel 1, step 1: `x` is no number"),
-        (HEADER + "1,inf:walk\n", "a.ts:6: channel 0: an infinite value"),
-        (HEADER + "?,?:walk\n", "a.ts:6: channel 0: every value is missing"),
+        (HEADER + "1,2,3\n", "a.ts:7: a series without a class"),
+        (HEADER + "1,2,3:\n", "a.ts:7: a series without a class"),
+        (HEADER + "1,2:walk\n1,2:swim\n", "a.ts:8: class `swim` is not one of the header's: walk, run"),
+        (HEADER + "1,2:3:walk\n", "a.ts:7: channels of 2, 1 steps"),
+        (HEADER + "1,2:walk\n1,2:3,4:walk\n", "a.ts:8: 2 channels, but 1 at a.ts:7"),
+        (HEADER + "1,2:3,x:walk\n", "a.ts:7: channel 1, step 1: `x` is no number"),
+        (HEADER + "1,inf:walk\n", "a.ts:7: channel 0: an infinite value"),
+        (HEADER + "?,?:walk\n", "a.ts:7: channel 0: every value is missing"),
         (HEADER, "a.ts: no series after a line `@data`; set o to"),
         ("@problemName x\n1,2:a\n", "a.ts:2: a series before the line `@data`"),
         ("@timeStamps true\n@data\n", "a.ts:1: series with time stamps"),

@@ -4,7 +4,8 @@
     @data
     0.1,0.3,0.2:1.0,1.1,0.9:walk
 
-Colons part the channels, commas the steps, and ``?`` is a value that is missing. Bagnall et al. 2018, arXiv 1811.00075.
+Colons part the channels, commas the steps, ``?`` is a value that is missing, and a line that starts with # or % is a
+comment. Bagnall et al. 2018, arXiv 1811.00075.
 T time, I channels.
 """
 
@@ -48,7 +49,7 @@ def read_ts(path: str, option: str) -> list[Series]:
     in_data = False
     for number, line in enumerate(read_text(path, option).split("\n"), start=1):
         at, said = f"{path}:{number}", line.strip()
-        if not said or said.startswith("#"):
+        if not said or said.startswith(("#", "%")):
             continue
         if in_data:
             series.append(_series(at, said, classes))
@@ -66,8 +67,7 @@ def read_ts(path: str, option: str) -> list[Series]:
 
 def _header(at: str, said: str, classes: list[str] | None) -> list[str] | None:
     """The classes that are known after this line."""
-    name, _, value = said[1:].partition(" ")
-    words = value.split()
+    name, *words = said[1:].split() or [""]
     on = bool(words) and words[0].lower() == "true"
     match name.lower():
         case "timestamps" if on:

@@ -76,11 +76,25 @@ def test_splits_use_other_scans_and_seeds_other_digits() -> None:
     assert (share - 0.1).abs().max() < 0.03
 
 
-def test_the_cues_are_the_frames_of_the_last_digit() -> None:
+def test_the_cue_is_the_last_frame_with_a_digit() -> None:
     task, batch = examples(23, digits=3, shown=2)
-    assert task.cues(batch).tolist() == [[14, 15]] * 50
-    assert seen(batch).gather(1, task.cues(batch)).all()
+    assert task.cues(batch).tolist() == [[15]] * 50
+    assert seen(batch)[:, 15].all()
     assert not seen(batch)[:, 16:].any()
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_the_answer_can_be_told_from_the_frames_alone(split: str) -> None:
+    task, batch = examples(23, 200, split=split)
+    assert torch.equal(task.answer(batch.input), batch.target)
+
+
+def test_the_answer_to_a_video_that_starts_blank_or_runs_backwards_is_what_was_last_seen() -> None:
+    task, batch = examples(12, digits=2, shown=2)
+    backwards = task.answer(batch.input.flip(1))
+    assert (backwards[:, :4] == 0).all()
+    assert torch.equal(backwards[:, 4:10], batch.target[:, 6:7].expand(50, 6))
+    assert torch.equal(backwards[:, 10:], batch.target[:, :1].expand(50, 2))
 
 
 def test_not_knowing_costs_the_trivial_loss() -> None:

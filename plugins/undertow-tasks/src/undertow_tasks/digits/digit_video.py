@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from undertow import Batch, RequestError, Split, Vector, draws
 from undertow_tasks.digits.options import DigitVideoOptions
-from undertow_tasks.digits.scans import SIDE
+from undertow_tasks.digits.scans import SIDE, SIZES
 from undertow_tasks.digits.task import DigitTask
 
 SCREEN = 12
@@ -80,7 +81,27 @@ class DigitVideo(DigitTask):
         return torch.from_numpy(ROOM - np.abs((start_BT + way_BT * self._age_T) % (2 * ROOM) - ROOM))
 
     def cues(self, batch: Batch) -> Tensor:
-        """The frames that show the last digit, `(B, C)`."""
-        last = self._seen_T & (self._digit_T == self._digits - 1)
-        cues_C = torch.from_numpy(np.flatnonzero(last)).to(batch.target.device)
-        return cues_C.expand(len(batch.target), len(cues_C))
+        """The last frame with a digit, `(B, 1)`: it alone tells the answer, and no later one does."""
+        last = int(np.flatnonzero(self._seen_T)[-1])
+        return torch.full((len(batch.target), 1), last, device=batch.target.device)
+
+    def answer(self, input: Tensor) -> Tensor:
+        """The digit last seen at each frame, `(B, T)`, of frames `(B, T, 144)` in any order; 0 before any was."""
+        frame_NRC = input.flatten(0, 1).view(-1, SCREEN, SCREEN)  # N frames of all videos
+        every = [self.images(split) for split in SIZES]
+        known_KP = _cornered(torch.cat([images_NP for images_NP, _ in every]).view(-1, SIDE, SIDE))
+        nearest_N = torch.cdist(_cornered(frame_NRC), known_KP).argmin(1)
+        label_BT = torch.cat([labels_N for _, labels_N in every])[nearest_N].view(input.shape[:2])
+        step_T = torch.arange(input.shape[1])
+        seen_BT = (input.ne(0).any(-1) * (step_T + 1)).cummax(1).values  # one past the step it was seen at; 0: none yet
+        return label_BT.gather(1, (seen_BT - 1).clamp(min=0)).where(seen_BT > 0, 0)
+
+
+def _cornered(image_NRC: Tensor) -> Tensor:
+    """The ink of each image moved to the first row and column, `(N, 64)`."""
+    shown_NRC = functional.pad(image_NRC, (0, SIDE, 0, SIDE))
+    row_N1 = shown_NRC.ne(0).any(2).int().argmax(1, keepdim=True)
+    column_N1 = shown_NRC.ne(0).any(1).int().argmax(1, keepdim=True)
+    inside = torch.arange(SIDE)
+    image_N = torch.arange(len(image_NRC))[:, None, None]
+    return shown_NRC[image_N, (row_N1 + inside)[:, :, None], (column_N1 + inside)[:, None, :]].flatten(1)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from undertow import CellSpec, hookimpl
 from undertow_cells.gated.specs import SPECS as GATED
+from undertow_cells.linear.specs import SPECS as LINEAR
 from undertow_cells.oscillators.specs import SPECS as OSCILLATORS
 from undertow_cells.plain.specs import SPECS as PLAIN
 
@@ -11,4 +12,4 @@ from undertow_cells.plain.specs import SPECS as PLAIN
 @hookimpl
 def undertow_register_cells() -> Iterable[CellSpec]:
     """The cells of this distribution."""
-    return (*PLAIN, *GATED, *OSCILLATORS)
+    return (*PLAIN, *GATED, *OSCILLATORS, *LINEAR)

@@ -1,0 +1,54 @@
+"""The real-gated linear recurrent unit of Griffin. B batch, T time, I input, H hidden; stacked in the order r, i.
+
+De et al. 2024, arXiv 2402.19427, section 2.4; the powers are taken in log space as in its appendix A.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from undertow import GateKind, State
+from undertow_cells.linear.affine import AffineCell
+from undertow_cells.linear.options import RgLruOptions
+
+C = 8.0
+"""The paper's constant c: how far a fully open recurrence gate can take the factor down."""
+
+
+class RGLRU(AffineCell):
+    """A gate that slows the decay of the state down, and as much input as keeps its variance:
+
+        r, i = σ(W u + b),   one block of rows each
+        a    = σ(Λ)^(c r) = exp(-c r ∘ ln(1 + e^-Λ)),   c = 8
+        h'   = a ∘ h + √(1 - a²) ∘ (i ∘ u)
+
+    u is the input x where it is as wide as the state; otherwise u = W_u x, the linear map that stands in front of
+    the unit in the paper's block.
+
+    Initialisation: W and W_u from N(0, 1/fan-in), b = 0, and Λ such that σ(Λ)^c ~ U(`min_decay`, `max_decay`).
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, options: RgLruOptions, length: int) -> None:
+        super().__init__(input_size, hidden_size, options, length)
+        H = hidden_size
+        self.weight_in = nn.Parameter(torch.randn(H, input_size) * input_size**-0.5) if input_size != H else None
+        self.weight = nn.Parameter(torch.randn(2 * H, H) * H**-0.5)
+        self.bias = nn.Parameter(torch.zeros(2 * H))
+        log_a_H = torch.empty(H).uniform_(options.min_decay, options.max_decay).log() / C
+        self.Lambda = nn.Parameter(log_a_H - torch.log(-torch.expm1(log_a_H)))
+
+    def parts(self, x_TBI: Tensor) -> tuple[Tensor, ...]:
+        """The factor a, the addend, and for `gates` r and i."""
+        u_TBH = x_TBI if self.weight_in is None else functional.linear(x_TBI, self.weight_in)
+        r, i = functional.linear(u_TBH, self.weight, self.bias).sigmoid().chunk(2, -1)
+        log_a = -C * functional.softplus(-self.Lambda) * r
+        rest = -torch.expm1(2 * log_a)
+        rest = rest.clamp(min=torch.finfo(rest.dtype).tiny)  # at 0 the root has no derivative
+        return log_a.exp(), rest.sqrt() * (i * u_TBH), r, i
+
+    def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
+        """The recurrence gate `r` and the input gate `i`."""
+        _, _, r, i = z.chunk(4, -1)
+        return {"r": (r, "sigmoid"), "i": (i, "sigmoid")}

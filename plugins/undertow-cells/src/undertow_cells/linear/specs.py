@@ -1,0 +1,71 @@
+"""What the catalogue says of the linear recurrences; imports no torch."""
+
+from undertow import CellSpec
+from undertow_cells.linear.options import (
+    LmuOptions,
+    LruOptions,
+    MinGruOptions,
+    MinLstmOptions,
+    RgLruOptions,
+    SruOptions,
+)
+
+SPECS = (
+    CellSpec(
+        name="mingru",
+        summary="Minimal GRU: one gate, which sees the input only, so that all steps run in parallel",
+        factory="undertow_cells.linear.mingru:MinGRU",
+        options=MinGruOptions,
+        paper="Feng et al. 2024, arXiv 2410.01201",
+        state=("h",),
+        equation="h' = (1 - σ(z)) ∘ h + σ(z) ∘ (W x + b)",
+    ),
+    CellSpec(
+        name="minlstm",
+        summary="Minimal LSTM: forget and input gate see the input only and share out one whole; runs in parallel",
+        factory="undertow_cells.linear.minlstm:MinLSTM",
+        options=MinLstmOptions,
+        paper="Feng et al. 2024, arXiv 2410.01201",
+        state=("h",),
+        equation="h' = (f ∘ h + i ∘ (W x + b)) / (f + i),  f = σ(·), i = σ(·)",
+    ),
+    CellSpec(
+        name="lru",
+        summary="Linear recurrent unit: complex numbers that turn and decay, each at a learned rate; runs in parallel",
+        factory="undertow_cells.linear.lru:LRU",
+        options=LruOptions,
+        paper="Orvieto et al. 2023, arXiv 2303.06349",
+        state=("h",),
+        equation="h' = λ ∘ h + γ ∘ (B x),  λ = exp(-e^ν + i e^θ),  y = Re(C h') + D x",
+    ),
+    CellSpec(
+        name="rg-lru",
+        summary="Real-gated linear recurrent unit of Griffin: a gate on the input slows the decay; runs in parallel",
+        factory="undertow_cells.linear.rg_lru:RGLRU",
+        options=RgLruOptions,
+        paper="De et al. 2024, arXiv 2402.19427",
+        state=("h",),
+        equation="h' = a ∘ h + √(1 - a²) ∘ (σ(i) ∘ x),  a = σ(Λ)^(8 σ(r))",
+    ),
+    CellSpec(
+        name="sru",
+        summary="Simple recurrent unit: a gated memory without matrices, shown beside the input; runs in parallel",
+        factory="undertow_cells.linear.sru:SRU",
+        options=SruOptions,
+        paper="Lei et al. 2017, arXiv 1709.02755",
+        state=("c",),
+        equation="c' = σ(f) ∘ c + (1 - σ(f)) ∘ (W x),  y = σ(r) ∘ c' + (1 - σ(r)) ∘ α x",
+    ),
+    CellSpec(
+        name="lmu",
+        summary="Legendre memory unit: a sliding window held in Legendre polynomials, beside a tanh network",
+        factory="undertow_cells.linear.lmu:LMU",
+        options=LmuOptions,
+        paper=(
+            "Voelker, Kajić & Eliasmith 2019, Legendre Memory Units: Continuous-Time Representation in Recurrent "
+            "Neural Networks, NeurIPS 32"
+        ),
+        state=("h", "m"),
+        equation="h' = tanh(W_x x + W_h h + W_m m')\nm' = Ā m + B̄ (e_x · x + e_h · h + e_m · m)",
+    ),
+)

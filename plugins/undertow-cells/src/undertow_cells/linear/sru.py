@@ -1,0 +1,70 @@
+"""The simple recurrent unit. B batch, T time, I input, H hidden; stacked in the order c (candidate), f, r, x.
+
+Lei et al. 2017, arXiv 1709.02755: the unit of its first version, whose gates see the input only. The later version
+adds v ∘ c to the gates, which is a nonlinear recurrence, and is not offered here.
+"""
+
+from collections.abc import Mapping
+from math import exp
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from undertow import GateKind, State
+from undertow_cells.linear.affine import AffineCell
+from undertow_cells.linear.options import SruOptions
+
+
+class SRU(AffineCell):
+    """A memory without matrices, shown beside the input of the same step:
+
+        f, r = σ(W x + b),   one block of rows each
+        c'   = f ∘ c + (1 - f) ∘ (W_c x)
+        y    = r ∘ φ(c') + (1 - r) ∘ α x,   φ the identity or tanh
+
+    Where the input is not as wide as the state, x gives way to W_x x in y, as in the authors' code.
+
+    Initialisation: W, W_c, W_x from U(-√(3/I), √(3/I)), of variance 1/I; b_f = 0, b_r = `highway_bias`. With
+    `rescale`, α = √(1 + 2 e^b_r), as in the paper's later version; W_x takes this factor in where there is one.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, options: SruOptions, length: int) -> None:
+        super().__init__(input_size, hidden_size, options, length)
+        self.tanh = options.activation == "tanh"
+        scale = (1 + 2 * exp(options.highway_bias)) ** 0.5 if options.rescale else 1.0
+        bound = (3 / input_size) ** 0.5
+        blocks = 3 if input_size == hidden_size else 4
+        self.weight = nn.Parameter(torch.empty(blocks * hidden_size, input_size).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.zeros(2 * hidden_size))
+        self.alpha = scale if blocks == 3 else 1.0
+        with torch.no_grad():
+            self.bias[hidden_size:] = options.highway_bias
+            self.weight[3 * hidden_size :] *= scale
+
+    def parts(self, x_TBI: Tensor) -> tuple[Tensor, ...]:
+        """The factor f, the addend, and what is shown: r and α x."""
+        H = self.hidden_size
+        new, gates, *other = functional.linear(x_TBI, self.weight).split_with_sizes(
+            [H, 2 * H] if self.input_size == H else [H, 2 * H, H], -1
+        )
+        f, r = (gates + self.bias).sigmoid().chunk(2, -1)
+        return f, (1 - f) * new, r, other[0] if other else self.alpha * x_TBI
+
+    def readout(self, z: Tensor, state: State) -> Tensor:
+        """r ∘ φ(c') + (1 - r) ∘ α x."""
+        _, _, r, x = z.chunk(4, -1)
+        return self.shown(state[0], r, x)
+
+    def shown(self, h: Tensor, *rest: Tensor) -> Tensor:
+        """The same at all steps."""
+        r, x = rest
+        return x + r * ((h.tanh() if self.tanh else h) - x)
+
+    def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
+        """The forget gate `f`, the gate `r` between memory and input, and with tanh `tanh_c`, the memory shown."""
+        f, addend, r, _ = z.chunk(4, -1)
+        gates: dict[str, tuple[Tensor, GateKind]] = {"f": (f, "sigmoid"), "r": (r, "sigmoid")}
+        if self.tanh:
+            gates["tanh_c"] = (torch.tanh(f * state[0] + addend), "tanh")
+        return gates

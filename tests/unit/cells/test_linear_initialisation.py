@@ -1,0 +1,176 @@
+"""What the linear recurrences start from, and what keeps them finite at the ends of their range."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from scipy.signal import cont2discrete
+from scipy.special import eval_legendre
+
+from undertow import unroll
+from undertow_cells.linear.lmu import LMU, legendre_memory
+from undertow_cells.linear.lru import LRU
+from undertow_cells.linear.mingru import MinGRU
+from undertow_cells.linear.minlstm import MinLSTM
+from undertow_cells.linear.options import (
+    LmuOptions,
+    LruOptions,
+    MinGruOptions,
+    MinLstmOptions,
+    RgLruOptions,
+    SruOptions,
+)
+from undertow_cells.linear.rg_lru import RGLRU
+from undertow_cells.linear.sru import SRU
+
+H = 2048
+
+
+def test_the_minimal_cells_start_as_torchs_linear_layer() -> None:
+    for cell in (MinGRU(16, H, MinGruOptions(), 10), MinLSTM(16, H, MinLstmOptions(), 10)):
+        for each in (cell.weight, cell.bias):
+            assert each.abs().max() <= 0.25
+            assert each.std().item() == pytest.approx(0.25 / math.sqrt(3), rel=0.05)
+
+
+def test_minlstms_forget_bias_is_that_of_the_forget_gate_alone() -> None:
+    torch.manual_seed(0)
+    plain = MinLSTM(3, 8, MinLstmOptions(), 10)
+    torch.manual_seed(0)
+    raised = MinLSTM(3, 8, MinLstmOptions(forget_bias=2.0), 10)
+    assert torch.equal(raised.bias[:8], torch.full((8,), 2.0))
+    assert torch.equal(raised.bias[8:], plain.bias[8:])
+
+
+@pytest.mark.parametrize("size", [-200.0, 200.0])
+def test_minlstm_divides_by_no_zero_where_both_gates_shut(size: float) -> None:
+    cell = MinLSTM(1, 2, MinLstmOptions(), 10)
+    with torch.no_grad():
+        cell.weight.fill_(size)
+        cell.bias.zero_()
+    x_TBI = torch.ones(3, 1, 1, requires_grad=True)
+    y_TBH, _ = unroll(cell, x_TBI, cell.initial_state(1))
+    y_TBH.sum().backward()
+    assert torch.allclose(y_TBH[:, 0, 0], size * torch.tensor([0.5, 0.75, 0.875]))
+    assert all(p.grad.isfinite().all() for p in cell.parameters())
+
+
+@pytest.mark.parametrize(("r_min", "r_max", "max_phase"), [(0.0, 1.0, 6.28), (0.9, 0.999, 0.3)])
+def test_lru_starts_even_over_its_ring(r_min: float, r_max: float, max_phase: float) -> None:
+    torch.manual_seed(0)
+    cell = LRU(4, H, LruOptions(r_min=r_min, r_max=r_max, max_phase=max_phase), 10)
+    lam = cell.lambda_N.detach()
+    assert lam.abs().min() >= r_min - 1e-6
+    assert lam.abs().max() <= r_max
+    assert lam.abs().max() < 1
+    area = (lam.abs() ** 2 - r_min**2) / (r_max**2 - r_min**2)
+    turn = cell.theta.detach().exp() / max_phase
+    for uniform in (area, turn):
+        assert uniform.mean().item() == pytest.approx(0.5, abs=0.03)
+        assert uniform.std().item() == pytest.approx(1 / math.sqrt(12), rel=0.05)
+
+
+def test_lru_lets_in_as_much_as_keeps_the_variance() -> None:
+    cell = LRU(4, H, LruOptions(r_min=0.5, r_max=0.99), 10).double()
+    assert torch.allclose(cell.gamma.exp() ** 2, 1 - cell.lambda_N.abs() ** 2, rtol=1e-4)
+    assert cell.B.std().item() == pytest.approx(1 / math.sqrt(8), rel=0.05)
+    assert cell.C.std().item() == pytest.approx(1 / math.sqrt(H), rel=0.05)
+    assert cell.D.shape == (H, 4)
+    assert LRU(4, 4, LruOptions(), 10).D.shape == (4,)
+
+
+def test_lrus_state_is_real_and_twice_as_wide() -> None:
+    (h,) = LRU(4, 6, LruOptions(state_size=10), 10).initial_state(3)
+    assert h.shape == (3, 20)
+    assert not h.is_complex()
+
+
+def test_rings_without_a_width_are_refused() -> None:
+    with pytest.raises(ValidationError, match="must be below r_max"):
+        LruOptions(r_min=0.9, r_max=0.5)
+    with pytest.raises(ValidationError, match="must be below max_decay"):
+        RgLruOptions(min_decay=0.99, max_decay=0.9)
+
+
+def test_rg_lru_starts_with_even_decays() -> None:
+    torch.manual_seed(0)
+    decay = torch.sigmoid(RGLRU(4, H, RgLruOptions(), 10).Lambda.detach().double()) ** 8
+    assert decay.min() >= 0.9 - 1e-4
+    assert decay.max() <= 0.999 + 1e-4
+    assert decay.mean().item() == pytest.approx(0.9495, abs=0.003)
+    assert decay.std().item() == pytest.approx(0.099 / math.sqrt(12), rel=0.05)
+
+
+def test_rg_lru_is_finite_where_its_recurrence_gate_is_shut() -> None:
+    cell = RGLRU(2, 2, RgLruOptions(), 10)
+    with torch.no_grad():
+        cell.bias.fill_(-300.0)
+    state = cell.initial_state(1)[0] + 0.7
+    y_TBH, _ = unroll(cell, torch.ones(3, 1, 2), (state,))
+    y_TBH.sum().backward()
+    assert torch.allclose(y_TBH, torch.full((3, 1, 2), 0.7))
+    assert all(p.grad.isfinite().all() for p in cell.parameters())
+
+
+def test_sru_projects_an_input_of_another_width() -> None:
+    torch.manual_seed(0)
+    same, other = SRU(64, 64, SruOptions(), 10), SRU(64, H, SruOptions(highway_bias=-1.0), 10)
+    assert same.weight.shape == (3 * 64, 64)
+    assert other.weight.shape == (4 * H, 64)
+    assert torch.equal(other.bias, torch.cat([torch.zeros(H), torch.full((H,), -1.0)]))
+    assert same.weight.std().item() == pytest.approx(1 / 8, rel=0.05)
+    scale = math.sqrt(1 + 2 * math.exp(-1))
+    assert other.weight[3 * H :].std().item() == pytest.approx(scale / 8, rel=0.05)
+    assert other.weight[: 3 * H].std().item() == pytest.approx(1 / 8, rel=0.05)
+
+
+@pytest.mark.parametrize(("order", "theta"), [(1, 1.0), (6, 64.0), (64, 300.0), (256, 784.0)])
+def test_lmus_memory_is_the_exact_zero_order_hold(order: int, theta: float) -> None:
+    i, j = np.mgrid[:order, :order]
+    A = (2 * i + 1) * np.where(i < j, -1.0, (-1.0) ** (i - j + 1)) / theta
+    B = (2 * i[:, :1] + 1) * (-1.0) ** i[:, :1] / theta
+    expected_A, expected_B, *_ = cont2discrete((A, B, np.eye(order), np.zeros((order, 1))), 1.0, "zoh")
+    got_A, got_B = legendre_memory(order, theta)
+    assert np.abs(got_A.numpy() - expected_A).max() <= 1e-11
+    assert np.abs(got_B.numpy() - expected_B[:, 0]).max() <= 1e-11
+
+
+def test_lmus_memory_tells_what_came_any_time_within_its_window() -> None:
+    theta, order = 100, 12
+    A, B = (each.numpy() for each in legendre_memory(order, theta))
+    u = np.sin(np.arange(400) / 25)
+    m = np.zeros(order)
+    for value in u:
+        m = A @ m + B * value
+    for lag in (0, 10, 50, 90):
+        shown = sum(m[i] * eval_legendre(i, 2 * lag / theta - 1) for i in range(order))
+        assert shown == pytest.approx(u[-1 - lag], abs=0.05)
+
+
+def test_lmu_takes_its_window_from_the_task() -> None:
+    assert LMU(1, 4, LmuOptions(), 77).theta == 77
+    assert LMU(1, 4, LmuOptions(theta=12.5), 77).theta == 12.5
+    assert LMU(1, 4, LmuOptions(order=9), 77).initial_state(2)[1].shape == (2, 9)
+
+
+def test_lmu_starts_as_its_docstring_says() -> None:
+    torch.manual_seed(0)
+    cell = LMU(300, 512, LmuOptions(order=256), 784)
+    assert not cell.e_m.any()
+    for encoder, width in ((cell.e_x, 300), (cell.e_h, 512)):
+        assert encoder.abs().max() <= math.sqrt(3 / width)
+        assert encoder.std().item() == pytest.approx(width**-0.5, rel=0.1)
+    for kernel in (cell.W_x, cell.W_h, cell.W_m):
+        assert kernel.std().item() == pytest.approx(math.sqrt(2 / sum(kernel.shape)), rel=0.05)
+
+
+def test_lmus_memory_is_exact_in_64_bits_however_it_got_there() -> None:
+    made = LMU(1, 4, LmuOptions(), 10)
+    twin = copy.deepcopy(made).half().double()
+    A, B = legendre_memory(4, 10.0)
+    assert made.A.dtype == torch.float32
+    assert torch.equal(twin.A, A)
+    assert torch.equal(twin.B, B)

@@ -1,0 +1,128 @@
+"""The linear recurrences' updates against their papers'. B batch, H hidden."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy.signal import cont2discrete
+
+from undertow_cells.linear.lmu import LMU
+from undertow_cells.linear.lru import LRU
+from undertow_cells.linear.mingru import MinGRU
+from undertow_cells.linear.minlstm import MinLSTM
+from undertow_cells.linear.options import (
+    LmuOptions,
+    LruOptions,
+    MinGruOptions,
+    MinLstmOptions,
+    RgLruOptions,
+    SruOptions,
+)
+from undertow_cells.linear.rg_lru import RGLRU
+from undertow_cells.linear.sru import SRU
+
+Array = np.ndarray
+Weights = dict[str, Array]
+Step = tuple[list[Array], Weights] | tuple[list[Array], Weights, Array]
+T, IN, H = 9, 3, 5
+
+
+def sigmoid(a: Array) -> Array:
+    return 1 / (1 + np.exp(-a))
+
+
+def rows(a: Array, block: int) -> Array:
+    return a[..., block * H : (block + 1) * H]
+
+
+def g(k: Array) -> Array:
+    return np.where(k >= 0, k + 0.5, sigmoid(k))
+
+
+def mingru(w: Weights, x: Array, state: list[Array], phi: Callable[[Array], Array] = lambda k: k) -> Step:
+    k = x @ w["weight"].T + w["bias"]
+    z = sigmoid(rows(k, 0))
+    return [(1 - z) * state[0] + z * phi(rows(k, 1))], {"z": z}
+
+
+def minlstm(w: Weights, x: Array, state: list[Array], phi: Callable[[Array], Array] = lambda k: k) -> Step:
+    k = x @ w["weight"].T + w["bias"]
+    f, i = sigmoid(rows(k, 0)), sigmoid(rows(k, 1))
+    keep = f / (f + i)
+    return [keep * state[0] + i / (f + i) * phi(rows(k, 2))], {"f": f, "i": i, "keep": keep}
+
+
+def lru(w: Weights, x: Array, state: list[Array]) -> Step:
+    lam = np.exp(-np.exp(w["nu"]) + 1j * np.exp(w["theta"]))
+    B = w["B"][:, 0] + 1j * w["B"][:, 1]
+    C = w["C"][..., 0] + 1j * w["C"][..., 1]
+    h = lam * (state[0][:, ::2] + 1j * state[0][:, 1::2]) + np.exp(w["gamma"]) * (x @ B.T)
+    skip = w["D"] * x if w["D"].ndim == 1 else x @ w["D"].T
+    return [np.stack([h.real, h.imag], -1).reshape(len(x), -1)], {}, (h @ C.T).real + skip
+
+
+def rg_lru(w: Weights, x: Array, state: list[Array]) -> Step:
+    u = x @ w["weight_in"].T if "weight_in" in w else x
+    k = u @ w["weight"].T + w["bias"]
+    r, i = sigmoid(rows(k, 0)), sigmoid(rows(k, 1))
+    a = sigmoid(w["Lambda"]) ** (8 * r)
+    return [a * state[0] + np.sqrt(1 - a**2) * (i * u)], {"r": r, "i": i}
+
+
+def sru(w: Weights, x: Array, state: list[Array], alpha: float = 1.0, tanh: bool = False) -> Step:
+    k = x @ w["weight"].T
+    f, r = sigmoid(rows(k, 1) + rows(w["bias"], 0)), sigmoid(rows(k, 2) + rows(w["bias"], 1))
+    c = f * state[0] + (1 - f) * rows(k, 0)
+    shown = rows(k, 3) if len(w["weight"]) == 4 * H else alpha * x
+    phi_c = np.tanh(c) if tanh else c
+    gates = {"f": f, "r": r} | ({"tanh_c": np.tanh(c)} if tanh else {})
+    return [c], gates, r * phi_c + (1 - r) * shown
+
+
+def lmu(order: int, theta: float) -> Callable[[Weights, Array, list[Array]], Step]:
+    A = np.array([[(2 * i + 1) * (-1 if i < j else (-1) ** (i - j + 1)) for j in range(order)] for i in range(order)])
+    B = np.array([[(2 * i + 1) * (-1) ** i] for i in range(order)])
+    A_step, B_step, *_ = cont2discrete((A / theta, B / theta, np.eye(order), np.zeros((order, 1))), 1.0, "zoh")
+
+    def step(w: Weights, x: Array, state: list[Array]) -> Step:
+        h, m = state
+        u = x @ w["e_x"].T + h @ w["e_h"].T + m @ w["e_m"].T
+        m = m @ A_step.T + u @ B_step.T
+        h = np.tanh(x @ w["W_x"].T + h @ w["W_h"].T + m @ w["W_m"].T)
+        return [h, m], {"h": h}
+
+    return step
+
+
+CASES = {
+    "mingru": (lambda: MinGRU(IN, H, MinGruOptions(), T), mingru),
+    "mingru-positive": (
+        lambda: MinGRU(IN, H, MinGruOptions(candidate="positive"), T),
+        lambda *args: mingru(*args, phi=g),
+    ),
+    "minlstm": (lambda: MinLSTM(IN, H, MinLstmOptions(forget_bias=2.0), T), minlstm),
+    "minlstm-positive": (
+        lambda: MinLSTM(IN, H, MinLstmOptions(candidate="positive"), T),
+        lambda *args: minlstm(*args, phi=g),
+    ),
+    "lru": (lambda: LRU(IN, H, LruOptions(), T), lru),
+    "lru-as-wide-as-its-input": (lambda: LRU(H, H, LruOptions(state_size=7, r_min=0.5, max_phase=0.3), T), lru),
+    "rg-lru": (lambda: RGLRU(IN, H, RgLruOptions(), T), rg_lru),
+    "rg-lru-as-wide-as-its-input": (lambda: RGLRU(H, H, RgLruOptions(min_decay=0.1), T), rg_lru),
+    "sru": (lambda: SRU(IN, H, SruOptions(), T), sru),
+    "sru-as-wide-as-its-input": (
+        lambda: SRU(H, H, SruOptions(highway_bias=-1.0), T),
+        lambda *args: sru(*args, alpha=np.sqrt(1 + 2 * np.exp(-1))),
+    ),
+    "sru-tanh": (
+        lambda: SRU(H, H, SruOptions(activation="tanh", rescale=False), T),
+        lambda *args: sru(*args, tanh=True),
+    ),
+    "lmu": (lambda: LMU(IN, H, LmuOptions(), T), lmu(H, T)),
+    "lmu-wider-memory": (lambda: LMU(IN, H, LmuOptions(order=12, theta=40.5), T), lmu(12, 40.5)),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_update_and_gates_are_the_papers(case: str, holds_to_its_formula: Callable[..., None]) -> None:
+    holds_to_its_formula(*CASES[case])

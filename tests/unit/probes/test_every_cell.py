@@ -1,0 +1,43 @@
+"""Every probe on every shipped cell: complex states, several parts, parametrised weights, readouts of their own."""
+
+import pytest
+import torch
+
+from undertow.config.schema import ExperimentConfig
+from undertow.nn import build_probes, measuring
+from undertow.plugins import load_plugins
+
+REGISTRY = load_plugins()
+CELLS = [name for name, entry in REGISTRY.cells.items() if entry.plugin.distribution == "undertow-cells"]
+OPTIONS = {
+    "gradient-profile": {"lags": 4},
+    "jacobian": {"lags": 4, "power_iterations": 1},
+    "lyapunov": {},
+    "memory": {"lags": 4},
+    "saturation": {},
+    "timescale": {},
+    "weights": {},
+    "cost": {},
+}
+BY_GATES = {"saturation", "timescale"}
+"""What a cell without gates has none of."""
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_cell_can_be_measured_in_every_way(cell: str, dtype, make_subject, is_recordable, leaves_no_trace) -> None:
+    probes = [{"name": name, "options": options} for name, options in OPTIONS.items()]
+    config = ExperimentConfig.model_validate({"task": {"name": "adding"}, "cell": {"name": cell}, "probes": probes})
+    subject = make_subject(cell, length=10, layers=2, hidden=4, dtype=dtype)
+    for name, probe in build_probes(config, REGISTRY).items():
+        with measuring(subject.model):
+            measurement = probe.measure(subject)
+        is_recordable(measurement)
+        if name not in BY_GATES:
+            assert measurement.scalars, name
+            leaves_no_trace(probe, subject)
+
+
+def test_no_probe_is_left_out() -> None:
+    shipped = {name for name, entry in REGISTRY.probes.items() if entry.plugin.distribution == "undertow-probes"}
+    assert shipped == set(OPTIONS)

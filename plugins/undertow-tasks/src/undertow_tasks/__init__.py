@@ -1,1 +1,1 @@
-"""Undertow's own tasks. `hooks` registers them; each other module is one task, but for `scans`, which two share."""
+"""Undertow's own tasks, a folder for each family. `hooks` registers them, and `files` reads what people bring along."""

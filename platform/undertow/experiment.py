@@ -177,13 +177,14 @@ def try_out(config: ExperimentConfig, registry: Registry) -> tuple["Devices", di
     """
     import torch
 
-    from undertow.nn import build_model, build_probes, build_task
+    from undertow.nn import build_model, build_other_lengths, build_probes, build_task
     from undertow.train.data import digest
     from undertow.train.devices import resolve_devices
 
     devices = resolve_devices(config.train)
     task = build_task(config, registry)
     build_model(config, registry, task)
+    build_other_lengths(config, registry, task)
     build_probes(config, registry)
     return devices, {
         "undertow.torch": str(torch.__version__),

@@ -262,6 +262,10 @@ def test_a_missing_key_points_to_its_section(folder: Path, text: str, said: str)
         ("probes.0.name=guage", "probes.0.name: there is no probe 'guage'. Did you mean `gauge`?"),
         ("task.length=5", "task.length: task `count` cannot have 5 steps; allowed: 8 to 512"),
         ("task.length=513", "task.length: task `count` cannot have 513 steps; allowed: 8 to 512"),
+        (
+            "evaluate.lengths=[8, 5]",
+            "evaluate.lengths.1: task `count` cannot have 5 steps; allowed: 8 to 512",
+        ),
         ("cell.options.gatde={}", "cell.options.gatde: there is no cell 'gatde'. Did you mean `gated`?"),
         ("task.options.x={}", "task.options.x: there is no task 'x'. There is: count."),
         ("cell.options.gated.forget_bais=1.0",

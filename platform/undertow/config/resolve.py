@@ -7,7 +7,7 @@ checked by the plugin's own model. Options of a cell or task that is not the cho
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -43,6 +43,7 @@ def resolve(config: ExperimentConfig, source: Source, registry: Registry) -> Exp
     cell_options = check.chosen(cell, config.cell.options, "cell", "options")
     task_options = check.chosen(task, config.task.options, "task", "options")
     length = check.length(task, config.task.length)
+    check.other_lengths(task, config.evaluate.lengths)
     check.metrics(task, config)
     probes = [check.probe(index, config.probes) for index in range(len(config.probes))]
     if check.problems:
@@ -111,6 +112,12 @@ class _Check:
         if length is not None and length not in task.lengths:
             self._wrong(f"task `{task.name}` cannot have {length} steps; allowed: {task.lengths}", "task", "length")
         return task.lengths.default if length is None else length
+
+    def other_lengths(self, task: TaskSpec | None, lengths: Sequence[int]) -> None:
+        for index, length in enumerate(lengths):
+            if task is not None and length not in task.lengths:
+                said = f"task `{task.name}` cannot have {length} steps; allowed: {task.lengths}"
+                self._wrong(said, "evaluate", "lengths", index)
 
     def metrics(self, task: TaskSpec | None, config: ExperimentConfig) -> None:
         if task is None:

@@ -77,6 +77,8 @@ class OptimConfig(Section):
     """Largest norm of the whole gradient; longer ones are scaled down."""
     clip_value: Positive | None = None
     """Largest size of one gradient entry; larger ones are cut."""
+    omega: NonNegative = 0.0
+    """Weight of Pascanu's Ω, which asks every step to hand the gradient on at its own size (arXiv 1211.5063)."""
     scheduler: Scheduler = Scheduler()
     """The learning-rate schedule."""
 
@@ -115,7 +117,7 @@ class TrainConfig(Section):
     batch_size: Count = 64
     """Examples of one batch, over all devices together."""
     truncate: Count | None = None
-    """Time steps after which backpropagation is cut, counted back from the last; through the whole sequence if absent."""
+    """Time steps after which backpropagation is cut, counted back from the last; never when absent."""
     accumulate: Count = 1
     """Batches whose gradients are averaged in one step."""
     val_every: Count = 200
@@ -159,6 +161,15 @@ class ProbeConfig(Section):
     """The probe's own options."""
 
 
+class EvaluateConfig(Section):
+    """What the trained network is tried on beside the validation it was trained with."""
+
+    lengths: list[Count] = []
+    """Sequence lengths in time steps, those it was not trained on among them: curves `val/<metric>/by_length`."""
+    examples: Count | None = None
+    """Examples of the validation split at each length; `train.val_examples` when absent."""
+
+
 class TrackConfig(Section):
     """What is recorded, and where."""
 
@@ -200,6 +211,8 @@ class ExperimentConfig(Section):
     train: TrainConfig = TrainConfig()
     probes: list[ProbeConfig] = [ProbeConfig(name="gradient-profile", every=100)]
     """What is measured; the gradient profile every 100 steps when absent."""
+    evaluate: EvaluateConfig = EvaluateConfig()
+    """What the trained network is tried on in the end."""
     track: TrackConfig = TrackConfig()
     plugins: PluginsConfig = PluginsConfig()
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0

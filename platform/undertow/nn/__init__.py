@@ -3,7 +3,7 @@
 `measuring` runs a probe over it so that training cannot tell.
 """
 
-from undertow.nn.build import build_model, build_probes, build_task
+from undertow.nn.build import build_model, build_other_lengths, build_probes, build_task
 from undertow.nn.loop import trajectory, unroll, unroll_by_steps
 from undertow.nn.measuring import measuring
 from undertow.nn.model import SequenceModel
@@ -11,6 +11,7 @@ from undertow.nn.model import SequenceModel
 __all__ = [
     "SequenceModel",
     "build_model",
+    "build_other_lengths",
     "build_probes",
     "build_task",
     "measuring",

@@ -66,6 +66,26 @@ def build_model(config: ExperimentConfig, registry: Registry, task: Task) -> Seq
     )
 
 
+def build_other_lengths(config: ExperimentConfig, registry: Registry, task: Task) -> dict[int, Task]:
+    """The task at every length that the trained network is to be evaluated at, the shortest first.
+
+    Raises:
+        RequestError: At one of them it shows or asks for something else than the network is made for.
+    """
+    tasks = {}
+    for length in sorted(set(config.evaluate.lengths)):
+        section = config.task.model_copy(update={"length": length})
+        tasks[length] = other = build_task(config.model_copy(update={"task": section}), registry)
+        for what in ("inputs", "output_size"):
+            own, its = getattr(task, what), getattr(other, what)
+            if own != its:
+                raise RequestError(
+                    f"evaluate.lengths: task `{config.task.name}` has {what} {its} at {length} steps, and the "
+                    f"network is made for {own}: leave {length} out"
+                )
+    return tasks
+
+
 def build_probes(config: ExperimentConfig, registry: Registry) -> dict[str, Probe]:
     """The probes of a configuration, by name.
 

@@ -146,11 +146,13 @@ class SequenceModel(nn.Module):
         x_TBI = self.encode(input, target)
         after = self.writes if target is None else 0
         y_TBH, state = self.advance(x_TBI, self.initial_state(x_TBI.shape[1]), after)
-        if not self.writes:
-            return self.decode(y_TBH.transpose(0, 1) if self.shape == "aligned" else y_TBH[-1])
-        if target is not None:
+        return self._write(state, len(input)) if self.writes and target is None else self.answer(y_TBH)
+
+    def answer(self, y_TBH: Tensor) -> Tensor:
+        """The top layer's readout at every step, those that write included, to the output; as `forward` returns it."""
+        if self.writes:
             return self.decode(y_TBH[-self.writes :].transpose(0, 1))
-        return self._write(state, len(input))
+        return self.decode(y_TBH.transpose(0, 1) if self.shape == "aligned" else y_TBH[-1])
 
     def _write(self, state: tuple[State, ...], batch_size: int) -> Tensor:
         """Write on from a state, each symbol the most likely one after those before it."""

@@ -20,13 +20,14 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 
 from undertow.config.schema import ExperimentConfig
-from undertow.nn import build_model, build_probes, build_task
+from undertow.nn import build_model, build_other_lengths, build_probes, build_task
 from undertow.registry import Registry
 from undertow.stopping import StopRequest
 from undertow.train.clock import Clock
 from undertow.train.data import TaskData
 from undertow.train.devices import Devices
 from undertow.train.learner import Learner
+from undertow.train.lengths import OtherLengths
 from undertow.train.probing import Probing
 from undertow.train.progress import ProgressReport
 from undertow.train.record import Record, Recorder
@@ -88,6 +89,14 @@ def train(
             task=task,
             state=registry.cell(config.cell.name).state,
             batch_size=config.train.batch_size * config.train.accumulate,
+            record=record,
+            clock=clock,
+        ),
+        OtherLengths(
+            build_other_lengths(config, registry, task),
+            model=model,
+            examples=config.evaluate.examples or config.train.val_examples,
+            batch_size=config.train.batch_size,
             record=record,
             clock=clock,
         ),

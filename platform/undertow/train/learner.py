@@ -1,18 +1,20 @@
 """The LightningModule: a network, its task, and how it learns."""
 
 import math
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torchmetrics import MeanMetric, Metric
 
 from undertow.config.schema import ExperimentConfig
 from undertow.contract import Batch, Task
 from undertow.errors import Diverged
 from undertow.nn.model import SequenceModel
+from undertow.nn.omega import omega
 from undertow.train.optim import build_optimizer, build_scheduler
+from undertow.train.scores import Scores, supervised
 
 
 class Learner(pl.LightningModule):
@@ -29,21 +31,30 @@ class Learner(pl.LightningModule):
         self.model = model
         self.task = task
         self.config = config
-        self.val_loss = MeanMetric()
-        self.val_metrics = torch.nn.ModuleDict(dict(task.metrics()))
+        self.scores = Scores(task)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The mean loss over all supervised steps of the batch.
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """``task_loss``, the mean over all supervised steps of the batch; ``loss``, with Ω's share; and ``omega``.
 
         Raises:
             Diverged: The loss is not a finite number. Raised before it reaches the weights, and only where looking
                 costs nothing: on one CPU. Elsewhere the recorder looks whenever it logs.
         """
-        losses, _ = self._supervised(self.model(batch.input, batch.target), batch)
+        losses, _ = supervised(self.task, self.model(batch.input, batch.target), batch)
         loss = losses.mean()
         if loss.device.type == "cpu" and self.trainer.world_size == 1 and not math.isfinite(loss.item()):
             raise Diverged(f"the training loss became {loss.item()} at step {self.global_step + 1}")
-        return loss
+        found = {"loss": loss, "task_loss": loss.detach()}
+        if self.config.optim.omega:
+            found["omega"] = omega(self.model, self.model.encode(batch.input, batch.target), partial(self._loss, batch))
+            found["loss"] = loss + self.config.optim.omega * found["omega"]
+            found["omega"] = found["omega"].detach()
+        return found
+
+    def _loss(self, batch: Batch, y_TBH: Tensor) -> Tensor:
+        """The mean loss of a batch from the top layer's readout at every step."""
+        losses, _ = supervised(self.task, self.model.answer(y_TBH), batch)
+        return losses.mean()
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Validate the last step's weights, whatever the interval: a stop that is asked for is validated at once."""
@@ -51,15 +62,8 @@ class Learner(pl.LightningModule):
             self.trainer.should_stop = True
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add one batch to the validation's loss and metrics; what is written, the network reads itself."""
-        output = self.model(batch.input)
-        losses, answered = self._supervised(output, batch)
-        self.val_loss.update(losses)
-        for metric in self._metrics().values():
-            if self.task.writes:
-                metric.update(output, batch.target.where(answered, -1))
-            else:
-                metric.update(output[answered], batch.target[answered])
+        """Add one batch to the scores; what is written, the network reads itself."""
+        self.scores.update(self.model(batch.input), batch)
 
     def on_validation_epoch_end(self) -> None:
         """Report, over all ranks.
@@ -67,29 +71,14 @@ class Learner(pl.LightningModule):
         Raises:
             Diverged: The validation loss is not a finite number.
         """
-        loss = self.val_loss.compute()
-        if not torch.isfinite(loss):
-            raise Diverged(f"the validation loss is {loss.item()} after step {self.global_step}")
-        self.log("val/loss", loss)
-        self.val_loss.reset()
-        for name, metric in self._metrics().items():
-            self.log(f"val/{name}", metric.compute())
-            metric.reset()
+        scores = self.scores.compute()
+        if not torch.isfinite(scores["loss"]):
+            raise Diverged(f"the validation loss is {scores['loss'].item()} after step {self.global_step}")
+        for name, value in scores.items():
+            self.log(f"val/{name}", value)
 
     def configure_optimizers(self) -> Any:
         """The optimiser and its schedule, by name."""
         optimizer = build_optimizer(self.config.optim, self.model.parameters())
         schedule = build_scheduler(self.config.optim.scheduler, self.config.train, optimizer)
         return optimizer if schedule is None else {"optimizer": optimizer, "lr_scheduler": schedule}
-
-    def _metrics(self) -> dict[str, Metric]:
-        return {name: metric for name, metric in self.val_metrics.items() if isinstance(metric, Metric)}
-
-    def _supervised(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The losses of all answers in one row, and which answers they are: `(B,)`, or one a step."""
-        losses = self.task.loss(output, batch.target)
-        mask = self.task.supervised(batch)
-        if mask is None:
-            mask = torch.ones_like(losses, dtype=torch.bool)
-            return losses.flatten(), mask
-        return losses[mask], mask

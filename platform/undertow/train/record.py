@@ -73,6 +73,7 @@ class Recorder(pl.Callback):
         self._clock = clock
         self._every = every
         self._sum: Tensor | None = None
+        self._omega: Tensor | None = None
         self._batches = 0
         self._step = 0
 
@@ -95,7 +96,8 @@ class Recorder(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Add the loss of a batch; at the end of a step that is due, look at the sum."""
-        loss = outputs["loss"].detach() * trainer.accumulate_grad_batches
+        loss = outputs["task_loss"]
+        self._omega = outputs.get("omega")
         self._sum = loss if self._sum is None else self._sum + loss
         self._batches += 1
         if trainer.global_step == self._step:
@@ -128,7 +130,8 @@ class Recorder(pl.Callback):
         if write:
             self._sum, self._batches = None, 0
             rate = trainer.optimizers[0].param_groups[0]["lr"]
-            self._record.scalars({"train/loss": loss, "train/lr": rate}, self._step)
+            extra = {} if self._omega is None else {"train/omega": self._omega.item()}
+            self._record.scalars({"train/loss": loss, "train/lr": rate, **extra}, self._step)
 
 
 def _is_finite(name: str, value: float) -> bool:

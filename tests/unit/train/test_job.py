@@ -36,6 +36,34 @@ def test_loss_is_recorded_at_its_steps_and_the_last_step_is_validated(run_job) -
     assert {path.name for path in job.folder.iterdir()} == {BEST, LAST}
 
 
+def test_the_trained_network_is_evaluated_at_other_lengths_and_is_none_the_worse(run_job) -> None:
+    plain = run_job(folder="plain")
+    more = run_job("evaluate.lengths=[40, 10, 20]", folder="more")
+    assert same(plain.weights, more.weights)
+    curve = more.journal.series("val/loss/by_length")
+    assert list(curve) == [10, 20, 40]
+    assert curve[20] == pytest.approx(more.journal.series("val/loss")[50], rel=1e-5)
+    assert curve[10] != curve[20] != curve[40]
+    assert more.record.curves["val/loss/by_length"].steps == [10, 20, 40]
+    assert not plain.journal.series("val/loss/by_length")
+
+
+def test_pascanus_omega_is_recorded_and_trained_on(run_job) -> None:
+    plain = run_job("cell.name=rnn", folder="plain")
+    held = run_job("cell.name=rnn", "optim.omega=0.5", folder="held")
+    assert not plain.journal.series("train/omega")
+    omega = held.journal.series("train/omega")
+    assert list(omega) == [10, 20, 30, 40, 50]
+    assert omega[50] < omega[10]
+    assert not same(plain.weights, held.weights)
+    assert held.journal.series("train/loss")[10] == pytest.approx(plain.journal.series("train/loss")[10], rel=0.5)
+
+
+def test_metrics_are_evaluated_at_other_lengths_too(run_job) -> None:
+    job = run_job("task.name=copy", "task.length=30", "evaluate={lengths: [25], examples: 32}", "train.max_steps=5")
+    assert job.journal.series("val/accuracy/by_length").keys() == {25}
+
+
 def test_recorded_loss_is_the_mean_over_its_interval(run_job) -> None:
     each = run_job("train.log_every=1", "train.max_steps=20", folder="each").journal.series("train/loss")
     mean = run_job("train.log_every=10", "train.max_steps=20", folder="mean").journal.series("train/loss")

@@ -1,0 +1,85 @@
+"""Pascanu's Ω against his formula, step by step. T time, B batch, H hidden."""
+
+import pytest
+import torch
+
+from undertow import Vector
+from undertow.nn import SequenceModel
+from undertow.nn.omega import omega
+from undertow.plugins import load_plugins
+
+REGISTRY = load_plugins()
+T, B, H = 5, 3, 4
+
+
+def network(cell: str, layers: int = 1) -> SequenceModel:
+    torch.manual_seed(0)
+    spec = REGISTRY.cell(cell)
+    cells = [REGISTRY.factory(spec)(2 if depth == 0 else H, H, spec.options(), T) for depth in range(layers)]
+    return SequenceModel(cells, inputs=Vector(2), output_size=1, shape="many-to-one").double()
+
+
+def loss_of(model: SequenceModel):
+    return lambda y_TBH: model.answer(y_TBH).square().sum()
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_it_is_the_papers_sum_over_steps(cell: str) -> None:
+    model = network(cell)
+    (layer,) = model.layers
+    x_TBI = torch.randn(T, B, 2, dtype=torch.float64)
+    total = 0.0
+    for row in range(B):  # one example at a time, each step's Jacobian in full
+        state, states = layer.initial_state(1), []
+        z_TB = layer.project(x_TBI[:, row : row + 1])
+        for z in z_TB:
+            state = layer.step(z, state)
+            states.append(state)
+        loss = (
+            model.answer(torch.stack([layer.readout(z, s) for z, s in zip(z_TB, states, strict=True)])).square().sum()
+        )
+        flat = [
+            torch.cat(torch.autograd.grad(loss, s, retain_graph=True, materialize_grads=True), 1)[0] for s in states
+        ]
+        for k in range(T - 1):
+
+            def step(joint: torch.Tensor, z: torch.Tensor = z_TB[k + 1]) -> torch.Tensor:
+                return torch.cat(layer.step(z, joint.unsqueeze(0).split(H, dim=1)), 1)[0]
+
+            jacobian = torch.autograd.functional.jacobian(step, torch.cat(states[k], 1)[0].detach())
+            total += float(((flat[k + 1] @ jacobian).norm() / flat[k + 1].norm() - 1) ** 2)
+    assert omega(model, x_TBI, loss_of(model)).item() == pytest.approx(total / B, rel=1e-9)
+
+
+def test_a_rotation_hands_every_gradient_on_and_has_none() -> None:
+    model = network("rnn")
+    (layer,) = model.layers
+    with torch.no_grad():
+        torch.nn.init.orthogonal_(layer.U)
+    x_TBI = torch.zeros(T, B, 2, dtype=torch.float64)
+    layer.activation = lambda a: a  # linear: tanh would take a share
+    assert omega(model, x_TBI, lambda y: model.decode(y[-1]).sum()).item() == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_following_its_gradient_makes_it_smaller(layers: int) -> None:
+    model = network("rnn", layers)
+    x_TBI = torch.randn(T, B, 2, dtype=torch.float64)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02)
+    values = []
+    for _ in range(20):
+        optimizer.zero_grad()
+        value = omega(model, x_TBI, loss_of(model))
+        value.backward()
+        values.append(value.item())
+        optimizer.step()
+    assert values[-1] < 0.7 * values[0]
+
+
+def test_steps_to_which_nothing_arrives_are_left_out() -> None:
+    model = network("lstm")
+    x_TBI = torch.randn(T, B, 2, dtype=torch.float64)
+    early = omega(model, x_TBI, lambda y_TBH: model.decode(y_TBH[1]).sum())
+    assert early.item() == pytest.approx(omega(model, x_TBI[:2], lambda y_TBH: model.decode(y_TBH[-1]).sum()).item())
+    early.backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())

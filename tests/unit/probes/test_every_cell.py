@@ -1,5 +1,7 @@
 """Every probe on every shipped cell: complex states, several parts, parametrised weights, readouts of their own."""
 
+import math
+
 import pytest
 import torch
 
@@ -36,6 +38,20 @@ def test_a_cell_can_be_measured_in_every_way(cell: str, dtype, make_subject, is_
         if name not in BY_GATES:
             assert measurement.scalars, name
             leaves_no_trace(probe, subject)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm"])
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_network_that_is_lost_gives_nothing_that_cannot_be_recorded(name, cell, make_subject, is_recordable) -> None:
+    config = ExperimentConfig.model_validate(
+        {"task": {"name": "adding"}, "cell": {"name": cell}, "probes": [{"name": name, "options": OPTIONS[name]}]}
+    )
+    subject = make_subject(cell, length=10, layers=2, hidden=4)
+    with torch.no_grad():
+        subject.model.layers[0].U[0, 0] = math.nan
+    (probe,) = build_probes(config, REGISTRY).values()
+    with measuring(subject.model):
+        is_recordable(probe.measure(subject))
 
 
 def test_no_probe_is_left_out() -> None:

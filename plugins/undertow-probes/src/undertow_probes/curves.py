@@ -34,10 +34,10 @@ def finite(scalars: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in scalars.items() if math.isfinite(value)}
 
 
-def finite_curve(steps: Sequence[int], values: Sequence[float]) -> Curve:
-    """The points that can be recorded."""
+def finite_curve(name: str, steps: Sequence[int], values: Sequence[float]) -> dict[str, Curve]:
+    """The points that can be recorded, under their name; nothing if there are none."""
     seen = [(step, value) for step, value in zip(steps, values, strict=True) if math.isfinite(value)]
-    return Curve([step for step, _ in seen], [value for _, value in seen])
+    return {name: Curve([step for step, _ in seen], [value for _, value in seen])} if seen else {}
 
 
 def rms(values: Tensor, dim: int) -> Tensor:

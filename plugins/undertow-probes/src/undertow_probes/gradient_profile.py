@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from undertow import Batch, Curve, Measurement, Model, Probe, Subject, Task
-from undertow_probes.curves import FLOOR, log10, log_spaced, rms, views
+from undertow_probes.curves import FLOOR, finite, finite_curve, log10, log_spaced, rms, views
 from undertow_probes.loss import encoded, last_losses, last_supervised_step
 from undertow_probes.options import GradientProfileOptions
 from undertow_probes.pieces import frozen, run_in_pieces
@@ -63,11 +63,11 @@ class GradientProfile(Probe):
             for view, norms_KB in views(part, list(norms_LKB), all_layers_KB).items():
                 name = f"gradient/{view}"
                 log_norms_K = log10(rms(norms_KB, dim=1))
-                curves[f"{name}/by_lag"] = Curve(lags, log_norms_K)
+                curves |= finite_curve(f"{name}/by_lag", lags, log_norms_K)
                 summary = summarise(lags, log_norms_K)
                 summary["at_cue"] = _at_cue(lags, norms_KB, cue_lags_BC)
                 summary["nonfinite"] = float((~norms_KB.isfinite()).sum())
-                scalars |= {f"{name}/{key}": value for key, value in summary.items() if math.isfinite(value)}
+                scalars |= finite({f"{name}/{key}": value for key, value in summary.items()})
         return Measurement(scalars, curves)
 
 

@@ -54,7 +54,7 @@ class Jacobian(Probe):
         curves: dict[str, Curve] = {}
         for view, norms_KB in found.items():
             log_norms_K = log10(rms(norms_KB, dim=1))
-            curves[f"jacobian/{view}/by_lag"] = finite_curve(lags, log_norms_K)
+            curves |= finite_curve(f"jacobian/{view}/by_lag", lags, log_norms_K)
             summary = summarise(lags, log_norms_K)
             scalars |= finite({f"jacobian/{view}/{key}": value for key, value in summary.items()})
         return Measurement(scalars, curves)

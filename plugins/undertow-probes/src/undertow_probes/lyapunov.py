@@ -50,9 +50,8 @@ class Lyapunov(Probe):
         curves: dict[str, Curve] = {}
         for i, estimate_T in enumerate(running_TM.T.cpu(), start=1):
             scalars[f"lyapunov/{i}"] = float(estimate_T[-1])
-            curve = finite_curve([burn_in + step for step in at], estimate_T[at].tolist())
-            if curve.steps:
-                curves[f"lyapunov/{i}/by_time"] = curve
+            steps = [burn_in + step for step in at]
+            curves |= finite_curve(f"lyapunov/{i}/by_time", steps, estimate_T[at].tolist())
         return Measurement(finite(scalars), curves)
 
 

@@ -64,8 +64,7 @@ class Memory(Probe):
         least = SHARE * abs(max(losses_K))
         used = [lag for lag, rise in zip(lags, rises_K, strict=True) if rise > 0 and rise >= least]
         scalars = {"memory/loss": whole, "memory/at_cue": at_cue - whole, "memory/reach": float(max(used, default=0))}
-        curve = finite_curve(lags, rises_K)
-        return Measurement(finite(scalars), {"memory/by_lag": curve} if curve.steps else {})
+        return Measurement(finite(scalars), finite_curve("memory/by_lag", lags, rises_K))
 
 
 def occluded_losses(

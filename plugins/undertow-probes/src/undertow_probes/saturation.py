@@ -10,7 +10,7 @@ from torch import Tensor
 
 from undertow import Curve, GateKind, Measurement, Probe, Subject
 from undertow_probes.activations import activations
-from undertow_probes.curves import evenly_spaced
+from undertow_probes.curves import evenly_spaced, finite
 from undertow_probes.options import SaturationOptions
 
 LOW, HIGH = 0.05, 0.95
@@ -46,7 +46,7 @@ class Saturation(Probe):
                 scalars[f"saturation/{view}/derivative"] = float(slope)
                 steps = evenly_spaced(options.points, len(share_T))
                 curves[f"saturation/{view}/by_time"] = Curve(steps, share_T[steps].tolist())
-        return Measurement(scalars, curves)
+        return Measurement(finite(scalars), curves)
 
 
 def _saturated(values: Tensor, kind: GateKind) -> Tensor:

@@ -144,3 +144,14 @@ def test_underflow_is_left_out_of_the_line_and_of_the_reach() -> None:
     assert summary["reach"] == 4
     assert summarise(lags, [FLOOR] * 5) == {"growth": 0.0, "half_life": 0.0, "reach": 0.0}
     assert summarise(lags, [math.nan] * 5) == {"reach": 0.0}
+
+
+def test_the_joint_profile_is_that_of_all_parts_together() -> None:
+    task, model, batch = network("lstm", "adding", 2)
+    subject = Subject(
+        model=model, task=task, batch=batch, state=("h", "c"), step=0, seconds_per_step=None, batch_size=5
+    )
+    curves = GradientProfile(GradientProfileOptions(joint=True)).measure(subject).curves
+    for layer in ("", "/layer0", "/layer1"):
+        h, c, joint = (10 ** np.array(curves[f"gradient/{part}{layer}/by_lag"].values) for part in ("h", "c", "joint"))
+        np.testing.assert_allclose(joint**2, h**2 + c**2, rtol=1e-9)

@@ -34,7 +34,8 @@ REACH = 1e-3
 class GradientProfile(Probe):
     """Curves ``gradient/<state>/by_lag`` (log10 of the norm) and what they come to, in time steps.
 
-    Per example the L2 norm over H, over the batch the root mean square. Of several layers, ``<state>`` is the norm over
+    Per example the L2 norm over H, over the batch the root mean square; with the option `joint`, ``<state>`` is also
+    ``joint``, the norm over all state parts together. Of several layers, ``<state>`` is the norm over
     all of them and ``<state>/layer<l>`` that of one. Scalars of each:
 
     - ``half_life``: steps over which the norm halves, from the least-squares line through log norm against lag (points
@@ -58,7 +59,10 @@ class GradientProfile(Probe):
         scalars: dict[str, float] = {}
         curves: dict[str, Curve] = {}
         norms_PLKB = gradient_norms(subject.model, subject.task, subject.batch, lags)
-        for part, norms_LKB in zip(subject.state, norms_PLKB, strict=True):
+        norms_of = dict(zip(subject.state, norms_PLKB, strict=True))
+        if options.joint:
+            norms_of["joint"] = torch.linalg.vector_norm(norms_PLKB, dim=0)
+        for part, norms_LKB in norms_of.items():
             all_layers_KB = torch.linalg.vector_norm(norms_LKB, dim=0)
             for view, norms_KB in views(part, list(norms_LKB), all_layers_KB).items():
                 name = f"gradient/{view}"

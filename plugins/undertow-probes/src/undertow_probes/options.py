@@ -14,6 +14,8 @@ class GradientProfileOptions(Options):
 
     lags: Points = 32
     """K: how many log-spaced lags, the shortest 1, the longest back to the first step."""
+    joint: bool = False
+    """Also over all state parts together, as `joint`: what cells with different parts can be compared by."""
 
 
 class JacobianOptions(Options):

@@ -6,6 +6,8 @@ norm of J, and one backward pass gives Jᵀv at every cut:
 
     norms_PLKB = jacobian_norms(model, x_TBI, lags, vectors=8)
 
+Where a network truncates its gradient, J counts as 0 beyond.
+
 T time, B batch, I input, P parts of the state, L layers, K lags, N numbers of the joint state.
 """
 

@@ -28,6 +28,8 @@ class MinGRU(AffineCell):
     Initialisation: as in torch's linear layer, all from U(-1/√I, 1/√I), which the paper leaves unchanged.
     """
 
+    keeps = "1 - z"  # the share of the state that stays; the probe `timescale` asks
+
     def __init__(self, input_size: int, hidden_size: int, options: MinGruOptions, length: int) -> None:
         super().__init__(input_size, hidden_size, options, length)
         self.positive = options.candidate == "positive"
@@ -38,7 +40,8 @@ class MinGRU(AffineCell):
     def parts(self, x_TBI: Tensor) -> tuple[Tensor, ...]:
         """The factor 1 - z and the addend z ∘ n."""
         gate, new = functional.linear(x_TBI, self.weight, self.bias).chunk(2, -1)
-        return torch.sigmoid(-gate), torch.sigmoid(gate) * candidate(new, self.positive)
+        z = gate.sigmoid()
+        return 1 - z, z * candidate(new, self.positive)
 
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
         """The gate `z`."""

@@ -22,11 +22,13 @@ class MinLSTM(AffineCell):
         n    = W_h x + b_h          or, with `candidate="positive"`, g(W_h x + b_h)
         h'   = f / (f + i) ∘ h + i / (f + i) ∘ n
 
-    The shares are computed as σ(±(ln f - ln i)), which holds where both gates are too small to divide by.
+    The share let in is computed as σ(ln i - ln f), which holds where both gates are too small to divide by.
 
     Initialisation: as in torch's linear layer, all from U(-1/√I, 1/√I), which the paper leaves unchanged; `forget_bias`
     then sets that of f, which the paper raises to train faster.
     """
+
+    keeps = "keep"  # the share of the state that stays; the probe `timescale` asks
 
     def __init__(self, input_size: int, hidden_size: int, options: MinLstmOptions, length: int) -> None:
         super().__init__(input_size, hidden_size, options, length)
@@ -51,8 +53,8 @@ class MinLSTM(AffineCell):
         return functional.linear(x, self.weight, self.bias).chunk(3, -1)
 
     def _shares(self, forget: Tensor, let_in: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
-        odds = functional.logsigmoid(forget) - functional.logsigmoid(let_in)
-        return odds.sigmoid(), torch.sigmoid(-odds) * candidate(new, self.positive)
+        share = torch.sigmoid(functional.logsigmoid(let_in) - functional.logsigmoid(forget))
+        return 1 - share, share * candidate(new, self.positive)
 
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
         """The gates `f` and `i`, and `keep`, f's share of both, which scales the state."""

@@ -44,8 +44,7 @@ class RGLRU(AffineCell):
         u_TBH = x_TBI if self.weight_in is None else functional.linear(x_TBI, self.weight_in)
         r, i = functional.linear(u_TBH, self.weight, self.bias).sigmoid().chunk(2, -1)
         log_a = -C * functional.softplus(-self.Lambda) * r
-        rest = -torch.expm1(2 * log_a)
-        rest = rest.clamp(min=torch.finfo(rest.dtype).tiny)  # at 0 the root has no derivative
+        rest = torch.finfo(log_a.dtype).tiny - torch.expm1(2 * log_a)  # at 0 the root would have no derivative
         return log_a.exp(), rest.sqrt() * (i * u_TBH), r, i
 
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:

@@ -29,6 +29,8 @@ class SRU(AffineCell):
     `rescale`, α = √(1 + 2 e^b_r), as in the paper's later version; W_x takes this factor in where there is one.
     """
 
+    keeps = "f"  # the share of the state that stays; the probe `timescale` asks
+
     def __init__(self, input_size: int, hidden_size: int, options: SruOptions, length: int) -> None:
         super().__init__(input_size, hidden_size, options, length)
         self.tanh = options.activation == "tanh"

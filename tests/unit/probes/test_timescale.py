@@ -79,7 +79,10 @@ def test_the_cell_says_which_gate_keeps(make_subject) -> None:
     assert measure(subject) != measure(subject, gate="z")
 
 
-KEEPERS = {"lstm", "lstm-peephole", "lstm-coupled", "lstm-layernorm", "gru", "ugrnn", "mgu", "janet", "fastgrnn"}
+KEEPERS = {
+    *("lstm", "lstm-peephole", "lstm-coupled", "lstm-layernorm", "gru", "ugrnn", "mgu", "janet", "fastgrnn"),
+    *("mingru", "minlstm", "sru"),
+}
 
 
 @pytest.mark.parametrize("name", sorted(KEEPERS))

@@ -41,7 +41,7 @@ class Elsewhere:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", __name__],
+            [sys.executable, "-P", "-c", f"from {__name__} import main; main()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -88,7 +88,3 @@ def main() -> None:
         except Exception as error:  # noqa: BLE001  # a plugin's code; the asking process reports it
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -33,7 +33,7 @@ class TaskConformance(Conformance):
 
     kind = "task"
     length: int | None = None
-    _elsewhere: ClassVar[list[Elsewhere]] = []
+    _elsewhere: ClassVar[dict[tuple[str, ...], Elsewhere]] = {}
 
     @property
     def spec(self) -> TaskSpec:
@@ -157,8 +157,9 @@ class TaskConformance(Conformance):
         """Does another process, as a rank or a resumed run is one, make the same examples?"""
         task = self.build()
         indices = {split: _indices(task, split, _SOME).tolist() for split in SPLITS}
-        if not self._elsewhere:
-            self._elsewhere.append(Elsewhere())
+        where = tuple(sys.path)
+        if where not in self._elsewhere:
+            self._elsewhere[where] = Elsewhere()
         question = {
             "files": [str(file) for file in self.plugins],
             "name": self.name,
@@ -168,7 +169,7 @@ class TaskConformance(Conformance):
             "indices": indices,
         }
         expect(
-            self._elsewhere[0].digest(question) == digest(task, indices),
+            self._elsewhere[where].digest(question) == digest(task, indices),
             "another process makes other examples from the same seed. Look for `hash`, the order of a set, the time, "
             "or files listed in no order.",
         )
@@ -366,7 +367,7 @@ def _lines(task: Task, indices: Any) -> int:
 def _marked(cues_BC: Tensor, steps: int, writes: int) -> Tensor:
     """Which of the steps that are read are cues, `(B, T)`."""
     none = torch.zeros(len(cues_BC), steps + writes, dtype=torch.bool)
-    return none.scatter_(1, cues_BC, True)[:, :steps]
+    return none.scatter_(1, cues_BC.long(), True)[:, :steps]
 
 
 def _exchanged(input: Tensor, where_BT: Tensor) -> Tensor:

@@ -1,0 +1,219 @@
+"""Cells that are wrong in one way each; a class breaks the check of its name, which its docstring explains.
+
+A scratch plugin that stands beside `right.py`, loaded before it.
+"""
+
+import copy
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from undertow_scratch_right import RightCell, RightOptions, cell_spec
+
+from undertow import CellSpec, GateKind, Options, State, hookimpl
+
+
+class UntoldOptions(Options):
+    """Options of which one is not explained."""
+
+    strength: float = 1.0
+
+
+class OptionsAreToldAndReadBack(RightCell):
+    """Its option has no description."""
+
+
+class KeepsWhatItWasMadeWith(RightCell):
+    """It counts the length from 0."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.length -= 1
+
+
+class StateIsWhatTheSpecNames(RightCell):
+    """Its spec names a memory c that it does not have."""
+
+
+class OutputHasTheDeclaredShape(RightCell):
+    """It squeezes away what has size 1."""
+
+    def scan(self, x_TBI: Tensor, state: State) -> tuple[Tensor, State]:
+        y_TBH, last = super().scan(x_TBI, state)
+        return (y_TBH.squeeze() if x_TBI.shape[:2] == (1, 1) else y_TBH), last
+
+
+class StartsFiniteAtEveryLength(RightCell):
+    """ln(T - 1) of a task without time."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        nn.init.constant_(self.W.bias, 0.1 * float(torch.tensor(self.length - 1.0).log()))
+
+
+class OneSeedGivesOneStart(RightCell):
+    """It draws from a generator that nobody seeded."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        generator = torch.Generator()
+        generator.seed()
+        with torch.no_grad():
+            self.W.weight.uniform_(-0.5, 0.5, generator=generator)
+
+
+class InPiecesEqualsWhole(RightCell):
+    """It counts the steps of a call, and starts again at the next one."""
+
+    def project(self, x_TBI: Tensor) -> Tensor:
+        z = super().project(x_TBI)
+        return z + 1e-4 * torch.arange(len(z), dtype=z.dtype, device=z.device).view(-1, 1, 1)
+
+
+class ScanEqualsSteps(RightCell):
+    """Its scan is off in the sixth digit."""
+
+    def scan(self, x_TBI: Tensor, state: State) -> tuple[Tensor, State]:
+        y_TBH, last = super().scan(x_TBI, state)
+        return y_TBH + 1e-6, last
+
+
+class ScanHasTheGradientsOfItsSteps(RightCell):
+    """Its scan passes half of the gradient from one block of four steps to the one before."""
+
+    def scan(self, x_TBI: Tensor, state: State) -> tuple[Tensor, State]:
+        outputs = []
+        for block in x_TBI.split(4):
+            y_TBH, state = super().scan(
+                block, tuple((part + part.detach()) / 2 for part in state) if outputs else state
+            )
+            outputs.append(y_TBH)
+        return torch.cat(outputs), state
+
+
+class RowsAreIndependent(RightCell):
+    """It scales by the size of the batch."""
+
+    def project(self, x_TBI: Tensor) -> Tensor:
+        return super().project(x_TBI) * (1 + 0.01 * x_TBI.shape[1])
+
+
+class FutureDoesNotChangeThePast(RightCell):
+    """It looks at the largest input of the whole sequence, and acts when that is unusual."""
+
+    def project(self, x_TBI: Tensor) -> Tensor:
+        largest = x_TBI.amax()
+        return super().project(x_TBI) + 0.1 * ((largest > 3) & (largest < 10)).to(x_TBI.dtype)
+
+
+class PaddingDoesNotMatter(RightCell):
+    """It scales by the share of the steps that are not zeros."""
+
+    def project(self, x_TBI: Tensor) -> Tensor:
+        return super().project(x_TBI) * x_TBI.ne(0).any(-1, keepdim=True).to(x_TBI.dtype).mean(0)
+
+
+class GradientIsThatOfFiniteDifferences(RightCell):
+    """Half of it is detached."""
+
+    def step(self, z: Tensor, state: State) -> State:
+        (h_BH,) = super().step(z, state)
+        return ((h_BH + h_BH.detach()) / 2,)
+
+
+class GradientReachesTheFirstStep(RightCell):
+    """Once trained, it rounds its state, which has no gradient."""
+
+    def step(self, z: Tensor, state: State) -> State:
+        h_BH = state[0] if self.training else (64 * state[0]).round() / 64
+        return super().step(z, (h_BH,))
+
+    def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
+        return {}
+
+
+class EveryParameterGetsAGradient(RightCell):
+    """It has a weight that it does not use."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.spare = nn.Parameter(torch.ones(3))
+
+
+class GatesAreInRange(RightCell):
+    """It shows what goes into the activation for what comes out of it."""
+
+    def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
+        return {"h": (z + self.U(state[0]), "tanh")}
+
+
+class StateDictHoldsAllOfIt(RightCell):
+    """It draws a number that it keeps for itself."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.scale = 0.5 + float(torch.rand(()))
+
+    def project(self, x_TBI: Tensor) -> Tensor:
+        return self.scale * super().project(x_TBI)
+
+
+class NoWeightIsSavedTwice(RightCell):
+    """It registers a module under two names."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.recurrent = self.U
+
+
+class CopyIsIndependentAndEqual(RightCell):
+    """Its deep copy is itself."""
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return copy.copy(self)
+
+
+class PickleIsEqual(RightCell):
+    """It holds a function without a name."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.squash = lambda a: torch.tanh(a)
+
+
+class SurvivesAutocast(RightCell):
+    """It interpolates between bfloat16 and float32, which torch refuses."""
+
+    def step(self, z: Tensor, state: State) -> State:
+        (new_BH,) = super().step(z, state)
+        return (torch.lerp(state[0], new_BH, torch.full_like(state[0], 0.9)),)
+
+
+class GpuEqualsCpu(RightCell):
+    """Its first state is on the CPU, wherever it is itself."""
+
+    def initial_state(self, batch_size: int) -> State:
+        return (torch.zeros(batch_size, self.hidden_size, dtype=self.U.weight.dtype),)
+
+
+class LearnsToAdd(RightCell):
+    """It hardly uses its state."""
+
+    def step(self, z: Tensor, state: State) -> State:
+        return (torch.tanh(z + 1e-3 * self.U(state[0])),)
+
+
+BROKEN = [each for each in list(globals().values()) if isinstance(each, type) and issubclass(each, RightCell)]
+
+
+@hookimpl
+def undertow_register_cells() -> Iterable[CellSpec]:
+    for each in BROKEN:
+        if each is not RightCell:
+            yield cell_spec(
+                each.__name__.lower(),
+                f":{each.__name__}",
+                UntoldOptions if each is OptionsAreToldAndReadBack else RightOptions,
+                ("h", "c") if each is StateIsWhatTheSpecNames else ("h",),
+            )

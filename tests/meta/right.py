@@ -1,0 +1,149 @@
+"""A cell, a task and a probe that do all that is asked of them; what is broken elsewhere is broken from these.
+
+A scratch plugin. It imports torch beside its hooks, so that, installed, it is the broken plugin of the first check.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanSquaredError, Metric
+
+from undertow import (
+    Batch,
+    Cell,
+    CellSpec,
+    Curve,
+    GateKind,
+    Lengths,
+    Measurement,
+    Options,
+    Probe,
+    ProbeSpec,
+    Split,
+    State,
+    Subject,
+    Task,
+    TaskSpec,
+    Vector,
+    draws,
+    hookimpl,
+)
+
+
+class RightOptions(Options):
+    """Options of all three."""
+
+    strength: float = 1.0
+    """How strong it is."""
+
+
+class RightCell(Cell):
+    """h' = tanh(W x + U h + b), with a scan that is its own loop."""
+
+    def __init__(self, input_size: int, hidden_size: int, options: Options, length: int) -> None:
+        super().__init__(input_size, hidden_size, options, length)
+        self.W = nn.Linear(input_size, hidden_size)
+        self.U = nn.Linear(hidden_size, hidden_size, bias=False)
+        nn.init.orthogonal_(self.U.weight)
+
+    def initial_state(self, batch_size: int) -> State:
+        return (self.U.weight.new_zeros(batch_size, self.hidden_size),)
+
+    def project(self, x_TBI: Tensor) -> Tensor:
+        return self.W(x_TBI)
+
+    def step(self, z: Tensor, state: State) -> State:
+        return (torch.tanh(z + self.U(state[0])),)
+
+    def scan(self, x_TBI: Tensor, state: State) -> tuple[Tensor, State]:
+        outputs = []
+        for z in self.project(x_TBI):
+            state = self.step(z, state)
+            outputs.append(self.readout(z, state))
+        return torch.stack(outputs), state
+
+    def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
+        return {"h": (torch.tanh(z + self.U(state[0])), "tanh")}
+
+
+class RightTask(Task):
+    """Noise from U(0, 1); the answer at the end is the first value, and guessing costs its variance, 1/12."""
+
+    shape = "many-to-one"
+    inputs = Vector(2)
+    output_size = 1
+    trivial_loss = 1 / 12
+
+    def __init__(self, options: Options, length: int, seed: int) -> None:
+        self.length = length
+        self.seed = seed
+
+    def size(self, split: Split) -> int | None:
+        return None
+
+    def stream(self, split: Split) -> str:
+        return f"first/{split}"
+
+    def batch(self, split: Split, indices: Any) -> Batch:
+        u_BN = draws.uniforms(self.seed, self.stream(split), indices, 2 * self.length)
+        x_BTI = torch.from_numpy(u_BN).float().view(len(u_BN), self.length, 2)
+        return Batch(x_BTI, self.answer(x_BTI))
+
+    def answer(self, input: Tensor) -> Tensor:
+        return input[:, 0, :1]
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        return (output - target).square().squeeze(-1)
+
+    def metrics(self) -> Mapping[str, Metric]:
+        return {"error": MeanSquaredError()}
+
+    def cues(self, batch: Batch) -> Tensor:
+        return torch.zeros(len(batch.input), 1, dtype=torch.int64)
+
+
+class RightProbe(Probe):
+    """The largest weight, and the mean size of the readout by time step."""
+
+    scalar: ClassVar[str] = "right/largest"
+
+    def measure(self, subject: Subject) -> Measurement:
+        model = subject.model
+        x_TBI = model.encode(subject.batch.input)
+        with torch.no_grad():
+            y_TBH, _ = model.advance(x_TBI, model.initial_state(x_TBI.shape[1]))
+        largest = max(float(p.detach().abs().max()) for cell in model.layers for p in cell.parameters())
+        sizes = y_TBH.abs().mean((1, 2)).tolist()
+        return Measurement({self.scalar: largest}, {"right/by_time": Curve(range(len(sizes)), sizes)})
+
+
+def cell_spec(
+    name: str, factory: str, options: type[Options] = RightOptions, state: tuple[str, ...] = ("h",)
+) -> CellSpec:
+    return CellSpec(name=name, summary="A cell.", factory=factory, options=options, state=state)
+
+
+def task_spec(name: str, factory: str, options: type[Options] = RightOptions, **more: Any) -> TaskSpec:
+    said = {"shape": "many-to-one", "lengths": Lengths(default=12), "metrics": {"error": "min"}} | more
+    return TaskSpec(name=name, summary="A task.", factory=factory, options=options, **said)
+
+
+def probe_spec(name: str, factory: str, options: type[Options] = RightOptions) -> ProbeSpec:
+    return ProbeSpec(name=name, summary="A probe.", factory=factory, options=options)
+
+
+@hookimpl
+def undertow_register_cells() -> Iterable[CellSpec]:
+    return [cell_spec("right", ":RightCell")]
+
+
+@hookimpl
+def undertow_register_tasks() -> Iterable[TaskSpec]:
+    return [task_spec("right", ":RightTask")]
+
+
+@hookimpl
+def undertow_register_probes() -> Iterable[ProbeSpec]:
+    return [probe_spec("right", ":RightProbe")]

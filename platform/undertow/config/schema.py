@@ -90,7 +90,7 @@ class OptimConfig(Section):
 
 
 class EarlyStopping(Section):
-    """Stop when a validation metric no longer improves."""
+    """Stop when a validation metric no longer improves, or is good enough."""
 
     metric: str = "val/loss"
     """A validation metric."""
@@ -98,6 +98,8 @@ class EarlyStopping(Section):
     """Validations without improvement before the run stops."""
     min_delta: NonNegative = 0.0
     """Smaller changes do not count as improvement."""
+    threshold: float | None = None
+    """As good as it has to be: the run stops once the metric is better than this."""
 
 
 class Checkpoints(Section):

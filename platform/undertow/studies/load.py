@@ -262,7 +262,8 @@ def _unknown_metrics(loaded: LoadedStudy, source: Source) -> list[str]:
     tasks = {str(name) for point in points if (name := loaded.space.chosen(point).get("task.name")) is not None}
     problems = []
     for task in sorted(tasks & loaded.registry.tasks.keys()):
-        known = ["train/loss", "val/loss", *(f"val/{name}" for name in loaded.registry.task(task).metrics)]
+        metrics = loaded.registry.task(task).metrics
+        known = ["train/loss", "train/steps", "val/loss", *(f"val/{name}" for name in metrics)]
         for index, objective in enumerate(loaded.config.objectives):
             if objective.metric.startswith(("train/", "val/")) and objective.metric not in known:
                 problems.append(

@@ -170,6 +170,7 @@ def _early_stopping(config: ExperimentConfig, registry: Registry) -> list[pl.Cal
             mode=_direction(early.metric, config, registry),
             patience=early.patience,
             min_delta=early.min_delta,
+            stopping_threshold=early.threshold,
             check_on_train_epoch_end=False,
         )
     ]

@@ -107,6 +107,10 @@ class Recorder(pl.Callback):
         if self._step % self._every == 0:
             self._look(trainer)
 
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Record how many steps it took: fewer than were allowed, if it was good enough before."""
+        self._record.scalars({"train/steps": float(trainer.global_step)}, trainer.global_step)
+
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop the clock, and never validate weights that a broken loss has reached."""
         self._clock.pause()

@@ -59,6 +59,17 @@ def test_pascanus_omega_is_recorded_and_trained_on(run_job) -> None:
     assert held.journal.series("train/loss")[10] == pytest.approx(plain.journal.series("train/loss")[10], rel=0.5)
 
 
+def test_training_stops_once_it_is_good_enough_and_says_after_how_many_steps(run_job) -> None:
+    whole = run_job(folder="whole")
+    assert whole.journal.series("train/steps") == {50: 50.0}
+    losses = whole.journal.series("val/loss")
+    enough = (losses[20] + losses[40]) / 2
+    early = run_job(f"train.early_stopping={{threshold: {enough}, patience: 100}}", folder="early")
+    assert losses[20] > enough > losses[40]
+    assert early.steps == 40
+    assert early.journal.series("train/steps") == {40: 40.0}
+
+
 def test_metrics_are_evaluated_at_other_lengths_too(run_job) -> None:
     job = run_job("task.name=copy", "task.length=30", "evaluate={lengths: [25], examples: 32}", "train.max_steps=5")
     assert job.journal.series("val/accuracy/by_length").keys() == {25}

@@ -31,7 +31,13 @@ class Cell(nn.Module, ABC):
 
     A factory is called as ``factory(input_size, hidden_size, options, length)``; `length` is the number of time steps
     of the task, for initialisations that depend on it.
+
+    Attributes:
+        keeps: The share of its state that a unit keeps at a step, as the name of one of its `gates` or ``"1 - name"``;
+            empty where no gate says so.
     """
+
+    keeps: str = ""
 
     def __init__(self, input_size: int, hidden_size: int, options: Options, length: int) -> None:
         super().__init__()

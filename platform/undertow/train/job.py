@@ -81,7 +81,7 @@ def train(
     _seed(config.seed + int(os.environ.get("RANK", "0")))  # equal weights, but each rank's own dropout
     clock = Clock()
     callbacks: list[pl.Callback] = [
-        Recorder(record, clock, config.train.log_every),
+        Recorder(record, clock, config.train.log_every, config.optim.clip_norm),
         Probing(
             config.probes,
             build_probes(config, registry),

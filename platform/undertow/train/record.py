@@ -62,14 +62,16 @@ class Record:
 
 
 class Recorder(pl.Callback):
-    """Records the training loss and rate every `every` steps, each validation, and how fast training is.
+    """Records the training loss, its rate and the share of clipped steps every `every` steps, and each validation.
 
     Raises (from its hooks):
         Diverged: The training loss since the last look is not a finite number.
     """
 
-    def __init__(self, record: Record, clock: Clock, every: int) -> None:
+    def __init__(self, record: Record, clock: Clock, every: int, clip_norm: float | None = None) -> None:
         self._record = record
+        self._clip_norm = clip_norm
+        self._clipped: list[Tensor] = []
         self._clock = clock
         self._every = every
         self._sum: Tensor | None = None
@@ -79,12 +81,17 @@ class Recorder(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The sum since the last recorded loss, so that a resumed run records what an uninterrupted one would."""
-        return {"sum": None if self._sum is None else self._sum.item(), "batches": self._batches}
+        return {
+            "sum": None if self._sum is None else self._sum.item(),
+            "batches": self._batches,
+            "clipped": [bool(each) for each in self._clipped],
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with that sum."""
         self._sum = None if state_dict["sum"] is None else torch.tensor(state_dict["sum"])
         self._batches = state_dict["batches"]
+        self._clipped = [torch.tensor(each) for each in state_dict.get("clipped", [])]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take up the step count of a resumed run."""
@@ -106,6 +113,14 @@ class Recorder(pl.Callback):
         self._clock.step()
         if self._step % self._every == 0:
             self._look(trainer)
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Note whether this step's gradient is about to be clipped."""
+        if self._clip_norm is not None:
+            gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
+            self._clipped.append(torch.nn.utils.get_total_norm(gradients) > self._clip_norm)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record how many steps it took: fewer than were allowed, if it was good enough before."""
@@ -135,6 +150,9 @@ class Recorder(pl.Callback):
             self._sum, self._batches = None, 0
             rate = trainer.optimizers[0].param_groups[0]["lr"]
             extra = {} if self._omega is None else {"train/omega": self._omega.item()}
+            if self._clipped:
+                extra["train/clipped"] = sum(bool(each) for each in self._clipped) / len(self._clipped)
+                self._clipped = []
             self._record.scalars({"train/loss": loss, "train/lr": rate, **extra}, self._step)
 
 

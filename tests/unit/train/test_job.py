@@ -70,6 +70,14 @@ def test_training_stops_once_it_is_good_enough_and_says_after_how_many_steps(run
     assert early.journal.series("train/steps") == {40: 40.0}
 
 
+def test_the_share_of_clipped_steps_is_recorded_where_steps_are_clipped(run_job) -> None:
+    assert not run_job("optim.clip_norm=null", folder="free").journal.series("train/clipped")
+    never = run_job("optim.clip_norm=1000.0", folder="never").journal.series("train/clipped")
+    always = run_job("optim.clip_norm=1.0e-6", folder="always").journal.series("train/clipped")
+    assert set(never.values()) == {0.0}
+    assert always == dict.fromkeys([10, 20, 30, 40, 50], 1.0)
+
+
 def test_metrics_are_evaluated_at_other_lengths_too(run_job) -> None:
     job = run_job("task.name=copy", "task.length=30", "evaluate={lengths: [25], examples: 32}", "train.max_steps=5")
     assert job.journal.series("val/accuracy/by_length").keys() == {25}

@@ -52,7 +52,7 @@ class Timescale(Probe):
         for cell, gates in zip(
             subject.model.layers, activations(subject.model, subject.task, subject.batch), strict=True
         ):
-            if name := wanted or getattr(cell, "keeps", ""):
+            if name := wanted or cell.keeps:
                 by_layer.append(kept(cell, gates, name).double())
         if not by_layer:
             return Measurement()

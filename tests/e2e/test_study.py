@@ -577,6 +577,7 @@ def test_what_has_failed_for_good_is_tried_again_when_asked(unshipped: Path, cal
     assert [trial.state for trial in read(unshipped, "weak").trials] == ["failed", "failed"]
     status = call("study", "status", "weak")
     assert status.out.count("ValueError: it is not well") == 2
+    assert call("study", "status", file, "--plugin", "weak.py").out == status.out, "by the file, whose cell it brings"
     (unshipped / "cure").touch()
     assert call(*run).code == 1
     assert [trial.attempts for trial in read(unshipped, "weak").trials] == [1, 1], "it was not asked to try again"

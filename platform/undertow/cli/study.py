@@ -61,11 +61,19 @@ def study_run_command(
     return 0 if any(trial.state == "complete" for trial in results.trials) else 1
 
 
-def study_status_command(study: Study, /, *, storage: Storage = None, home: Home = None, json: Json = False) -> int:
+def study_status_command(
+    study: Study,
+    /,
+    *,
+    plugin: PluginFiles = None,
+    storage: Storage = None,
+    home: Home = None,
+    json: Json = False,
+) -> int:
     """Show how a study stands; in a second, also while it is at work."""
     from undertow.studies.status import read_status
 
-    name, url, _ = _which(study, storage, home)
+    name, url, _ = _which(study, plugin, storage, home)
     status = read_status(url, name)
     if json:
         emit(_status_document(status))
@@ -74,12 +82,14 @@ def study_status_command(study: Study, /, *, storage: Storage = None, home: Home
     return 0
 
 
-def study_stop_command(study: Study, /, *, storage: Storage = None, home: Home = None) -> int:
+def study_stop_command(
+    study: Study, /, *, plugin: PluginFiles = None, storage: Storage = None, home: Home = None
+) -> int:
     """Have every driver of a study save what is running and stop; `undertow study run` goes on."""
     from undertow.studies.ledger import Ledger
     from undertow.studies.status import read_status
 
-    name, url, _ = _which(study, storage, home)
+    name, url, _ = _which(study, plugin, storage, home)
     Ledger.find(url, name).ask_to_stop()
     if read_status(url, name).drivers:
         note(
@@ -99,6 +109,7 @@ def study_report_command(
         Path | None, Parameter(help="A folder to write the main plots to, as PNG, and results.md, the table.")
     ] = None,
     open: Annotated[bool, Parameter(help="Open it in the browser.")] = False,
+    plugin: PluginFiles = None,
     storage: Storage = None,
     home: Home = None,
     json: Json = False,
@@ -109,7 +120,7 @@ def study_report_command(
     from undertow.studies.results import read_results
     from undertow.studies.run import REPORT
 
-    name, url, where = _which(study, storage, home)
+    name, url, where = _which(study, plugin, storage, home)
     ledger = Ledger.find(url, name)
     folder = RunFolder.place(where, name, ledger.about["run"])
     path = output or (folder / REPORT if folder.is_dir() else Path(f"{name}.html"))
@@ -130,7 +141,7 @@ def study_report_command(
     return 0
 
 
-def _which(study: str, storage: str | None, home: Path | None) -> tuple[str, str, Path]:
+def _which(study: str, plugin: list[Path] | None, storage: str | None, home: Path | None) -> tuple[str, str, Path]:
     """Name, database and home of a study that is named by its name or its file."""
     from undertow.studies.storage import storage_url
 
@@ -138,7 +149,7 @@ def _which(study: str, storage: str | None, home: Path | None) -> tuple[str, str
     if Path(study).suffix in (".yaml", ".yml"):
         from undertow.studies.load import load_study
 
-        loaded = load_study(Path(study))
+        loaded = load_study(Path(study), [], plugin or [])
         return loaded.name, storage_url(where, storage or loaded.config.storage), where
     return study, storage_url(where, storage), where
 

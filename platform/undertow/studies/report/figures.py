@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from undertow.studies.report.chart import Chart, titled, with_room
 from undertow.studies.report.costs import costs
 from undertow.studies.report.digest import Digest, arrange
+from undertow.studies.report.extrapolation import extrapolations
 from undertow.studies.report.heatmaps import heatmaps
 from undertow.studies.report.optuna_figures import optuna_charts
 from undertow.studies.report.profiles import profiles
@@ -46,6 +47,7 @@ def sections(digest: Digest) -> list[Section]:
 def _sections(digest: Digest) -> list[Section]:
     incomplete = "" if digest.complete else "There is no complete run."
     unmeasured = incomplete or "No run measured a gradient profile: add the probe gradient-profile."
+    extrapolated = extrapolations(digest)
     return [
         Section("profiles", "How far back the gradient reaches", tuple(profiles(digest)), unmeasured),
         Section(
@@ -61,6 +63,7 @@ def _sections(digest: Digest) -> list[Section]:
             (*scores_by_panel(digest), *scores_by_half_life(digest)),
             incomplete or "The runs have no scores and gradients to set against each other.",
         ),
+        *([Section("lengths", "At other lengths", tuple(extrapolated), "")] if extrapolated else []),
         Section("cost", "Cost", tuple(costs(digest)), incomplete or "No run measured its cost: add the probe cost."),
         Section("optuna", "What explains the score", tuple(optuna_charts(digest.results)), ""),
     ]

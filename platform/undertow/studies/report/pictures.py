@@ -31,7 +31,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 LARGEST = 150_000
 """Bytes of a picture; one that takes more is drawn smaller."""
 
-_DRAWN = ("profiles", "heatmaps", "scores")
+_DRAWN = ("profiles", "heatmaps", "scores", "lengths")
 _PATIENCE = 120  # seconds for all pictures
 
 _PAGE = """<!doctype html><meta charset="utf-8"><body><script>{plotly}</script><script>
@@ -50,7 +50,7 @@ _PAGE = """<!doctype html><meta charset="utf-8"><body><script>{plotly}</script><
 
 
 def write_pictures(results: StudyResults, folder: Path) -> list[Path]:
-    """Write the gradient profiles, the heat maps and the scores, each below 150 kB.
+    """Write the gradient profiles, the heat maps, the scores and those at other lengths, each below 150 kB.
 
     Args:
         results: The study.

@@ -53,9 +53,9 @@ def profiles(digest: Digest) -> list[Chart]:
     return [_chart(digest, part) for part in digest.parts]
 
 
-def mean_profile(trials: Sequence[TrialResult], part: str) -> Profile | None:
-    """The mean profile of some runs; None where none was measured."""
-    lags, values = aligned([curve for trial in trials if (curve := trial.curves.get(f"gradient/{part}/by_lag"))])
+def mean_curve(trials: Sequence[TrialResult], name: str) -> Profile | None:
+    """The mean of a curve over some runs; None where none was measured."""
+    lags, values = aligned([curve for trial in trials if (curve := trial.curves.get(name))])
     if not lags:
         return None
     low, high = (end.tolist() for end in mean_band(values)) if len(values) > 1 else (None, None)
@@ -90,9 +90,9 @@ def _chart(digest: Digest, part: str) -> Chart:
     for panel, cell in zip(places, cells, strict=True):
         for place, line in enumerate(lines):
             group = digest.at(line, panel)
-            profile = mean_profile(group.counted, part) if group else None
+            profile = mean_curve(group.counted, f"gradient/{part}/by_lag") if group else None
             if profile:
-                traces += (drawn := _traces(line, place, profile, len(digest.lines) > 1 and line not in in_legend))
+                traces += (drawn := curve_traces(line, place, profile, len(digest.lines) > 1 and line not in in_legend))
                 cells_of += [cell] * len(drawn)
                 in_legend.add(line)
                 extremes += [*profile.mean, *(profile.low or []), *(profile.high or [])]
@@ -120,7 +120,16 @@ def _chart(digest: Digest, part: str) -> Chart:
     )
 
 
-def _traces(line: str, place: int, profile: Profile, in_legend: bool) -> list[Any]:
+def curve_traces(line: str, place: int, profile: Profile, in_legend: bool, axis: str = "lag") -> list[Any]:
+    """A line and its band, in the look of its place.
+
+    Args:
+        line: Its label.
+        place: Among the lines.
+        profile: What to draw.
+        in_legend: Whether it is listed.
+        axis: What it runs along.
+    """
     from plotly.graph_objects import Scatter
 
     style = look(place)
@@ -145,7 +154,7 @@ def _traces(line: str, place: int, profile: Profile, in_legend: bool) -> list[An
         mode="lines+markers",
         line={"color": style.colour, "dash": style.dash, "width": 2},
         marker={"symbol": style.symbol, "size": 5},
-        hovertemplate=f"%{{y:.2f}} at lag %{{x}}<br>n = {profile.n}",
+        hovertemplate=f"%{{y:.3g}} at {axis} %{{x}}<br>n = {profile.n}",
         showlegend=in_legend,
         **common,
     )

@@ -12,10 +12,11 @@ from undertow.studies.report import figures
 from undertow.studies.report.chart import DASHES, log_ticks, look
 from undertow.studies.report.costs import costs, front
 from undertow.studies.report.digest import arrange
+from undertow.studies.report.extrapolation import extrapolations
 from undertow.studies.report.figures import sections
 from undertow.studies.report.heatmaps import heatmaps
 from undertow.studies.report.optuna_figures import optuna_charts
-from undertow.studies.report.profiles import aligned, mean_profile, profiles
+from undertow.studies.report.profiles import aligned, mean_curve, profiles
 from undertow.studies.report.scores import scores_by_half_life, scores_by_panel
 from undertow.studies.report.training import training_maps
 from undertow.studies.results import Objective, StudyResults, TrialResult
@@ -34,6 +35,25 @@ def boxes(figure: Any) -> dict[tuple[str, str], str]:
 def curve(values: list[float], lags: list[int] | None = None) -> TrialResult:
     lags = lags or list(range(1, len(values) + 1))
     return TrialResult({}, 0, "complete", curves={"gradient/h/by_lag": (lags, values)})
+
+
+# --- other lengths ---------------------------------------------------------------------------------------------------
+
+
+def test_scores_at_other_lengths_have_a_figure_each_and_a_section_only_where_they_were_measured(
+    whole: StudyResults,
+) -> None:
+    assert not extrapolations(arrange(whole))
+    assert "lengths" not in [section.name for section in sections(arrange(whole))]
+    by_length = {"val/loss/by_length": ([50, 100, 400], [0.1, 0.2, 0.9])}
+    trials = tuple(replace(each, curves=each.curves | by_length if each.curves else {}) for each in whole.trials)
+    (section,) = [each for each in sections(arrange(replace(whole, trials=trials))) if each.name == "lengths"]
+    (chart,) = section.charts
+    assert chart.title == "val/loss at other lengths"
+    assert chart.figure is not None
+    lines = [trace for trace in chart.figure.data if trace.fill is None]
+    assert len(lines) == 15
+    assert all(list(trace.x) == [50, 100, 400] and list(trace.y) == [0.1, 0.2, 0.9] for trace in lines)
 
 
 # --- profiles --------------------------------------------------------------------------------------------------------
@@ -65,7 +85,7 @@ def test_a_single_run_has_no_band(make_study: Make, make_grid: Grid) -> None:
 
 
 def test_a_profile_is_the_mean_of_logarithms_at_the_lags_that_all_runs_have() -> None:
-    profile = mean_profile([curve([0.0, -2.0, -8.0], [1, 2, 9]), curve([-1.0, -3.0, -4.0], [1, 2, 4])], "h")
+    profile = mean_curve([curve([0.0, -2.0, -8.0], [1, 2, 9]), curve([-1.0, -3.0, -4.0], [1, 2, 4])], "gradient/h/by_lag")
     assert profile is not None
     assert (profile.lags, profile.mean, profile.n) == ([1, 2], [-0.5, -2.5], 2)
     assert (profile.low, profile.high) == ([-1.0, -3.0], [0.0, -2.0])
@@ -78,8 +98,8 @@ def test_a_lag_where_a_run_has_no_finite_value_is_left_out() -> None:
 
 
 def test_runs_without_a_common_lag_have_no_profile() -> None:
-    assert mean_profile([curve([0.0], [1]), curve([0.0], [2])], "h") is None
-    assert mean_profile([curve([], [])], "h") is None
+    assert mean_curve([curve([0.0], [1]), curve([0.0], [2])], "gradient/h/by_lag") is None
+    assert mean_curve([curve([], [])], "gradient/h/by_lag") is None
 
 
 def test_more_lines_than_can_be_told_apart_are_cut_and_that_is_said(make_study: Make, make_grid: Grid) -> None:
@@ -332,7 +352,8 @@ def test_figures_can_be_taken_along_by_name_and_title(whole: StudyResults) -> No
 
 
 def test_names_of_figures_are_unique(make_study: Make, make_grid: Grid) -> None:
-    from undertow.studies.report.figures import sections
+    from undertow.studies.report.extrapolation import extrapolations
+from undertow.studies.report.figures import sections
 
     objectives = (Objective("val/loss", "minimize"), Objective("val/accuracy", "maximize"))
     results = make_study(make_grid(lengths=(64, 128)), objectives=objectives)

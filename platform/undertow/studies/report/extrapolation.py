@@ -43,7 +43,7 @@ def _chart(digest: Digest, name: str) -> Chart:
         "bootstrap interval of that mean (none for a single run)."
     ) + cut(len(digest.lines), MOST_LINES, "lines")
     return Chart(
-        f"{slug(score)}-by-length",
+        f"{slug(score)}-at-other-lengths",
         f"{shown(score)} at other lengths",
         caption,
         figure,

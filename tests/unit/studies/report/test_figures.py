@@ -85,7 +85,8 @@ def test_a_single_run_has_no_band(make_study: Make, make_grid: Grid) -> None:
 
 
 def test_a_profile_is_the_mean_of_logarithms_at_the_lags_that_all_runs_have() -> None:
-    profile = mean_curve([curve([0.0, -2.0, -8.0], [1, 2, 9]), curve([-1.0, -3.0, -4.0], [1, 2, 4])], "gradient/h/by_lag")
+    runs = [curve([0.0, -2.0, -8.0], [1, 2, 9]), curve([-1.0, -3.0, -4.0], [1, 2, 4])]
+    profile = mean_curve(runs, "gradient/h/by_lag")
     assert profile is not None
     assert (profile.lags, profile.mean, profile.n) == ([1, 2], [-0.5, -2.5], 2)
     assert (profile.low, profile.high) == ([-1.0, -3.0], [0.0, -2.0])
@@ -352,8 +353,7 @@ def test_figures_can_be_taken_along_by_name_and_title(whole: StudyResults) -> No
 
 
 def test_names_of_figures_are_unique(make_study: Make, make_grid: Grid) -> None:
-    from undertow.studies.report.extrapolation import extrapolations
-from undertow.studies.report.figures import sections
+    from undertow.studies.report.figures import sections
 
     objectives = (Objective("val/loss", "minimize"), Objective("val/accuracy", "maximize"))
     results = make_study(make_grid(lengths=(64, 128)), objectives=objectives)

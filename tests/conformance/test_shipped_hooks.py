@@ -11,7 +11,7 @@ import undertow
 from undertow.plugins import load_plugins
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
-HEAVY = ("torch", "sklearn", "torchmetrics", "pytorch_lightning", "mlflow", "optuna")
+HEAVY = ("torch", "torchrecurrent", "sklearn", "torchmetrics", "pytorch_lightning", "mlflow", "optuna")
 
 
 def test_every_shipped_cell_and_task_is_offered() -> None:
@@ -21,7 +21,7 @@ def test_every_shipped_cell_and_task_is_offered() -> None:
     assert [str(f) for f in registry.failures if f.distribution.startswith("undertow-")] == []
 
 
-@pytest.mark.parametrize("hooks", ["undertow_cells.hooks", "undertow_tasks.hooks"])
+@pytest.mark.parametrize("hooks", ["undertow_cells.hooks", "undertow_tasks.hooks", "undertow_torchrecurrent.hooks"])
 def test_hooks_import_nothing_heavy(hooks: str) -> None:
     code = f"import sys, {hooks}; print(*sorted(set(sys.modules) & set({HEAVY!r})))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -37,7 +37,7 @@ def test_listing_calls_the_hooks_without_anything_heavy() -> None:
     assert done.stdout.split() == []
 
 
-@pytest.mark.parametrize("distribution", ["undertow-cells", "undertow-tasks"])
+@pytest.mark.parametrize("distribution", ["undertow-cells", "undertow-tasks", "undertow-torchrecurrent"])
 def test_plugins_use_public_names_alone(distribution: str) -> None:
     """They are examples for others, who have no more than that."""
     package = distribution.replace("-", "_")

@@ -20,6 +20,12 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "adding": [{"dialect": "anywhere"}, {"dialect": "pascanu"}, {"dialect": "hs97"}],
     "copy": [{"dialect": "s4"}],
     "temporal-order": [{"bits": 3}],
+    "recall": [{"pairs": 8, "keys": 16}],
+    "parity": [{"longest_trained": 20}],
+    "parity-running": [{"longest_trained": 20}],
+    "cycle-navigation": [{"longest_trained": 20}],
+    "cycle-navigation-running": [{"longest_trained": 20}],
+    "digit-video": [{"digits": 2, "shown": 3}],
 }
 """Options that make it another task."""
 

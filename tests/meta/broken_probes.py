@@ -87,7 +87,7 @@ class CostIsBounded(RightProbe):
 
     def measure(self, subject: Subject) -> Measurement:
         if subject.batch.input.shape[1] >= 64:
-            time.sleep(0.5)
+            time.sleep(1.0)
         return super().measure(subject)
 
 

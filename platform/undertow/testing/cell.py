@@ -331,6 +331,12 @@ class CellConformance(Conformance):
             x_TBI = scale * _noise()
             z_TB, before = cell.project(x_TBI), trajectory(cell, x_TBI, _reached(cell))
             gates = cell.gates(z_TB, before)
+            keeper = cell.keeps.removeprefix("1 - ")
+            expect(
+                not keeper or gates.get(keeper, (None, ""))[1] == "sigmoid",
+                f"cell.keeps is {cell.keeps!r}; expected one of its sigmoid gates, or '1 - ' and one: it has "
+                f"{', '.join(name for name, (_, kind) in gates.items() if kind == 'sigmoid') or 'none'}.",
+            )
             if not gates:
                 self.skip("no gates")
             one_step = cell.gates(z_TB[0], tuple(part[0] for part in before))

@@ -37,7 +37,7 @@ class ProbeConformance(Conformance):
     """
 
     kind = "probe"
-    cost_limit: float = 50.0
+    cost_limit: float = 100.0
 
     @property
     def spec(self) -> ProbeSpec:
@@ -214,7 +214,7 @@ class ProbeConformance(Conformance):
 
 def _loss(model: SequenceModel, task: Task, step: int, examples: int = 4) -> Tensor:
     batch = task.batch("train", np.arange(examples * step, examples * (step + 1)))
-    losses = task.loss(model(batch.input), batch.target)
+    losses = task.loss(model(batch.input, batch.target), batch.target)
     mask = task.supervised(batch)
     return losses.mean() if mask is None else losses[mask].mean()
 

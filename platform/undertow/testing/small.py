@@ -149,11 +149,30 @@ class Echo(FirstValue):
         return torch.full((len(batch.target), 1), self.length - 2, device=batch.target.device)
 
 
+class Spell(FirstValue):
+    """One step is read; six symbols are written: 0 or 1 by the sign of the first value, and 2 from the fourth on."""
+
+    shape: Shape = "one-to-many"
+    output_size = 3
+
+    def __init__(self, length: int) -> None:
+        super().__init__(1)
+        self.length = self.writes = 6
+
+    def batch(self, split: Split, indices: NDArray[Any]) -> Batch:
+        """Numbers `(B, 1, 2)` and symbols `(B, U)`."""
+        x_B1I = torch.from_numpy(2 * uniforms(0, f"testing/{split}", indices, 2) - 1).float().unsqueeze(1)
+        target_BU = (x_B1I[:, :, 0] > 0).long().repeat(1, self.writes)
+        target_BU[:, 3:] = 2
+        return Batch(x_B1I, target_BU)
+
+
 NETWORKS: dict[str, tuple[type[Cell], type[FirstValue], tuple[str, ...], int]] = {
     "one layer of one state part, the answer at the end": (Plain, FirstValue, ("h",), 1),
     "two layers of two state parts in steps, the answer at the end": (Gated, FirstValue, ("h", "c"), 2),
     "two layers over tokens, an answer at most steps": (Plain, Echo, ("h",), 2),
     "one layer, a sequence of one step": (Gated, OneStep, ("h", "c"), 1),
+    "one layer, one step read and several written": (Plain, Spell, ("h",), 1),
 }
 """Networks of every kind that a run can have: the cell, the task, the names of its state parts, the layers."""
 
@@ -173,6 +192,7 @@ def small_network(kind: str = FIRST, length: int = 12, hidden: int = HIDDEN) -> 
             inputs=task.inputs,
             output_size=task.output_size,
             shape=task.shape,
+            writes=task.writes,
             dropout=0.2 if layers > 1 else 0.0,
         )
     subject = Subject(

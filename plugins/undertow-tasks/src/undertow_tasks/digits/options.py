@@ -6,6 +6,8 @@ from pydantic import Field
 
 from undertow import Options
 
+Language = Literal["english", "korean"]
+
 
 class DigitsByPixelOptions(Options):
     """Options of `digits-by-pixel`."""
@@ -38,3 +40,10 @@ class DigitVideoOptions(Options):
 
     shown: Annotated[int, Field(ge=1, le=1000)] = 4
     """For how many frames each digit is seen, before the frames are blank."""
+
+
+class DigitCaptionOptions(Options):
+    """Options of `digit-caption`."""
+
+    language: Language = "english"
+    """Of the names: zero to nine, or 영 to 구, letter by letter."""

@@ -1,7 +1,12 @@
 """What the catalogue says of the tasks with scanned digits; imports no torch."""
 
 from undertow import Lengths, TaskSpec
-from undertow_tasks.digits.options import DigitsByPixelOptions, DigitVideoOptions, MnistByPixelOptions
+from undertow_tasks.digits.options import (
+    DigitCaptionOptions,
+    DigitsByPixelOptions,
+    DigitVideoOptions,
+    MnistByPixelOptions,
+)
 
 DATA = "Alpaydin & Kaynak 1998, doi 10.24432/C50P49"
 
@@ -44,5 +49,15 @@ SPECS = (
         shape="one-to-one",
         lengths=Lengths(default=1, maximum=1),
         metrics={"accuracy": "max"},
+    ),
+    TaskSpec(
+        name="digit-caption",
+        summary="A scanned digit seen once, then its name written letter by letter, in English or Korean",
+        factory="undertow_tasks.digits.digit_caption:DigitCaption",
+        options=DigitCaptionOptions,
+        paper=f"Vinyals et al. 2015, arXiv 1411.4555; data: {DATA}",
+        shape="one-to-many",
+        lengths=Lengths(default=6, minimum=6),
+        metrics={"exact_match": "max"},
     ),
 )

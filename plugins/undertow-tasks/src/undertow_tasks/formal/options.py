@@ -8,8 +8,22 @@ from undertow import Options
 
 
 class FormalOptions(Options):
-    """Options of every task over formal languages."""
+    """Options of the tasks that recognise a formal language."""
 
     longest_trained: Annotated[int, Field(ge=1)] | None = None
     """Train on strings of 1 up to this many symbols, validate and test on longer ones, all lengths equally often, with
     blanks in front; below the length. The paper has 40 of 500. null: every string has as many symbols as steps."""
+
+
+class ReverseOptions(Options):
+    """Options of `reverse`."""
+
+    alphabet: Annotated[int, Field(ge=2, le=10_000)] = 8
+    """How many different symbols there are; the paper has 2."""
+
+
+class SortOptions(Options):
+    """Options of `sort`."""
+
+    alphabet: Annotated[int, Field(ge=2, le=10_000)] = 8
+    """How many different symbols there are; the paper has 5."""

@@ -1,7 +1,7 @@
 """What the catalogue says of the tasks over formal languages; imports no torch."""
 
 from undertow import Lengths, TaskSpec
-from undertow_tasks.formal.options import FormalOptions
+from undertow_tasks.formal.options import FormalOptions, ReverseOptions, SortOptions
 
 PAPER = "Delétang et al. 2023, arXiv 2207.02098"
 
@@ -45,5 +45,34 @@ SPECS = (
         shape="aligned",
         lengths=Lengths(default=40, minimum=20),
         metrics={"accuracy": "max"},
+    ),
+    TaskSpec(
+        name="reverse",
+        summary="Read a string, then write it from its end to its start",
+        factory="undertow_tasks.formal.reverse:Reverse",
+        options=ReverseOptions,
+        paper=PAPER,
+        shape="seq2seq",
+        lengths=Lengths(default=10, minimum=4),
+        metrics={"exact_match": "max"},
+    ),
+    TaskSpec(
+        name="sort",
+        summary="Read a string, then write its symbols in rising order",
+        factory="undertow_tasks.formal.sort:Sort",
+        options=SortOptions,
+        paper=PAPER,
+        shape="seq2seq",
+        lengths=Lengths(default=10, minimum=4),
+        metrics={"exact_match": "max"},
+    ),
+    TaskSpec(
+        name="binary-addition",
+        summary="Read two binary numbers, least significant digit first, then write their sum",
+        factory="undertow_tasks.formal.binary_addition:BinaryAddition",
+        paper=PAPER,
+        shape="seq2seq",
+        lengths=Lengths(default=21, minimum=13),
+        metrics={"exact_match": "max"},
     ),
 )

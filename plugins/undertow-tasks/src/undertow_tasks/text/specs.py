@@ -1,7 +1,7 @@
 """What the catalogue says of the tasks over text; imports no torch."""
 
 from undertow import Lengths, TaskSpec
-from undertow_tasks.text.options import CharLmOptions, SentimentOptions
+from undertow_tasks.text.options import CharLmOptions, SentimentOptions, TranslationOptions
 
 SPECS = (
     TaskSpec(
@@ -23,5 +23,15 @@ SPECS = (
         shape="many-to-one",
         lengths=Lengths(default=32, minimum=16),
         metrics={"accuracy": "max"},
+    ),
+    TaskSpec(
+        name="translation",
+        summary="Read a sentence, then write its translation; from a file, a dataset, or generated English to Korean",
+        factory="undertow_tasks.text.translation:Translation",
+        options=TranslationOptions,
+        paper="Sutskever, Vinyals & Le 2014, arXiv 1409.3215; Cho et al. 2014, arXiv 1406.1078",
+        shape="seq2seq",
+        lengths=Lengths(default=16, minimum=14),
+        metrics={"exact_match": "max", "bleu": "max"},
     ),
 )

@@ -1,0 +1,78 @@
+"""Digit caption: a scanned digit in, its name out, letter by letter. B batch, N images, U time written, P pixels.
+
+Captions from one look at an image are as in Vinyals et al. 2015, arXiv 1411.4555; the names are ours.
+"""
+
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchmetrics import Metric
+
+from undertow import Batch, Split, Vector
+from undertow_tasks.digits.options import DigitCaptionOptions, Language
+from undertow_tasks.digits.scans import PIXELS
+from undertow_tasks.digits.task import DigitTask
+from undertow_tasks.exact_match import ExactMatch
+from undertow_tasks.writing import END, cost_of_guessing, until_end
+
+NAMES: dict[Language, tuple[str, ...]] = {
+    "english": ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
+    "korean": ("영", "일", "이", "삼", "사", "오", "육", "칠", "팔", "구"),
+}
+
+
+class DigitCaption(DigitTask):
+    """The image at the only step that is read; then a letter a step, and an end symbol.
+
+        step     0        1 2 3 4 5      6
+        read     image
+        written           s e v e n      end
+
+    A Korean name is one block of letters, and spelled by those in it: 팔 is ㅍ, ㅏ, ㄹ.
+    `length` counts the steps written. Those after a name's end do not count: more of them change nothing.
+
+    Attributes:
+        trivial_loss: What letters cost by their frequency at each step of the training names.
+        letters: By number, from 1; 0 is the end symbol.
+    """
+
+    shape = "one-to-many"
+    inputs = Vector(PIXELS)
+
+    def __init__(self, options: DigitCaptionOptions, length: int, seed: int) -> None:
+        super().__init__(options, length, seed)
+        names = [unicodedata.normalize("NFD", name) for name in NAMES[options.language]]
+        self.writes = length
+        self.letters = tuple(sorted(set("".join(names))))
+        self.output_size = len(self.letters) + 1
+        self._name_of = torch.full((len(names), length), END)
+        for digit, name in enumerate(names):
+            self._name_of[digit, : len(name)] = torch.tensor([self.letters.index(letter) + 1 for letter in name])
+        _, labels_N = self.images("train")
+        target_NU = self._name_of[labels_N]
+        self.trivial_loss = cost_of_guessing(target_NU, until_end(target_NU))
+
+    def batch(self, split: Split, indices: NDArray[Any]) -> Batch:
+        """Images `(B, 1, 64)`, and the letters of their names `(B, U)`, end symbols after them."""
+        input, label_B = super().batch(split, indices)
+        return Batch(input, self._name_of[label_B])
+
+    def show(self, images_BP: Tensor) -> Tensor:
+        """The image as the only step that is read, `(B, 1, 64)`."""
+        return images_BP.unsqueeze(1)
+
+    def supervised(self, batch: Batch) -> Tensor:
+        """The letters and one end symbol, `(B, U)`."""
+        return until_end(batch.target)
+
+    def metrics(self) -> Mapping[str, Metric]:
+        """`exact_match`: share of the images whose name is spelled without a mistake, its end included."""
+        return {"exact_match": ExactMatch()}
+
+    def cues(self, batch: Batch) -> Tensor:
+        """The only step that is read, `(B, 1)`."""
+        return torch.zeros(len(batch.target), 1, dtype=torch.int64, device=batch.target.device)

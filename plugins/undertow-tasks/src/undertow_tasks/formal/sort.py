@@ -1,0 +1,54 @@
+"""Sort: read a string, write its symbols in rising order. Delétang et al., arXiv 2207.02098 (bucket sort).
+
+B batch, T time, A symbols.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from undertow import Batch, Tokens
+from undertow_tasks.formal.options import SortOptions
+from undertow_tasks.formal.rewriting import Rewriting
+
+
+class Sort(Rewriting):
+    """T symbols of A kinds in; the same T out, the smallest first.
+
+    How often each kind came is all there is to remember, in which order does not matter: A counters do it. Every step
+    is written, with no end symbol. The k-th smallest of T symbols has the distribution
+
+        P(x_(k) ≤ v) = Σ_{j ≥ k} C(T, j) F^j (1-F)^(T-j),   F = (v + 1)/A
+
+    and the trivial loss is the mean entropy of it over k = 1 … T: what the best constant for each step costs.
+    """
+
+    name = "sort"
+
+    def __init__(self, options: SortOptions, length: int, seed: int) -> None:
+        super().__init__(length, seed)
+        self.writes = self.symbols = length
+        self.alphabet = self.output_size = options.alphabet
+        self.inputs = Tokens(options.alphabet)
+        self.trivial_loss = cost_of_guessing(length, options.alphabet)
+
+    def rewritten(self, input: Tensor) -> Tensor:
+        """The symbols in rising order."""
+        return input.sort(1).values
+
+    def cues(self, batch: Batch) -> Tensor:
+        """Every step, `(B, T)`: the last symbol written is the greatest, and every symbol read can be that."""
+        return torch.arange(self.length, device=batch.target.device).expand(len(batch.target), self.length)
+
+
+def cost_of_guessing(length: int, alphabet: int) -> float:
+    """The mean entropy of the order statistics, nats."""
+    log_factorial = np.concatenate([[0.0], np.log(np.arange(1, length + 1)).cumsum()])
+    j_T = np.arange(length + 1)
+    below_A1 = np.arange(1, alphabet)[:, None] / alphabet
+    log_ways_T = log_factorial[-1] - log_factorial - log_factorial[::-1]
+    p_AT = np.exp(log_ways_T + j_T * np.log(below_A1) + (length - j_T) * np.log1p(-below_A1))
+    at_most_AT = p_AT[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
+    sides = np.zeros((1, length)), at_most_AT, np.ones((1, length))
+    p_AT = np.diff(np.concatenate(sides), axis=0).clip(1e-300, 1.0)
+    return float(-(p_AT * np.log(p_AT)).sum(axis=0).mean())

@@ -1,0 +1,290 @@
+"""The cells of torchrecurrent: wrapped without change, and how they compare with those of undertow-cells."""
+
+import inspect
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torchrecurrent
+from torch import Tensor, nn
+
+from undertow import Cell, RequestError, State
+from undertow.config.schema import ExperimentConfig
+from undertow.nn import unroll
+from undertow.plugins import load_plugins
+from undertow_torchrecurrent.table import TABLE, Line
+
+REGISTRY = load_plugins(allow=["undertow-cells", "undertow-torchrecurrent"], strict=True)
+LINES = pytest.mark.parametrize("line", TABLE, ids=[line.name for line in TABLE])
+T, B, IN, H = 7, 3, 2, 4
+
+
+def build(name: str, options: dict[str, Any] | None = None, width: int = IN) -> Any:
+    spec = REGISTRY.cell(name)
+    torch.manual_seed(0)
+    cell: Cell = REGISTRY.factory(spec)(width, H, spec.options.model_validate(options or {}), T)
+    return cell.double().eval()
+
+
+def adapted(line: Line, options: dict[str, Any] | None = None) -> Any:
+    return build(f"torchrecurrent/{line.name}", options, H if line.name == "intersection-rnn" else IN)
+
+
+def noise(cell: Cell) -> Tensor:
+    return torch.randn(T, B, cell.input_size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+# --- the adapter -----------------------------------------------------------------------------------------------------
+
+
+def test_every_cell_that_the_library_exports_is_offered_once() -> None:
+    exported = sorted(name for name in torchrecurrent.__all__ if name.endswith("Cell"))
+    assert sorted(line.cell for line in TABLE) == exported
+    assert len({line.name for line in TABLE}) == len(TABLE) == 41
+
+
+@LINES
+def test_options_are_the_arguments_of_the_library(line: Line) -> None:
+    parameters = inspect.signature(getattr(torchrecurrent, line.cell)).parameters
+    numbers = {name: each.default for name, each in parameters.items() if isinstance(each.default, float | str)}
+    initialisers = [name for name in parameters if name.endswith("_init") and name not in numbers]
+    beside = ["input_size", "hidden_size", "device", "dtype", *initialisers]
+    expected = {name: each.default for name, each in parameters.items() if name not in beside}
+    if line.name == "tau-gru":
+        expected["delay"] = inspect.signature(torchrecurrent.tauGRU).parameters["delay"].default
+    if line.name == "unicornn":
+        expected.pop("control_kernel_init")  # an initialiser that is named by a word
+    assert line.options().model_dump() == expected
+    assert all(field.description for field in line.options.model_fields.values())
+
+
+@LINES
+@torch.no_grad()
+def test_output_is_that_of_the_library_whole_and_in_pieces(line: Line) -> None:
+    _hold_to_the_library(line, {}, {})
+
+
+@torch.no_grad()
+def test_delayed_state_is_the_one_that_the_library_takes() -> None:
+    (line,) = (line for line in TABLE if line.name == "tau-gru")
+    _hold_to_the_library(line, {"delay": 3}, {"delay": 3})
+
+
+def _hold_to_the_library(line: Line, options: dict[str, Any], layer_options: dict[str, Any]) -> None:
+    cell = adapted(line, options)
+    layer = getattr(torchrecurrent, line.cell.removesuffix("Cell"))(cell.input_size, H, **layer_options).double()
+    layer.cells[0].load_state_dict(cell.cell.state_dict())
+    x_TBI = noise(cell)
+    expected_TBH, _ = layer(x_TBI)
+    y_TBH, _ = unroll(cell, x_TBI, cell.initial_state(B))
+    torch.testing.assert_close(y_TBH, expected_TBH, rtol=0, atol=1e-14)
+    first_TBH, state = unroll(cell, x_TBI[:3], cell.initial_state(B))
+    second_TBH, last = unroll(cell, x_TBI[3:], state)
+    torch.testing.assert_close(torch.cat([first_TBH, second_TBH]), expected_TBH, rtol=0, atol=1e-14)
+    assert len(last) == len(line.state)
+    assert expected_TBH.any()
+
+
+def test_every_weight_of_the_library_is_trained() -> None:
+    for line in TABLE:
+        cell = adapted(line)
+        y_TBH, _ = unroll(cell, noise(cell), cell.initial_state(B))
+        y_TBH.square().sum().backward()
+        assert [name for name, each in cell.named_parameters() if each.grad is None] == [], line.name
+
+
+def test_cell_that_shows_its_input_says_which_width_it_needs() -> None:
+    with pytest.raises(RequestError, match=r"torchrecurrent/intersection-rnn.*input_size=2, hidden_size=4"):
+        build("torchrecurrent/intersection-rnn")
+
+
+def test_missing_library_is_named_with_the_command_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchrecurrent", None)
+    with pytest.raises(RequestError, match=r"torchrecurrent is not installed: pip install undertow-torchrecurrent"):
+        REGISTRY.factory(REGISTRY.cell("torchrecurrent/lem"))
+
+
+def test_unknown_class_is_no_attribute() -> None:
+    from undertow_torchrecurrent import cells
+
+    assert not hasattr(cells, "NoSuchCell")
+    assert cells.LEMCell is cells.LEMCell
+
+
+def test_slash_in_the_name_stays_out_of_the_name_of_the_run() -> None:
+    options = {"torchrecurrent/lem": {"dt": 0.5}}
+    section = {"name": "torchrecurrent/lem", "options": options}
+    config = ExperimentConfig.model_validate({"task": {"name": "adding", "length": 9}, "cell": section})
+    assert re.fullmatch(r"[a-z0-9A-Z-]+", config.run_name)
+    assert config.run_name == "torchrecurrent-lem-T9-s0"
+
+
+# --- against the cells of undertow-cells -----------------------------------------------------------------------------
+
+Weights = dict[str, Tensor]
+
+
+def _rows(weight: Tensor, order: str, ours: str) -> Tensor:
+    """Blocks of rows that are stacked in the order of one name, in that of the other."""
+    blocks = dict(zip(ours, weight.chunk(len(ours)), strict=True))
+    return torch.cat([blocks[letter] for letter in order])
+
+
+def _stacked(order: str, ours: str) -> Callable[[Any], Weights]:
+    """Cells that differ in the order of their gates; a gate without a matrix of its own is the last of them."""
+
+    def weights(cell: Any) -> Weights:
+        named = {"weight_ih": cell.weight_ih, "weight_hh": cell.weight_hh, "bias_ih": cell.bias}
+        return {
+            name: _rows(weight, order[: len(weight) // H], ours[: len(weight) // H]) for name, weight in named.items()
+        }
+
+    return weights
+
+
+def _antisymmetric(cell: Any) -> Weights:
+    M_HH = cell.weight().t() + cell.gamma * torch.eye(H, dtype=torch.float64)
+    return {"weight_ih": cell.weight_ih, "weight_hh": M_HH.triu(1), "bias_ih": cell.bias}
+
+
+def _cornn(cell: Any) -> Weights:
+    U_HH, V_HH = cell.weight_hh.chunk(2, 1)
+    return {"weight_ih": cell.weight_ih, "weight_hh": U_HH, "weight_ch": V_HH, "bias_ih": cell.bias}
+
+
+def _fastgrnn(cell: Any) -> Weights:
+    scalars = {"zeta": cell.zeta.view(1), "nu": cell.nu.view(1)}
+    return {"weight_ih": cell.weight_ih, "weight_hh": cell.weight_hh, "bias_ih": cell.bias.view(-1), **scalars}
+
+
+def _indrnn(cell: Any) -> Weights:
+    return {"weight_ih": cell.weight_ih, "vector_u": cell.weight_hh, "bias_ih": cell.bias}
+
+
+def _janet(cell: Any) -> Weights:
+    return {**_stacked("fn", "fn")(cell), "beta": torch.tensor(cell.beta)}
+
+
+def _lem(cell: Any) -> Weights:
+    return {
+        "weight_ih": _rows(cell.weight_ih, "bazy", "abzy"),  # a for the step of z, b for that of y
+        "weight_hh": _rows(cell.weight_hh, "baz", "abz"),
+        "weight_ch": cell.weight_zy,
+        "bias_ih": _rows(cell.bias, "bazy", "abzy"),
+    }
+
+
+def _mgu(cell: Any) -> Weights:
+    weight_hh = torch.cat([cell.weight_hf, cell.weight_hn])
+    return {"weight_ih": cell.weight_ih, "weight_hh": weight_hh, "bias_ih": cell.bias}
+
+
+def _peephole(cell: Any) -> Weights:
+    weight_ph = torch.cat([cell.peephole_if.view(-1), cell.peephole_o])
+    return {**_stacked("ifgo", "ifgo")(cell), "weight_ph": weight_ph}
+
+
+def _unicornn(cell: Any) -> Weights:
+    return {"weight_ih": cell.weight_ih, "weight_hh": cell.weight_hh, "weight_ch": cell.pace, "bias_ih": cell.bias}
+
+
+_EULER = {"epsilon": 0.1, "gamma": 0.01}
+PAIRS: dict[str, tuple[str, dict[str, Any], dict[str, Any], Callable[[Any], Weights]]] = {
+    "antisymmetric-rnn": ("antisymmetric", _EULER, _EULER, _antisymmetric),
+    "gated-antisymmetric-rnn": ("antisymmetric", {"gated": True, **_EULER}, _EULER, _antisymmetric),
+    "nbrc": ("nbrc", {}, {}, _stacked("acn", "acn")),
+    "cornn": ("cornn", {}, {"dt": 0.042, "gamma": 2.7, "epsilon": 4.7}, _cornn),
+    "fastgrnn": ("fastgrnn", {}, {"nonlinearity": "sigmoid"}, _fastgrnn),
+    "indrnn": ("indrnn", {}, {"nonlinearity": "relu"}, _indrnn),
+    "janet": ("janet", {}, {}, _janet),
+    "mgu": ("mgu", {}, {}, _mgu),
+    "original-lstm": ("lstm-no-forget", {}, {}, _stacked("igo", "iog")),
+    "peephole-lstm": ("lstm-peephole", {}, {}, _peephole),
+    "ugrnn": ("ugrnn", {}, {}, _stacked("cg", "gc")),
+    "unicornn": ("unicornn", {}, {"dt": 0.19, "alpha": 30.65}, _unicornn),
+}
+"""Theirs -> ours, the options that make both one formula, and the way of our weights into theirs."""
+
+
+def both(theirs: str, ours: str, own: dict[str, Any], others: dict[str, Any], weights: Any) -> tuple[Any, Any]:
+    """Our cell, its biases drawn as well, and theirs with its weights; theirs has more biases, which are zero."""
+    cell, other = build(ours, own), build(f"torchrecurrent/{theirs}", others)
+    nn.init.normal_(cell.bias)
+    state = {name: torch.zeros_like(value) for name, value in other.cell.state_dict().items()}
+    other.cell.load_state_dict(state | weights(cell))
+    return cell, other
+
+
+def apart(cell: Any, other: Any) -> float:
+    """The largest difference of their outputs, from their first states."""
+    with torch.no_grad():
+        x_TBI = noise(cell)
+        y_TBH, other_TBH = (unroll(each, x_TBI, each.initial_state(B))[0] for each in (cell, other))
+    assert y_TBH.any()
+    return float((y_TBH - other_TBH).abs().max())
+
+
+@pytest.mark.parametrize("theirs", PAIRS)
+@torch.no_grad()
+def test_cells_that_both_have_are_one_formula(theirs: str) -> None:
+    assert apart(*both(theirs, *PAIRS[theirs])) < 1e-12
+
+
+@torch.no_grad()
+def test_lem_of_the_library_moves_its_state_by_the_old_memory() -> None:
+    cell, other = both("lem", "lem", {}, {}, _lem)
+    x_BI = noise(cell)[0]
+    state: State = tuple(torch.randn(B, H, dtype=torch.float64) for _ in range(2))
+    ours, theirs = cell.step(cell.project(x_BI[None])[0], state), other.step(x_BI, state)
+    torch.testing.assert_close(theirs[1], ours[1], rtol=0, atol=1e-14)  # the memories are equal
+
+    h_BH, c_BH = state
+    _, d_bar, _ = (h_BH @ cell.weight_hh.t() + cell.project(x_BI[None])[0][:, : 3 * H]).chunk(3, 1)
+    towards_BH = (c_BH @ cell.weight_zy.t() + cell.project(x_BI[None])[0][:, 3 * H :]).tanh()
+    torch.testing.assert_close(theirs[0], h_BH.lerp(towards_BH, d_bar.sigmoid()), rtol=0, atol=1e-14)
+    assert (theirs[0] - ours[0]).abs().max() > 1e-2
+
+
+@torch.no_grad()
+def test_fastgrnn_of_the_library_has_a_gate_that_goes_below_zero() -> None:
+    cell, other = both("fastgrnn", "fastgrnn", {}, {}, _fastgrnn)
+    assert apart(cell, other) > 1e-2
+    assert REGISTRY.cell("torchrecurrent/fastgrnn").options().model_dump()["nonlinearity"] == "tanh"
+
+
+def test_janet_of_the_library_trains_how_much_wider_it_opens() -> None:
+    cell, other = build("janet"), build("torchrecurrent/janet")
+    assert "cell.beta" in dict(other.named_parameters())
+    assert "beta" not in dict(cell.named_parameters())
+
+
+def test_indrnn_of_the_library_starts_with_units_that_grow() -> None:
+    spec = REGISTRY.cell("torchrecurrent/indrnn")
+    torch.manual_seed(0)
+    cell = REGISTRY.factory(spec)(IN, 4096, spec.options(), T)
+    assert 0.30 < float((cell.cell.vector_u.detach().abs() > 1).float().mean()) < 0.34  # of a normal number: 0.317
+    assert spec.options().model_dump()["nonlinearity"] == "tanh"
+
+
+@pytest.mark.parametrize(
+    ("name", "weight"),
+    [
+        ("antisymmetric-rnn", "weight_hh"),
+        ("gated-antisymmetric-rnn", "weight_hh"),
+        ("atr", "weight_hh"),
+        ("brc", "weight_hh"),
+        ("indrnn", "vector_u"),
+        ("multiplicative-lstm", "weight_mh"),
+        ("scrn", "weight_ch"),
+        ("peephole-lstm", "weight_ph"),
+        ("reslstm", "weight_ph"),
+    ],
+)
+def test_some_weights_of_the_library_start_as_wide_whatever_the_size(name: str, weight: str) -> None:
+    spec = REGISTRY.cell(f"torchrecurrent/{name}")
+    torch.manual_seed(0)
+    cell = REGISTRY.factory(spec)(IN, 256, spec.options(), T)
+    assert 0.9 < float(getattr(cell.cell, weight).detach().std()) < 1.1

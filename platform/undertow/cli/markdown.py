@@ -27,7 +27,7 @@ def markdown(kind: str, documents: Sequence[Document]) -> str:
         documents: As `entries.describe` makes them, with `built` if they were built.
     """
     rows = [{"cells": _cell, "tasks": _task, "probes": _probe}[kind](document) for document in documents]
-    columns = list(dict.fromkeys(column for row in rows for column in row))
+    columns = list(dict.fromkeys(column for row in sorted(rows, key=len, reverse=True) for column in row))
     lines = [columns, ["---"] * len(columns), *([row.get(column, "") for column in columns] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -86,7 +86,8 @@ def _cell(document: Document) -> dict[str, str]:
     built = document.get("built")
     if built:
         row["runs on"] = built.get("runs_on", "")
-        row[_parameters(built)] = f"{built['parameters']:,}" if "parameters" in built else ""
+        if "parameters" in built:  # else it could not be built with these sizes
+            row[_parameters(built)] = f"{built['parameters']:,}"
     return row | _ending(document)
 
 

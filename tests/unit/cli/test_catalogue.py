@@ -302,6 +302,7 @@ def test_of_many_those_that_cannot_be_built_hide_nothing(call: Call, moon: Path)
     assert [each["name"] for each in cells] == ["swift-tide", "tide"]
     assert all("the tide has two halves" in each["built"]["error"] for each in cells)
     assert "Comes and goes." in call(*words).out
+    assert "| `tide` | " in call(*words, "--markdown").out
 
 
 def test_a_list_with_a_width_has_a_column_of_parameters(call: Call) -> None:

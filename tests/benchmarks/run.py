@@ -1,6 +1,6 @@
 """The benchmarks: ratios measured side by side, as a table and as JSON.
 
-    .venv/bin/python tests/benchmarks/run.py                        # all but long_study: 35 minutes on two cores
+    .venv/bin/python tests/benchmarks/run.py                        # all but long_study: 40 minutes on two cores
     .venv/bin/python tests/benchmarks/run.py --only steps startup   # some of them
     .venv/bin/python tests/benchmarks/run.py --only long_study      # a study of 2,000 trials: a quarter of an hour
     .venv/bin/python tests/benchmarks/run.py --quick                # tiny sizes: does it run? The ratios mean nothing
@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the measurements import ea
 
 from benchmarks.row import Row, as_table
 
-_QUICK = ("startup", "steps", "gradient", "loop")
+_QUICK = ("startup", "steps", "cells", "gradient", "loop")
 _FULL = (*_QUICK, "study")  # even a tiny one has to start everything there is, many times
 _MEASUREMENTS = (*_FULL, "long_study")
 

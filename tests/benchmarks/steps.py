@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.row import Row
-from benchmarks.timing import Seconds, device, in_ms, interleaved, ratios
+from benchmarks.timing import Seconds, device, forward_backward, in_ms, interleaved, ratios
 from undertow.nn import unroll_by_steps
 from undertow_cells.gated.lstm import LSTM
 from undertow_cells.gated.options import LstmOptions
@@ -35,8 +35,8 @@ def measure(quick: bool) -> list[Row]:
         return unroll_by_steps(cell, x_TBI, cell.initial_state(B))[0]
 
     contestants = {
-        _FUSED: _forward_backward(cell.kernel, lambda: cell.kernel(x_TBI)[0]),
-        _STEPS: _forward_backward(cell, stepped),
+        _FUSED: forward_backward(cell.kernel, lambda: cell.kernel(x_TBI)[0]),
+        _STEPS: forward_backward(cell, stepped),
     }
     if find_spec("torchrecurrent") is not None:
         peers = import_module("torchrecurrent")
@@ -66,12 +66,4 @@ def _row(peer: str, seconds: Seconds) -> Row:
 
 
 def _peer(network: nn.Module, x_TBI: Tensor) -> Callable[[], None]:
-    return _forward_backward(network, lambda: network(x_TBI)[0])
-
-
-def _forward_backward(network: nn.Module, forward: Callable[[], Tensor]) -> Callable[[], None]:
-    def run() -> None:
-        network.zero_grad(set_to_none=True)
-        forward().square().mean().backward()
-
-    return run
+    return forward_backward(network, lambda: network(x_TBI)[0])

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
 import torch
+from torch import Tensor, nn
 
 Seconds = Mapping[str, Sequence[float]]
 
@@ -24,6 +25,21 @@ def interleaved(contestants: Mapping[str, Callable[[], object]], rounds: int) ->
             if count > 0:
                 seconds[name].append(now() - start)
     return seconds
+
+
+def forward_backward(network: nn.Module, forward: Callable[[], Tensor]) -> Callable[[], None]:
+    """A contestant: the output of a network, and the gradient of all its weights.
+
+    Args:
+        network: Whose gradients are forgotten before.
+        forward: Its output.
+    """
+
+    def run() -> None:
+        network.zero_grad(set_to_none=True)
+        forward().square().mean().backward()
+
+    return run
 
 
 def now() -> float:

@@ -37,6 +37,8 @@ def test_quick_benchmarks_measure_every_row(tmp_path: Path) -> None:
         "gradient profile / training step, gru": "<= 0.9",
         "gradient profile / training step, rnn": "<= 0.9",
         "platform / bare loop, steps/s": ">= 0.9",
+        "torchrecurrent / ours, median of the cells that both have": ">= 1.5",
+        **{f"{cell} by steps / by scan": ">= 5" for cell in ("lru", "mingru", "minlstm", "rg-lru", "sru")},
     }
     assert {
         "undertow --help, heavy imports",
@@ -46,6 +48,10 @@ def test_quick_benchmarks_measure_every_row(tmp_path: Path) -> None:
         "unrolled profile / training step, rnn",
         "torchrecurrent OriginalLSTM / nn.LSTM",
         "torchrecurrent MGU / nn.LSTM",
+        "slstm / nn.LSTM",
+        "lru / nn.LSTM",
+        "torchrecurrent LEM / lem",
+        "torchrecurrent UnICORNN / unicornn",
         "platform / bare loop, from the start",
         "Lightning + MLFlowLogger / bare loop",
     } <= rows.keys()

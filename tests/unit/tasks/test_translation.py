@@ -161,6 +161,21 @@ def test_sources_that_contradict_each_other_are_refused() -> None:
         task(train=write("t.tsv", ROWS), target="de")
 
 
+def test_a_hugging_face_dataset_is_read_with_its_own_splits() -> None:
+    datasets = pytest.importorskip("datasets", reason="the extra `data` is not installed")
+    train, val = ({"en": list(en), "ko": list(ko)} for en, ko in (zip(*ROWS, strict=True), zip(*ROWS[:5], strict=True)))
+    datasets.disable_progress_bars()
+    parts = {"train": datasets.Dataset.from_dict(train), "validation": datasets.Dataset.from_dict(val)}
+    datasets.DatasetDict(parts).save_to_disk("saved")
+    datasets.enable_progress_bars()
+    of = task(dataset=str(Path.cwd() / "saved"))
+    same = task(train=write("t.tsv", ROWS), val=write("v.tsv", ROWS[:5]))
+    assert [of.size(split) for split in SPLITS] == [36, 5, 4]
+    for split in SPLITS:
+        for one, other in zip(everything(of, split), everything(same, split), strict=True):
+            assert torch.equal(one, other)
+
+
 def test_bleu_is_that_of_the_sentences_up_to_their_ends() -> None:
     generator = torch.Generator().manual_seed(0)
     written = torch.randint(1, 5, (30, 9), generator=generator)

@@ -26,6 +26,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "cycle-navigation": [{"longest_trained": 20}],
     "cycle-navigation-running": [{"longest_trained": 20}],
     "digit-video": [{"digits": 2, "shown": 3}],
+    "digit-caption": [{"language": "korean"}],
+    "sort": [{"alphabet": 5}],
 }
 """Options that make it another task."""
 

@@ -66,8 +66,8 @@ class CharLm(Task):
         return functional.cross_entropy(output.movedim(-1, 1), target, reduction="none")
 
     def metrics(self) -> Mapping[str, Metric]:
-        """`bits-per-character`: the loss in bits."""
-        return {"bits-per-character": BitsPerCharacter()}
+        """`bits_per_character`: the loss in bits."""
+        return {"bits_per_character": BitsPerCharacter()}
 
     def cues(self, batch: Batch) -> Tensor:
         """The last step, `(B, 1)`: the one that is sure to matter; what lies before it, the text decides."""

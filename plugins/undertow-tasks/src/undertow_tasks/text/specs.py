@@ -12,7 +12,7 @@ SPECS = (
         paper="Graves 2013, arXiv 1308.0850; Karpathy, Johnson & Fei-Fei 2015, arXiv 1506.02078",
         shape="aligned",
         lengths=Lengths(default=100, minimum=64),
-        metrics={"bits-per-character": "min"},
+        metrics={"bits_per_character": "min"},
     ),
     TaskSpec(
         name="sentiment",

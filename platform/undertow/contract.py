@@ -170,10 +170,10 @@ class Task(ABC):
 
     @abstractmethod
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """The loss of each answer, not reduced: `(B,)` for one answer a sequence, `(B, T)` or `(B, U)` for one a step."""
+        """The loss of each answer, not reduced: `(B,)` for one a sequence, `(B, T)` or `(B, U)` for one a step."""
 
     def supervised(self, batch: Batch) -> Tensor | None:
-        """Which steps have a target: `(B, T)` bool for aligned tasks, `(B, U)` for those that write; None: every one."""
+        """Which steps have a target: `(B, T)` bool if aligned, `(B, U)` for a task that writes; None: every one."""
         return None
 
     def metrics(self) -> Mapping[str, Metric]:

@@ -90,16 +90,6 @@ def test_the_smoke_experiment_runs_with_another_cell_and_length(home: Path) -> N
 
 
 @pytest.mark.slow
-def test_a_cell_in_one_file_is_listed_and_trains(home: Path) -> None:
-    Path("tide.py").write_text(dedent(SCRATCH))
-    assert "tide" in undertow("list", "cells", "--plugin", "tide.py").stdout
-    done = undertow("run", DIGITS, "--plugin", "tide.py", *overrides("cell.name=tide", *SHORT))
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split().count("tide") == 1
-    assert "undertow ui" in done.stdout
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("right", "wrong", "said"),
     [

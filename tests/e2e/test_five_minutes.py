@@ -146,5 +146,4 @@ def test_a_new_plugin_of_another_kind_passes_all_that_it_is_told_to_run(environm
     assert [command.split()[0] for command in commands] == ["pip", "undertow", "undertow"]
     for command in commands:
         environment.run(command)
-    assert re.search(r"\d passed", environment.run(f"pytest {name}"))
     assert f"{name} 0.1.0" in environment.run(f"undertow list {kind}s {name}")

@@ -115,17 +115,6 @@ def undertow(site: Path, home: Path, *words: str) -> Any:
     return json.loads(done.stdout)
 
 
-def test_an_installed_cell_is_listed_and_trains(site: Path, tmp_path: Path) -> None:
-    listed = {each["name"]: each for each in undertow(site, tmp_path, "list", "cells")["cells"]}
-    assert listed["third-party-leaky"]["from"] == "third-party-leaky 3.1"
-    overrides = ("cell.name=third-party-leaky", "cell.options.third-party-leaky.leak=0.5", "train.max_steps=5")
-    sets = [word for override in overrides for word in ("--set", override)]
-    result = undertow(site, tmp_path, "run", str(SMOKE), *sets)
-    assert result["status"] == "FINISHED"
-    assert result["steps"] == 5
-    assert result["metrics"]["gradient/h/half_life"] > 0
-
-
 def test_an_installed_plugin_is_found_and_a_broken_one_beside_it_is_reported(site: Path) -> None:
     env = {key: value for key, value in os.environ.items() if not key.startswith("UNDERTOW_")}
     done = subprocess.run(

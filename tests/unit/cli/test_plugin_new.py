@@ -1,6 +1,7 @@
 """`undertow plugin new`: what it writes, and what it refuses to write."""
 
 import ast
+import os
 import subprocess
 import sys
 import tomllib
@@ -110,7 +111,7 @@ def test_its_hooks_import_no_torch(call: Call, kind: str) -> None:
     call("plugin", "new", kind, "slow-tide")
     done = subprocess.run(
         [sys.executable, "-c", ASK.format(hook=HOOK[kind])],
-        cwd="slow-tide/src",
+        env={**os.environ, "PYTHONPATH": "slow-tide/src"},
         capture_output=True,
         text=True,
         check=True,

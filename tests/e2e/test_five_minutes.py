@@ -11,6 +11,7 @@ import sysconfig
 import venv
 from importlib import metadata
 from pathlib import Path
+from textwrap import indent
 from typing import NamedTuple
 
 import pytest
@@ -135,7 +136,7 @@ def test_the_five_minutes_of_the_readme_word_for_word(environment: Environment) 
     excerpts = blocks("python")
     assert excerpts
     for excerpt in excerpts:
-        assert excerpt in source
+        assert indent(excerpt, "    ") in source
 
 
 @pytest.mark.parametrize("kind", ["task", "probe"])

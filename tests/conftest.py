@@ -98,6 +98,13 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture
+def settled_home(home: Path, empty_store: Path) -> Path:
+    """A home that has been used before: its MLflow database is there, and nobody has to wait for its making."""
+    (home / "mlflow.db").write_bytes(empty_store.read_bytes())
+    return home
+
+
 class PostgreSQL:
     """A PostgreSQL server.
 

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("settled_home")
+
 DIGITS = Path(__file__).parents[2] / "experiments" / "smoke" / "digits.yaml"
 UNDERTOW = [sys.executable, "-m", "undertow.cli"]
 SHORT = ["train.max_steps=10", "train.val_every=5", "train.val_examples=64", "cell.hidden_size=8"]

@@ -35,10 +35,9 @@ def test_an_experiment_is_valid_and_asks_a_question(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted((EXPERIMENTS / "smoke").glob("*.yaml")), ids=named)
-def test_a_smoke_experiment_runs_and_is_recorded(path: Path, home: Path, empty_store: Path) -> None:
-    (home / "mlflow.db").write_bytes(empty_store.read_bytes())
+def test_a_smoke_experiment_runs_and_is_recorded(path: Path, settled_home: Path) -> None:
     changes = ["train.max_steps=4", "train.val_every=2", "train.val_examples=32"]
-    result = undertow.run(path, set=changes, home=home, progress=False)
+    result = undertow.run(path, set=changes, home=settled_home, progress=False)
     assert result.steps == 4
     assert result.shipped
     assert "val/loss" in result.metrics

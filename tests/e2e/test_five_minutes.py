@@ -104,12 +104,15 @@ class Environment:
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+def environment(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Environment:
     """Empty but for what is installed here."""
     for name in ("leaky-rnn", "five-minute-task", "five-minute-probe"):
         if _is_installed(name):
             pytest.skip(f"{name} is installed, so it is no new plugin: pip uninstall {name}")
-    return Environment(tmp_path_factory.mktemp("five-minutes"))
+    made = Environment(tmp_path_factory.mktemp("five-minutes"))
+    (made.work / "runs").mkdir()
+    (made.work / "runs" / "mlflow.db").write_bytes(empty_store.read_bytes())
+    return made
 
 
 def _is_installed(name: str) -> bool:

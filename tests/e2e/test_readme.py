@@ -11,6 +11,8 @@ from undertow.cli import main
 from undertow.config.load import load_mapping
 from undertow.studies.load import load_study_mapping
 
+pytestmark = pytest.mark.usefixtures("settled_home")
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 

@@ -87,7 +87,9 @@ class CostIsBounded(RightProbe):
 
     def measure(self, subject: Subject) -> Measurement:
         if subject.batch.input.shape[1] >= 64:
-            time.sleep(1.0)
+            started = time.process_time()
+            while time.process_time() < started + 1.0:
+                continue
         return super().measure(subject)
 
 

@@ -182,7 +182,9 @@ def _modules(loaded: LoadedStudy) -> list[str]:
         *(specs.task(str(name)) for name in {each.get("task.name", loaded.first.task.name) for each in chosen}),
         *(specs.probe(each.name) for each in loaded.first.probes),
     ]
-    return sorted({spec.factory.partition(":")[0] for spec in wanted} - {""})
+    classes = {spec.factory.partition(":")[0] for spec in wanted} - {""}
+    hooks = {plugin.module for plugin in specs.plugins if not plugin.scratch}  # a trial loads every plugin again
+    return sorted(classes | hooks)
 
 
 def _facts(made_from: Provenance) -> dict[str, str]:

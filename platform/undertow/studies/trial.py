@@ -5,6 +5,7 @@ the driver reads it there, and says over the pipe only that it should stop. The 
 driver: then the trial saves, and goes too.
 """
 
+import gc
 import os
 import sys
 import threading
@@ -68,6 +69,7 @@ class Job:
 
 def conduct(job: Job, driver: Connection) -> None:
     """Do the work; the main function of a trial's process."""
+    gc.freeze()  # what came with the fork is no garbage: looking through all of it once takes a third of a second
     os.setsid()  # Ctrl-C in the driver's terminal is for the driver
     _keep_to(job)
     stop = StopRequest()

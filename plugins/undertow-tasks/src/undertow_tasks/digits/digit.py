@@ -14,10 +14,6 @@ class Digit(DigitTask):
     shape = "one-to-one"
     inputs = Vector(PIXELS)
 
-    def show(self, images_BP: Tensor) -> Tensor:
-        """The image as the only step, `(B, 1, 64)`."""
-        return images_BP.unsqueeze(1)
-
     def cues(self, batch: Batch) -> Tensor:
         """The only step, `(B, 1)`."""
         return torch.zeros(len(batch.target), 1, dtype=torch.int64, device=batch.target.device)

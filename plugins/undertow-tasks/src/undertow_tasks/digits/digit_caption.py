@@ -61,10 +61,6 @@ class DigitCaption(DigitTask):
         input, label_B = super().batch(split, indices)
         return Batch(input, self._name_of[label_B])
 
-    def show(self, images_BP: Tensor) -> Tensor:
-        """The image as the only step that is read, `(B, 1, 64)`."""
-        return images_BP.unsqueeze(1)
-
     def supervised(self, batch: Batch) -> Tensor:
         """The letters and one end symbol, `(B, U)`."""
         return until_end(batch.target)

@@ -1,7 +1,6 @@
 """What the tasks over images of digits have in common: which digit is it? N images, B batch, T time, P pixels."""
 
 import math
-from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,9 +43,9 @@ class DigitTask(Task):
         chosen_B = torch.from_numpy(np.asarray(indices, dtype=np.int64))
         return Batch(self.show(images_NP[chosen_B]), labels_N[chosen_B])
 
-    @abstractmethod
     def show(self, images_BP: Tensor) -> Tensor:
-        """Spread images over time, `(B, T, I)`."""
+        """Images spread over time, `(B, T, I)`; default: the whole image at the only step, `(B, 1, P)`."""
+        return images_BP.unsqueeze(1)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Cross entropy of each answer in nats, `(B,)` or `(B, T)`."""

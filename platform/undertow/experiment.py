@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from undertow.config.load import Loaded, dump, flatten, load_experiment, load_mapping, without_password
 from undertow.config.schema import ExperimentConfig
 from undertow.errors import Interrupted, RequestError, UndertowError
+from undertow.garbage import importing
 from undertow.registry import Registry
 from undertow.stopping import StopRequest
 from undertow.track import Outbox, Provenance, RunFolder, ShipperProcess, home_folder, provenance, start_shipper
@@ -104,7 +105,8 @@ def start(
         progress: Show how far it is.
         on_start: Called once the request has proven right, with the new folder and the devices.
     """
-    from undertow.train.denormals import denormals_flushed
+    with importing():
+        from undertow.train.denormals import denormals_flushed
 
     config, registry = loaded.config, loaded.registry
     stop = StopRequest()
@@ -149,7 +151,8 @@ def resume(
     Raises:
         RequestError: No such run, it has finished, or it is still running.
     """
-    from undertow.train.denormals import denormals_flushed
+    with importing():
+        from undertow.train.denormals import denormals_flushed
 
     folder = RunFolder.find(Path(home) if home else home_folder(), reference)
     if folder.result.exists() and Result.read(folder.result).status == "FINISHED":
@@ -175,11 +178,12 @@ def try_out(config: ExperimentConfig, registry: Registry) -> tuple["Devices", di
     Raises:
         RequestError: What is asked for cannot be had on this machine.
     """
-    import torch
+    with importing():
+        import torch
 
-    from undertow.nn import build_model, build_other_lengths, build_probes, build_task
-    from undertow.train.data import digest
-    from undertow.train.devices import resolve_devices
+        from undertow.nn import build_model, build_other_lengths, build_probes, build_task
+        from undertow.train.data import digest
+        from undertow.train.devices import resolve_devices
 
     devices = resolve_devices(config.train)
     task = build_task(config, registry)

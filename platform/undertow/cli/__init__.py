@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from undertow.errors import UndertowError
+from undertow.garbage import importing, leave_behind
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,10 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    from cyclopts.exceptions import CycloptsError
+    leave_behind()
+    with importing():
+        from cyclopts.exceptions import CycloptsError
 
-    from undertow.cli.app import app
-    from undertow.cli.console import fail
+        from undertow.cli.app import app
+        from undertow.cli.console import fail
 
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words

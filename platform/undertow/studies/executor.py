@@ -21,7 +21,8 @@ from typing import Protocol
 
 from undertow.studies.trial import Job, conduct
 
-_HEAVY = ("undertow.studies.nursery",)
+_PRELOAD = ("undertow.studies.nursery", "undertow.studies.trial", "undertow.train.denormals", "undertow.train.job")
+"""What every trial needs; nothing is computed by any of it."""
 
 
 class Running(Protocol):
@@ -66,7 +67,7 @@ class LocalExecutor:
 
     def __init__(self, preload: Sequence[str] = ()) -> None:
         self._context = get_context("forkserver")
-        self._context.set_forkserver_preload([*_HEAVY, *preload])
+        self._context.set_forkserver_preload([*_PRELOAD, *preload])
         with _nobodys_main():
             forkserver.ensure_running()  # it imports while the driver opens its stores
 

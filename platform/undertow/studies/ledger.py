@@ -46,7 +46,7 @@ SILENCE = 60.0
 
 _STOPS = "undertow.stops"
 
-_QUEUE = 32
+_QUEUE = 16
 _HEARING = 3.0  # seconds that the creator of a study has to say what it is
 _NOT_COMPARED = (
     "workers", "gpus_per_trial", "memory_per_trial", "retries", "trials", "trial_timeout", "time_budget", "storage",
@@ -232,12 +232,13 @@ class Ledger:
         import optuna
         from optuna.trial import TrialState
 
-        waiting = (TrialState.WAITING,)
-        for frozen in patient(self._storage.get_all_trials, self._id, deepcopy=False, states=waiting):
+        trials = patient(self._storage.get_all_trials, self._id, deepcopy=False)
+        attempts = by_key(trials)
+        for frozen in trials:
             number = frozen._trial_id
-            if KEY not in frozen.user_attrs or not self._take(number):
+            if frozen.state != TrialState.WAITING or KEY not in frozen.user_attrs or not self._take(number):
                 continue
-            tries = self.attempts()[frozen.user_attrs[KEY]]
+            tries = attempts[frozen.user_attrs[KEY]]  # the database numbers in order: all that came before are here
             attempt = frozen.user_attrs.get(ATTEMPT, 0)
             if not any(each.trial.number == frozen.number for each in tries):
                 self._fail(number, "duplicate", "the same attempt was already in the queue")

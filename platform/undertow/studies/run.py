@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from undertow.errors import Interrupted
+from undertow.garbage import importing
 from undertow.stopping import StopRequest
 from undertow.studies.driver import Driver, Watch
 from undertow.studies.executor import LocalExecutor
@@ -103,9 +104,10 @@ def run_study(
     with stop.listening():
         executor = LocalExecutor(_modules(loaded))  # first of all: it imports while the stores are opened
         made_from = provenance(loaded.registry.distributions(), loaded.first.seed)
-        ledger = Ledger.open(
-            storage_url(home, loaded.config.storage), loaded, {"run": uuid4().hex, "facts": _facts(made_from)}
-        )
+        with importing():
+            ledger = Ledger.open(
+                storage_url(home, loaded.config.storage), loaded, {"run": uuid4().hex, "facts": _facts(made_from)}
+            )
         if retry_failed:
             ledger.retry()
         parent = ParentRun.open(home, loaded, ledger.about["run"], made_from)

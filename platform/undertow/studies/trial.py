@@ -70,6 +70,7 @@ class Job:
 def conduct(job: Job, driver: Connection) -> None:
     """Do the work; the main function of a trial's process."""
     gc.freeze()  # what came with the fork is no garbage: looking through all of it once takes a third of a second
+    gc.enable()
     os.setsid()  # Ctrl-C in the driver's terminal is for the driver
     _keep_to(job)
     stop = StopRequest()

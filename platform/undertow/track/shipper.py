@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from undertow.errors import RequestError
+from undertow.garbage import leave_behind
 from undertow.track.answers import Early, Held, Unreachable
 from undertow.track.courier import Courier
 from undertow.track.folder import RunFolder, shipper_lock
@@ -27,6 +28,7 @@ from undertow.track.lock import FileLock
 from undertow.track.sink import Sink
 
 _NICENESS = 10
+_SESSION = Path("/proc/self/autogroup")
 _SETTLE = 0.5  # seconds; a dying process closes its pipe and its locks one after the other
 _HELD = 60.0  # seconds between two looks at a run that waits for a person
 
@@ -174,6 +176,13 @@ def _log(line: str) -> None:
     sys.stderr.flush()
 
 
+def _step_back() -> None:
+    """Leave the cores to the training. Linux shares them among sessions first: there, this one has to be nice, too."""
+    os.nice(_NICENESS)
+    if _SESSION.exists():
+        _SESSION.write_text(str(_NICENESS))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a shipper as this process."""
     parser = argparse.ArgumentParser(prog="python -m undertow.track.shipper", description="Ship outboxes to MLflow.")
@@ -182,7 +191,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--grace", type=float, default=10.0, metavar="SECONDS", help="to go on when the parent is gone")
     parser.add_argument("--idle", type=float, default=30.0, metavar="SECONDS", help="to stay when no run is open")
     options = parser.parse_args(arguments)
-    os.nice(_NICENESS)
+    _step_back()
+    leave_behind()
     home, parent = options.home.absolute(), sys.stdin.fileno()
     Shipper(home, parent, poll=options.poll, grace=options.grace, idle=options.idle).run()
 

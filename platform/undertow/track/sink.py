@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from undertow.errors import UndertowError
+from undertow.garbage import importing
 from undertow.track.answers import Doubtful, Early, Held, Rejected, Unreachable, Vanished, asking
 from undertow.track.database import alone, is_database_server
 from undertow.track.lock import FileLock
@@ -183,13 +184,14 @@ class Sink:
 
     def _connect(self) -> "MlflowClient":
         if self._client is None:
-            from mlflow import MlflowClient
+            with importing():
+                from mlflow import MlflowClient
 
-            if self.uri.startswith("sqlite:///"):
-                _prepare(Path(self.uri.removeprefix("sqlite:///")))
-            # MLflow makes its tables now. At a closed door it would knock for two minutes.
-            with alone(self.uri) if is_database_server(self.uri) else nullcontext():
-                self._client = MlflowClient(tracking_uri=self.uri)
+                if self.uri.startswith("sqlite:///"):
+                    _prepare(Path(self.uri.removeprefix("sqlite:///")))
+                # MLflow makes its tables now. At a closed door it would knock for two minutes.
+                with alone(self.uri) if is_database_server(self.uri) else nullcontext():
+                    self._client = MlflowClient(tracking_uri=self.uri)
         return self._client
 
     def _experiment(self, client: "MlflowClient", name: str) -> str:

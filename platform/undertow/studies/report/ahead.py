@@ -2,6 +2,8 @@
 
 from importlib import import_module
 
+from undertow.garbage import importing
+
 _NEEDED = (
     "jinja2",
     "optuna.importance",
@@ -15,5 +17,6 @@ _NEEDED = (
 
 def import_ahead() -> None:
     """Import the libraries that the report's modules import inside their functions."""
-    for name in _NEEDED:
-        import_module(name)
+    with importing():
+        for name in _NEEDED:
+            import_module(name)

@@ -47,6 +47,7 @@ def load_plugins(
     block: Iterable[str] = (),
     files: Iterable[str | Path] = (),
     strict: bool = False,
+    again: Iterable[Plugin] | None = None,
 ) -> Registry:
     """Load every plugin that is installed and permitted, then the scratch files.
 
@@ -55,6 +56,7 @@ def load_plugins(
         block: Never these distributions.
         files: Scratch plugins: Python files, loaded whatever `allow` and `block` say.
         strict: Raise when anything fails to load, instead of recording it.
+        again: Plugins of another registry, to be loaded instead of those that are installed and permitted now.
 
     Returns:
         What the plugins offer, with what failed beside it.
@@ -65,11 +67,14 @@ def load_plugins(
     """
     host = _Host()
     with redirect_stdout(sys.stderr):  # what a plugin prints must not end up in the output of `--json`
-        found = installed()
-        names = permitted([name for name, _, _ in found], allow, block)
-        for name, version, distribution in found:
-            if name in names:
-                host.add_distribution(name, version, distribution)
+        if again is None:
+            found = installed()
+            names = permitted([name for name, _, _ in found], allow, block)
+            for name, version, distribution in found:
+                if name in names:
+                    host.add_distribution(name, version, distribution)
+        for plugin in again or ():
+            host.add_plugin(plugin)
         for path in dict.fromkeys(Path(file).resolve() for file in files):
             host.add_file(path)
     registry = host.registry()
@@ -100,22 +105,26 @@ class _Host:
     def add_distribution(self, name: str, version: str, distribution: metadata.Distribution) -> None:
         try:
             points = sorted(distribution.entry_points.select(group=hookspecs.PROJECT), key=lambda point: point.name)
-            plugins = [Plugin(f"{name}:{point.name}", name, version, point.module) for point in points]
+            plugins = [Plugin(f"{name}:{point.name}", name, version, point.module, point.value) for point in points]
         except Exception as error:  # noqa: BLE001  # whatever the standard library makes of a malformed file
             reason = f"its entry_points.txt cannot be read: {blame(error)}."
             self._fail(Plugin(name, name, version, ""), "discover", reason, "Repair it, and install it again.")
             return
-        for plugin, point in zip(plugins, points, strict=True):
-            try:
-                hooks = point.load()
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:  # noqa: BLE001  # a stranger's module may raise anything, SystemExit too
-                needs = "Install what it needs" if isinstance(error, ModuleNotFoundError) else "Repair or upgrade it"
-                reason = f"`{point.value}` cannot be imported: {blame(error)}."
-                self._fail(plugin, "import", reason, f"{needs}, or leave it out: `plugins: {{block: [{name}]}}`.")
-            else:
-                self._add(plugin, hooks)
+        for plugin in plugins:
+            self.add_plugin(plugin)
+
+    def add_plugin(self, plugin: Plugin) -> None:
+        try:
+            hooks = metadata.EntryPoint(plugin.name, plugin.entry, hookspecs.PROJECT).load()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # a stranger's module may raise anything, SystemExit too
+            needs = "Install what it needs" if isinstance(error, ModuleNotFoundError) else "Repair or upgrade it"
+            reason = f"`{plugin.entry}` cannot be imported: {blame(error)}."
+            remedy = f"{needs}, or leave it out: `plugins: {{block: [{plugin.distribution}]}}`."
+            self._fail(plugin, "import", reason, remedy)
+        else:
+            self._add(plugin, hooks)
 
     def add_file(self, path: Path) -> None:
         """Load a scratch file; it was named by hand, so anything wrong with it ends the request."""

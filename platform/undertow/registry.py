@@ -36,6 +36,7 @@ class Plugin:
         distribution: The distribution it came with, or the path of a scratch file.
         version: Of the distribution; of a scratch file, the start of its SHA-256.
         module: The module that holds its hooks.
+        entry: What its entry point names; empty for a scratch file.
         scratch: Whether it is a file named on the spot, not an installed distribution.
     """
 
@@ -43,6 +44,7 @@ class Plugin:
     distribution: str
     version: str
     module: str
+    entry: str = ""
     scratch: bool = False
 
     def __str__(self) -> str:

@@ -170,6 +170,8 @@ class Driver:
                 stop.reason = "`undertow study stop`"
             self._look()
             self._take_over()
+            if stop.reason is None:
+                self._ledger.plan()  # now, while the workers are busy, rather than when one waits
             self._dry = False  # the others may have left something, or put something into the queue
 
     def _look(self) -> None:
@@ -212,6 +214,7 @@ class Driver:
             parent=self._parent,
             uri=tracking_uri(self._home, config.track.uri),
             config=config,
+            plugins=[plugin for plugin in self._loaded.registry.plugins if not plugin.scratch],
             tags={
                 **self._tags,
                 "undertow.seed": str(config.seed),

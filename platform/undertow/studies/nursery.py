@@ -1,4 +1,4 @@
-"""The first thing that the forkserver imports: it will only ever import, and fork trials, so it looks for no garbage."""
+"""The first thing that a forkserver imports: it only ever imports and forks trials, so it looks for no garbage."""
 
 import gc
 

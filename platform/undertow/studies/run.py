@@ -176,7 +176,7 @@ def _status(stand: Tally) -> Status:
 
 
 def _modules(loaded: LoadedStudy) -> list[str]:
-    """The modules of every class that the study's runs will ask for, and what its plugins are found by."""
+    """The modules of every class that the study's runs will ask for, and of the hooks of every plugin."""
     specs = loaded.registry
     chosen = [loaded.space.chosen(point) for point in loaded.space.points()]
     wanted = [

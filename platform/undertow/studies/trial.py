@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -22,6 +22,7 @@ from undertow.config.schema import ExperimentConfig
 from undertow.errors import UndertowError
 from undertow.experiment import carry_out, open_record, try_out
 from undertow.plugins import load_plugins
+from undertow.registry import Plugin
 from undertow.stopping import StopRequest
 from undertow.track import Outbox, RunFolder
 from undertow.worker import Result
@@ -40,6 +41,7 @@ class Job:
         parent: The uuid of the study's own run.
         uri: The tracking store, resolved: this process has its environment from an earlier one.
         config: Resolved.
+        plugins: Those that are installed, as the driver found them, whatever is installed or removed meanwhile.
         tags: What the run is made from, and its place in the study.
         params: Parameters of the run beside its configuration, such as its case.
         threads: CPU threads.
@@ -54,6 +56,7 @@ class Job:
     parent: str
     uri: str
     config: ExperimentConfig
+    plugins: Sequence[Plugin]
     tags: Mapping[str, str]
     params: Mapping[str, str]
     threads: int
@@ -96,8 +99,7 @@ def _work(folder: RunFolder, job: Job, stop: StopRequest) -> None:
     from undertow.train.denormals import denormals_flushed
 
     config = job.config
-    plugins = config.plugins
-    registry = load_plugins(allow=plugins.allow, block=plugins.block, files=plugins.files, strict=True)
+    registry = load_plugins(files=config.plugins.files, strict=True, again=job.plugins)
     with denormals_flushed(config.train.flush_denormals):
         if job.folder is None:
             devices, facts = try_out(config, registry)

@@ -20,9 +20,11 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 
 from undertow.config.schema import ExperimentConfig
-from undertow.nn import build_model, build_other_lengths, build_probes, build_task
+from undertow.contract import Task
+from undertow.nn import SequenceModel, build_model, build_other_lengths, build_probes, build_task
 from undertow.registry import Registry
 from undertow.stopping import StopRequest
+from undertow.train.allocator import keep_freed_memory
 from undertow.train.clock import Clock
 from undertow.train.data import TaskData
 from undertow.train.devices import Devices
@@ -75,6 +77,7 @@ def train(
     """
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
+    keep_freed_memory()
     _seed(config.seed)
     task = build_task(config, registry)
     model = build_model(config, registry, task)
@@ -82,24 +85,7 @@ def train(
     clock = Clock()
     callbacks: list[pl.Callback] = [
         Recorder(record, clock, config.train.log_every, config.optim.clip_norm),
-        Probing(
-            config.probes,
-            build_probes(config, registry),
-            model=model,
-            task=task,
-            state=registry.cell(config.cell.name).state,
-            batch_size=config.train.batch_size * config.train.accumulate,
-            record=record,
-            clock=clock,
-        ),
-        OtherLengths(
-            build_other_lengths(config, registry, task),
-            model=model,
-            examples=config.evaluate.examples or config.train.val_examples,
-            batch_size=config.train.batch_size,
-            record=record,
-            clock=clock,
-        ),
+        *_measuring(config, registry, model, task, record, clock),
         *_early_stopping(config, registry),
         *([ProgressReport(config.run_name, config.train.max_steps, record)] if progress else []),
         _best_checkpoint(config, registry, folder),
@@ -153,6 +139,37 @@ def _trainer(config: ExperimentConfig, devices: Devices, callbacks: list[pl.Call
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+
+
+def _measuring(
+    config: ExperimentConfig, registry: Registry, model: SequenceModel, task: Task, record: Record, clock: Clock
+) -> list[pl.Callback]:
+    """What there is to measure beside the losses: a callback with nothing to do would cost something at every step."""
+    probes, tasks = build_probes(config, registry), build_other_lengths(config, registry, task)
+    callbacks: list[pl.Callback] = []
+    if probes:
+        probing = Probing(
+            config.probes,
+            probes,
+            model=model,
+            task=task,
+            state=registry.cell(config.cell.name).state,
+            batch_size=config.train.batch_size * config.train.accumulate,
+            record=record,
+            clock=clock,
+        )
+        callbacks.append(probing)
+    if tasks:
+        other_lengths = OtherLengths(
+            tasks,
+            model=model,
+            examples=config.evaluate.examples or config.train.val_examples,
+            batch_size=config.train.batch_size,
+            record=record,
+            clock=clock,
+        )
+        callbacks.append(other_lengths)
+    return callbacks
 
 
 def _direction(metric: str, config: ExperimentConfig, registry: Registry) -> str:

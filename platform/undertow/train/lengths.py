@@ -20,7 +20,7 @@ class OtherLengths(pl.Callback):
     """Evaluates once, at the end, on rank 0.
 
     Args:
-        tasks: By their length in time steps.
+        tasks: By their length in time steps; at least one.
         model: The network, as it was before any strategy wrapped it.
         examples: Of the validation split, at each length.
         batch_size: Examples at a time.
@@ -47,7 +47,7 @@ class OtherLengths(pl.Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Evaluate at every length."""
-        if not self._tasks or not trainer.is_global_zero:
+        if not trainer.is_global_zero:
             return
         with self._clock.paused():
             found = {length: self._scores(trainer, task) for length, task in self._tasks.items()}

@@ -132,11 +132,16 @@ class Driver:
             while True:
                 self._keep_in_touch(stops, stop)
                 closing = stop.reason is not None or time.monotonic() - self._started > budget or self._limit == 0
+                self._attend()
+                ended = self._free_workers()
+                if self._loaded.config.search:  # what has ended may teach the sampler
+                    self._settle(ended)
+                    ended = []
                 if not closing:
                     self._fill()
                 if stop.reason is not None:
                     self._ask_all("stop", stop.reason)
-                self._attend()
+                self._settle(ended)
                 self._watch.show(self._tally(), self._busy, time.monotonic() - self._started)
                 if not self._busy and (closing or (self._dry and not self._anything_left())):
                     self._look()
@@ -149,7 +154,7 @@ class Driver:
             if isinstance(error, KeyboardInterrupt):
                 self._executor.wait([busy.running for busy in self._busy], 5.0)
                 self._ask_all("stop", "the second Ctrl-C")
-                self._settle_ended()
+                self._settle(self._free_workers())
             raise
         finally:
             self._ledger.beat(self.id, {})
@@ -233,7 +238,7 @@ class Driver:
         self._busy.append(Busy(claim, work, running, follower, slot, time.monotonic(), config.train.max_steps))
 
     def _attend(self) -> None:
-        """Hear what the attempts have recorded, end those that must end, settle those that have."""
+        """Hear what the attempts have recorded, and end those that must end."""
         timeout = self._loaded.config.trial_timeout or math.inf
         now = time.monotonic()
         for busy in self._busy:
@@ -242,15 +247,21 @@ class Driver:
                 self._ask(busy, "timeout", f"took longer than {timeout:g} s")
             if busy.asked and now - busy.asked_at > _GRACE:
                 busy.running.kill()
-        self._settle_ended()
 
-    def _settle_ended(self) -> None:
-        for busy in [each for each in self._busy if each.running.exit_code is not None]:
+    def _free_workers(self) -> list[Busy]:
+        """The attempts that have ended; their workers are free for others."""
+        ended = [busy for busy in self._busy if busy.running.exit_code is not None]
+        for busy in ended:
             self._busy.remove(busy)
             self._free.append(busy.slot)
+        return ended
+
+    def _settle(self, ended: Sequence[Busy]) -> None:
+        """Write down what attempts came to; each may have to be tried again."""
+        for busy in ended:
             self._follow(busy)
-            self._settle(busy)
-            self._dry = False  # it may have to be tried again
+            self._settle_one(busy)
+            self._dry = False
 
     def _follow(self, busy: Busy) -> None:
         first = self._objectives[0]
@@ -278,8 +289,7 @@ class Driver:
         for busy in self._busy:
             self._ask(busy, what, why)
 
-    def _settle(self, busy: Busy) -> None:
-        """Write down what an attempt came to."""
+    def _settle_one(self, busy: Busy) -> None:
         claim, ledger = busy.claim, self._ledger
         path = Path(busy.work.folder) / "result.json"
         result = Result.read(path) if path.exists() else None

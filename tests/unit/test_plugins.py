@@ -266,6 +266,18 @@ def test_undertows_own_distributions_load_first_then_all_by_name(install: Instal
     assert loaded == ["undertow-aa", "undertow-zz", "alpha", "zeta"]
 
 
+def test_plugins_of_a_registry_are_loaded_again_whatever_has_become_of_the_installation(
+    install: Install, tmp_path: Path
+) -> None:
+    install("one", CELL.format(name="a"))
+    first = load_plugins()
+    install("two", CELL.format(name="b"))
+    for file in tmp_path.glob("one-1.0.dist-info/*"):
+        file.unlink()
+    assert set(load_plugins().cells) == {"b"}
+    assert load_plugins(again=first.plugins, strict=True) == first
+
+
 def test_two_distributions_may_use_one_entry_point_name(install: Install) -> None:
     install("alpha", CELL.format(name="one"), point="cells")
     install("beta", CELL.format(name="two"), point="cells")

@@ -6,7 +6,7 @@
     running.exit_code                          # None while it runs
 
 A trial's process comes from a forkserver that has imported torch, Lightning and the plugins once and has never run a
-kernel, so it starts in some hundredths of a second instead of ten.
+kernel, so it starts in some hundredths of a second instead of ten; and one always stands by for the next trial.
 """
 
 import os
@@ -19,7 +19,7 @@ from multiprocessing.context import ForkServerProcess
 from types import ModuleType
 from typing import Protocol
 
-from undertow.studies.trial import Job, conduct
+from undertow.studies.trial import Job, stand_by
 
 _PRELOAD = ("undertow.studies.nursery", "undertow.studies.trial", "undertow.train.denormals", "undertow.train.job")
 """What every trial needs; nothing is computed by any of it."""
@@ -68,13 +68,21 @@ class LocalExecutor:
     def __init__(self, preload: Sequence[str] = ()) -> None:
         self._context = get_context("forkserver")
         self._context.set_forkserver_preload([*_PRELOAD, *preload])
+        self._spare: LocalRunning | None = None
         with _nobodys_main():
             forkserver.ensure_running()  # it imports while the driver opens its stores
 
     def launch(self, job: Job) -> "LocalRunning":
         """Start an attempt in a process of its own."""
+        spare = self._spare
+        running = spare if spare is not None and spare.exit_code is None else self._fork()
+        running.give(job)
+        self._spare = self._fork()
+        return running
+
+    def _fork(self) -> "LocalRunning":
         theirs, ours = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=conduct, args=(job, theirs), name=job.config.run_name)
+        process = self._context.Process(target=stand_by, args=(theirs,))
         with _nobodys_main():
             process.start()
         theirs.close()
@@ -85,7 +93,10 @@ class LocalExecutor:
         connection.wait([each.sentinel for each in running if isinstance(each, LocalRunning)], seconds)
 
     def close(self) -> None:
-        """Nothing to do: the forkserver ends with this process."""
+        """Send away who stands by; the forkserver ends with this process."""
+        if self._spare is not None:
+            self._spare.dismiss()
+            self._spare = None
 
 
 class LocalRunning:
@@ -111,10 +122,21 @@ class LocalRunning:
         """None while it runs; negative for the signal that ended it."""
         return self._process.exitcode
 
+    def give(self, job: Job) -> None:
+        """Have it do this."""
+        self._send(job)
+
+    def dismiss(self) -> None:
+        """Have it end without having done anything."""
+        self._pipe.close()
+
     def ask_to_stop(self, reason: str) -> None:
         """Have it save itself and end after the current step."""
+        self._send(reason)
+
+    def _send(self, what: Job | str) -> None:
         try:
-            self._pipe.send(reason)
+            self._pipe.send(what)
         except OSError:
             return  # it has just ended
 

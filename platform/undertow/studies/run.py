@@ -126,10 +126,12 @@ def run_study(
         )
         try:
             stand = driver.run(stop)
-        except BaseException:
+        except BaseException:  # whatever it is, it goes on up; MLflow must not show the study as running
             if parent is not None:
                 parent.close("KILLED")
             raise
+        finally:
+            executor.close()
         results = read_results(ledger)
         # The one who ends a study writes its report, even if another driver began it.
         parent = parent or ParentRun.open(home, loaded, ledger.about["run"], made_from)

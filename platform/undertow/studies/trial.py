@@ -70,11 +70,20 @@ class Job:
         return self.folder or RunFolder.place(self.home, self.config.run_name, self.run)
 
 
-def conduct(job: Job, driver: Connection) -> None:
-    """Do the work; the main function of a trial's process."""
+def stand_by(driver: Connection) -> None:
+    """Wait for a job, and do it; the main function of a trial's process."""
+    os.setsid()  # Ctrl-C in the driver's terminal is for the driver
     gc.freeze()  # what came with the fork is no garbage: looking through all of it once takes a third of a second
     gc.enable()
-    os.setsid()  # Ctrl-C in the driver's terminal is for the driver
+    try:
+        job = driver.recv()
+    except EOFError:
+        return  # there is nothing left to do
+    conduct(job, driver)
+
+
+def conduct(job: Job, driver: Connection) -> None:
+    """Do the work."""
     _keep_to(job)
     stop = StopRequest()
     threading.Thread(target=_listen, args=(driver, stop), daemon=True).start()

@@ -1,8 +1,11 @@
 """Training: what it records, that probes and interruptions change nothing, and how it ends when it must."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from undertow.errors import Diverged, Interrupted, UndertowError
@@ -265,3 +268,44 @@ def test_denormals_are_flushed_while_training_and_only_then() -> None:
     assert small * 1.0 > 0
     with denormals_flushed(False):
         assert small * 1.0 > 0
+
+
+def test_memory_that_was_freed_is_kept_for_the_next_step() -> None:
+    """Counted in a process of its own, in pages that the system had to clear: those of 64 MiB, or next to none."""
+    code = """
+import resource, torch
+from undertow.train.allocator import keep_freed_memory
+
+def pages(steps=50):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(steps):
+        held = [torch.ones(4 << 20) for _ in range(4)]
+        del held
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / steps
+
+pages(5)  # torch's and the allocator's own beginnings
+first = pages()
+print(keep_freed_memory())
+pages(5)
+print(pages() < first / 10)
+"""
+    kept, fewer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split()
+    if kept != "True":
+        pytest.skip("the C library is not glibc")
+    assert fewer == "True"
+
+
+def test_only_callbacks_with_something_to_do_are_called_at_each_step(run_job, monkeypatch) -> None:
+    used: list[str] = []
+    fit = pl.Trainer.fit
+
+    def noting(trainer, *args, **options):
+        used.extend(type(callback).__name__ for callback in trainer.callbacks)
+        return fit(trainer, *args, **options)
+
+    monkeypatch.setattr(pl.Trainer, "fit", noting)
+    run_job("probes=[]", folder="plain")
+    assert sorted(used) == ["ModelCheckpoint", "Recorder", "Saving"]
+    used.clear()
+    run_job(PROBES, "evaluate.lengths=[20]", folder="measured")
+    assert sorted(used) == ["ModelCheckpoint", "OtherLengths", "Probing", "Recorder", "Saving"]

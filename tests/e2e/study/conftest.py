@@ -1,0 +1,181 @@
+"""A small study to run, a home to look into, and the commands, called in this process or in one of their own."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from undertow.cli import main
+from undertow.studies.ledger import Ledger
+from undertow.studies.results import StudyResults, read_results
+from undertow.track import RunFolder
+
+SMALL = """\
+question: Does the gradient reach the first mark?
+task: {name: adding, length: 16}
+cell: {hidden_size: 4}
+train: {max_steps: 4, val_every: 2, val_examples: 32, batch_size: 8, threads: 1}
+probes: [{name: gradient-profile}]
+track: {experiment: tides}
+study:
+  name: small
+  vary:
+    cell.name: [rnn, lstm]
+    task.length: [16, 32]
+    seed: [0, 1]
+"""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command said, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class StudyHome:
+    """A home in which studies are run, seen through its stores."""
+
+    path: Path
+
+    def write(self, study: str, **changes: Any) -> Path:
+        """A file with the small experiment, changed, and this study."""
+        mapping = {**yaml.safe_load(SMALL), "probes": [], **changes, "study": yaml.safe_load(study)}
+        file = self.path / "mine.yaml"
+        file.write_text(yaml.safe_dump(mapping))
+        return file
+
+    def read(self, name: str) -> StudyResults:
+        return read_results(Ledger.find(f"sqlite:///{self.path}/optuna.db", name))
+
+    def ask(self, statement: str, *values: str) -> list[tuple[Any, ...]]:
+        """Ask MLflow's store."""
+        with closing(sqlite3.connect(f"{(self.path / 'mlflow.db').as_uri()}?mode=ro", uri=True)) as store:
+            return store.execute(statement, values).fetchall()
+
+    def tags(self, name: str) -> dict[str, str]:
+        """The tags of the one run of this name."""
+        statement = "SELECT t.key, t.value FROM tags t JOIN runs r ON r.run_uuid = t.run_uuid WHERE r.name = ?"
+        return dict(self.ask(statement, name))
+
+    def shipped(self) -> bool:
+        """Whether MLflow knows the end of every run."""
+        return all(folder.shipped for folder in RunFolder.all(self.path))
+
+
+@pytest.fixture(scope="package")
+def small() -> str:
+    """The configuration of the small study."""
+    return SMALL
+
+
+@pytest.fixture(scope="package")
+def words() -> list[str]:
+    """The words that begin a command in a process of its own."""
+    return [sys.executable, "-m", "undertow.cli"]
+
+
+@pytest.fixture
+def call(capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """Run a command in this process, which has imported everything already."""
+
+    def call(*words: object) -> Said:
+        capfd.readouterr()
+        code = main([str(word) for word in words])
+        return Said(code, *capfd.readouterr())
+
+    return call
+
+
+@pytest.fixture(autouse=True)
+def stores_in_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MLFLOW_TRACKING_URI", "UNDERTOW_STUDY_URI"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def place(home: Path, empty_store: Path) -> StudyHome:
+    """A home with an empty store of MLflow's, whose tables would take seconds to make."""
+    (home / "mlflow.db").write_bytes(empty_store.read_bytes())
+    return StudyHome(home)
+
+
+@dataclass(frozen=True)
+class Finished(StudyHome):
+    """The small study after its end.
+
+    Attributes:
+        file: Its configuration.
+        said: What the command said.
+    """
+
+    file: Path
+    said: Said
+
+    @property
+    def report(self) -> Path:
+        (path,) = self.path.glob("small-*/report.html")
+        return path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, words: list[str]) -> Finished:
+    """The small study, run by a process of its own, once for all who look at it."""
+    home = tmp_path_factory.mktemp("study")
+    (home / "mlflow.db").write_bytes(empty_store.read_bytes())
+    file = home / "small.yaml"
+    file.write_text(SMALL)
+    done = subprocess.run(
+        [*words, "study", "run", str(file)],
+        cwd=home,
+        env={**os.environ, "UNDERTOW_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Finished(home, file, Said(done.returncode, done.stdout, done.stderr))
+
+
+class Nobody:
+    """Takes the place of the shipper."""
+
+    def wait(self, *what: object) -> bool:
+        return True
+
+
+@pytest.fixture
+def unshipped(home: Path, monkeypatch: pytest.MonkeyPatch) -> StudyHome:
+    """An empty home from which nothing is shipped: the shipper takes seconds to start."""
+    monkeypatch.setattr("undertow.studies.run.start_shipper", lambda home: Nobody())
+    return StudyHome(home)
+
+
+@pytest.fixture
+def line_of() -> Callable[[str], int]:
+    """The line of the small study in which something stands."""
+    return lambda text: SMALL[: SMALL.index(text)].count("\n") + 1
+
+
+@pytest.fixture(scope="package")
+def until() -> Callable[..., None]:
+    """Wait until something is so."""
+
+    def until(happened: Callable[[], Any], seconds: float = 60.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not happened():
+            assert time.monotonic() < deadline, "it did not happen in time"
+            time.sleep(0.1)
+
+    return until

@@ -1,0 +1,280 @@
+"""Studies at work: from a script, in a search, stopped, pruned, tried again, and without a server."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+from undertow.studies.driver import Driver
+from undertow.studies.ledger import Claim
+from undertow.studies.results import TrialResult
+from undertow.track import start_shipper, sync
+
+Document = dict[str, Any]
+
+
+def by(trials: Sequence[TrialResult], key: str) -> dict[Any, list[TrialResult]]:
+    found: dict[Any, list[TrialResult]] = {}
+    for trial in trials:
+        found.setdefault(trial.params.get(key), []).append(trial)
+    return found
+
+
+SCRIPT = """\
+import signal
+import undertow
+
+mapping = {
+    "task": {"name": "adding", "length": 16},
+    "cell": {"name": "rnn", "hidden_size": 4},
+    "train": {"max_steps": 2, "val_every": 1, "val_examples": 16, "batch_size": 8},
+    "probes": [],
+    "study": {"name": "scripted", "vary": {"cell.name": ["rnn", "gru"], "seed": [0, 1]}},
+}
+before = signal.getsignal(signal.SIGINT)
+study, frame = undertow.study(mapping, set=["train.max_steps=3"], progress=False)
+assert signal.getsignal(signal.SIGINT) is before
+print(type(study).__name__, study.study_name, len(study.trials))
+print(frame[["cell.name", "seed", "state", "steps"]].to_csv(index=False))
+print(sorted(frame.columns) == sorted(set(frame.columns)) and bool((frame["val/loss"] > 0).all()))
+"""
+
+
+@pytest.mark.slow
+def test_a_plain_script_gets_the_study_and_a_frame(place) -> None:
+    """Without `if __name__ == "__main__"`: the processes of its trials must not run it again."""
+    (place.path / "script.py").write_text(SCRIPT)
+    done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "Study scripted 4",
+        "cell.name,seed,state,steps",
+        *(f"{cell},{seed},complete,3" for cell in ("rnn", "gru") for seed in (0, 1)),
+        "",
+        "True",
+    ]
+
+
+SEARCH = """\
+name: search
+vary: {cell.name: [rnn, lstm]}
+search:
+  optim.lr: {low: 1.0e-4, high: 1.0e-2, log: true}
+  cell.options.lstm.forget_bias: {low: 0.0, high: 4.0}
+  optim.name: {choices: [adam, sgd]}
+  optim.momentum: {low: 0.0, high: 0.9, when: {optim.name: sgd}}
+sampler: {name: tpe, options: {n_startup_trials: 2}}
+trials: 3
+"""
+
+
+@pytest.mark.slow
+def test_a_search_takes_its_samples_at_each_point_and_what_matters_there(unshipped, call) -> None:
+    file = unshipped.write(SEARCH)
+    assert call("study", "run", file, "--quiet").code == 0
+    first = unshipped.read("search").trials
+    for cell, trials in by(first, "cell.name").items():
+        assert [trial.sample for trial in trials] == [0, 1, 2]
+        for trial in trials:
+            assert trial.state == "complete"
+            assert 1e-4 <= float(str(trial.params["optim.lr"])) <= 1e-2
+            assert ("cell.options.lstm.forget_bias" in trial.params) == (cell == "lstm")
+            assert ("optim.momentum" in trial.params) == (trial.params["optim.name"] == "sgd")
+            config = yaml.safe_load((Path(trial.folder) / "config.yaml").read_text())
+            assert config["optim"]["lr"] == trial.params["optim.lr"]
+    assert len({trial.params["optim.lr"] for trial in first}) == 6
+
+    assert call("study", "run", file, "--quiet", "--set", "study.trials=4").code == 0
+    more = unshipped.read("search").trials
+    assert [len(trials) for trials in by(more, "cell.name").values()] == [4, 4]
+    assert {trial.number: trial.params for trial in first}.items() <= {t.number: t.params for t in more}.items()
+    assert [trial.attempts for trial in more] == [1] * 8
+
+
+@pytest.mark.slow
+def test_two_objectives_make_a_front(unshipped, call) -> None:
+    study = """\
+        name: front
+        search: {cell.hidden_size: {low: 2, high: 16}}
+        trials: 4
+        sampler: {name: nsgaii, options: {population_size: 2}}
+        objectives: [{metric: val/loss}, {metric: cost/parameters}]
+    """
+    file = unshipped.write(study, cell={"name": "rnn"}, probes=[{"name": "cost"}])
+    said = call("study", "run", file, "--json", "--quiet")
+    document: Document = json.loads(said.out)
+    assert said.code == 0
+    assert [len(trial["values"]) for trial in document["trials"]] == [2] * 4
+    assert "Pareto" in Path(document["report"]).read_text()
+
+
+@pytest.mark.slow
+def test_a_time_budget_starts_nothing_more_and_the_next_command_goes_on(
+    unshipped, call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = "{name: budget, vary: {seed: [0, 1, 2]}, time_budget: 3600, workers: 1}"
+    file = unshipped.write(study, cell={"name": "rnn", "hidden_size": 4})
+    launch = Driver._launch
+
+    def an_hour_passes(driver: Driver, claim: Claim) -> None:
+        launch(driver, claim)
+        driver._started -= 3600
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Driver, "_launch", an_hour_passes)
+        said = call("study", "run", file, "--quiet")
+    assert said.code == 0
+    assert "2 of 3 combinations are left: the same command goes on with them." in said.err
+    assert [trial.state for trial in unshipped.read("budget").trials] == ["complete", "waiting", "waiting"]
+    limited = call("study", "run", file, "--quiet", "--trials", "1")
+    assert "1 of 3 combinations are left" in limited.err
+    assert "left" not in call("study", "run", file, "--quiet").err
+    trials = unshipped.read("budget").trials
+    assert [(trial.state, trial.attempts) for trial in trials] == [("complete", 1)] * 3
+
+
+WEAK = """
+import os
+import torch
+from undertow import Cell, CellSpec, hookimpl
+
+
+class Weak(Cell):
+    def initial_state(self, batch_size):
+        return (torch.zeros(batch_size, self.hidden_size),)
+
+    def __init__(self, input_size, hidden_size, options, length):
+        super().__init__(input_size, hidden_size, options, length)
+        self.input_map = torch.nn.Linear(input_size, hidden_size)
+
+    def step(self, z, state):
+        if self.training and not os.path.exists({cure!r}):
+            raise ValueError("it is not well")
+        return (torch.tanh(self.input_map(z)),)
+
+
+@hookimpl
+def undertow_register_cells():
+    yield CellSpec(name="weak", summary="needs a cure", factory=":Weak", state=("h",))
+"""
+
+
+@pytest.mark.slow
+def test_what_has_failed_for_good_is_tried_again_when_asked(unshipped, call) -> None:
+    (unshipped.path / "weak.py").write_text(WEAK.format(cure=str(unshipped.path / "cure")))
+    file = unshipped.write("{name: weak, vary: {seed: [0, 1]}, retries: 0}", cell={"name": "weak", "hidden_size": 4})
+    run = ["study", "run", file, "--plugin", "weak.py", "--quiet"]
+    assert call(*run).code == 1
+    assert [trial.state for trial in unshipped.read("weak").trials] == ["failed", "failed"]
+    status = call("study", "status", "weak")
+    assert status.out.count("ValueError: it is not well") == 2
+    assert call("study", "status", file, "--plugin", "weak.py").out == status.out, "by the file, whose cell it brings"
+    (unshipped.path / "cure").touch()
+    assert call(*run).code == 1
+    assert [trial.attempts for trial in unshipped.read("weak").trials] == [1, 1], "it was not asked to try again"
+    assert call(*run, "--retry-failed").code == 0
+    trials = unshipped.read("weak").trials
+    assert [(trial.state, trial.attempts) for trial in trials] == [("complete", 2)] * 2
+    assert len(list(unshipped.path.glob("weak-T*/run.json"))) == 2, "an attempt goes on in the folder of the one before"
+
+
+@pytest.mark.slow
+def test_a_pruner_ends_runs_over_two_processes_each(call, place, until) -> None:
+    study = """\
+        name: pruned
+        vary: {seed: [0]}
+        pruner: {name: threshold, options: {upper: 1.0e-6}}
+        workers: 1
+    """
+    train = {"max_steps": 100_000, "val_every": 5, "val_examples": 16, "batch_size": 8}
+    file = place.write(
+        study,
+        cell={"name": "rnn", "hidden_size": 4},
+        train={**train, "devices": 2, "strategy": "ddp", "accelerator": "cpu"},
+    )
+    said = call("study", "run", file, "--quiet")
+    assert said.code == 1, "nothing is complete"
+    (trial,) = place.read("pruned").trials
+    assert trial.state == "pruned"
+    assert "threshold: val/loss is" in trial.reason
+    assert trial.steps < 100_000
+    until(lambda: place.shipped())
+    assert dict(place.ask("SELECT name, status FROM runs")) == {trial.run_name: "KILLED", "pruned": "FAILED"}
+    until(lambda: not ranks(trial.folder), 30)
+
+
+def ranks(folder: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if folder in process.cmdline():
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+    return found
+
+
+@pytest.mark.slow
+def test_a_study_whose_server_is_down_runs_to_its_end_and_is_shipped_later(
+    home: Path, call, monkeypatch: pytest.MonkeyPatch, place
+) -> None:
+    monkeypatch.setattr("undertow.studies.run._PATIENCE", 1.0)
+    file = place.write("{name: adrift, vary: {seed: [0, 1]}}", cell={"name": "rnn", "hidden_size": 4})
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    said = call("study", "run", file)
+    assert said.code == 0, said.err
+    assert "adrift has not wholly reached the tracking store yet; nothing is lost." in said.err
+    assert f"undertow sync {home}" in said.err
+    assert [trial.state for trial in place.read("adrift").trials] == ["complete", "complete"]
+    shipper = start_shipper(home)
+    os.kill(shipper.pid, signal.SIGKILL)  # or it would go on trying, and hold the home
+    shipper.close(10)
+
+    # The server is back, under another name: what a run folder says of its store is all that sync goes by.
+    for path in home.glob("*/run.json"):
+        path.write_text(path.read_text().replace("http://127.0.0.1:9", f"sqlite:///{home}/mlflow.db"))
+    assert not any(result.left or result.error for result in sync(home))
+    runs = place.ask("SELECT run_uuid, name, status FROM runs")
+    assert {name: status for _, name, status in runs} == {
+        "adrift": "FINISHED", "rnn-T16-s0": "FINISHED", "rnn-T16-s1": "FINISHED"
+    }  # fmt: skip
+    (parent,) = [each for each, name, _ in runs if name == "adrift"]
+    assert {place.tags(f"rnn-T16-s{seed}")["mlflow.parentRunId"] for seed in (0, 1)} == {parent}
+
+
+@pytest.mark.slow
+def test_status_tells_of_a_study_at_work_and_stop_ends_it(home: Path, call, place, until, words) -> None:
+    file = place.write(
+        "{name: long, vary: {seed: [0, 1]}, workers: 1}",
+        cell={"name": "rnn", "hidden_size": 4},
+        train={"max_steps": 100_000, "val_every": 1000, "val_examples": 16, "batch_size": 8},
+        track={"uri": "http://127.0.0.1:9"},
+    )
+    driver = subprocess.Popen(
+        [*words, "study", "run", str(file), "--quiet"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        until(lambda: (home / "optuna.db").exists() and call("study", "status", "long", "--json").out.count("-T16-s0"))
+        document: Document = json.loads(call("study", "status", "long", "--json").out)
+        assert (document["total"], document["settled"]) == (2, 0)
+        assert document["states"]["running"] == 1
+        assert list(document["running"]) == ["rnn-T16-s0"]
+        assert list(document["drivers"].values()) == [[driver.pid]]
+        assert "at work: rnn-T16-s0" in call("study", "status", "long").out
+        until(lambda: any('"train/loss"' in path.read_text() for path in home.glob("rnn-*/outbox.jsonl")))
+        assert "asked to stop" in call("study", "stop", "long").err
+        _, err = driver.communicate(timeout=60)
+        assert "stopped by `undertow study stop` with 0 of 2 combinations settled" in err
+        assert driver.returncode == 1
+    finally:
+        driver.kill()
+        driver.communicate()
+    assert call("study", "status", "long", "--json").out.count('"drivers": {}') == 1

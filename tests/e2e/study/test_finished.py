@@ -1,0 +1,173 @@
+"""What a study leaves behind: tables, a report, charts, MLflow's tree of runs, and answers about it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+NAMES = [f"{cell}-T{length}-s{seed}" for cell in ("rnn", "lstm") for length in (16, 32) for seed in (0, 1)]
+
+Document = dict[str, Any]
+
+
+@pytest.mark.slow
+def test_a_study_ends_with_a_table_its_report_and_its_charts(finished) -> None:
+    said = finished.said
+    assert said.code == 0, said.err
+    rows = [line.split()[:2] for line in said.out.splitlines() if line.split()[:1] in (["rnn"], ["lstm"])]
+    assert sorted(rows) == sorted([cell, length] for cell in ("rnn", "lstm") for length in ("16", "32"))
+    assert "half-life of h" in said.out
+    assert f"Report: {finished.report}\n" in said.err
+    assert "Look with: undertow ui\n" in said.err
+    (experiment,) = finished.ask("SELECT experiment_id FROM experiments WHERE name = 'tides'")
+    assert f"http://127.0.0.1:5000/#/experiments/{experiment[0]}/runs?compareRunsMode=CHART" in said.err
+    assert "&viewStateShareKey=" in said.err
+    assert "left" not in said.err.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_every_run_hangs_below_the_study_and_names_it(finished, until) -> None:
+    until(lambda: finished.shipped())
+    runs = finished.ask("SELECT run_uuid, name, status, experiment_id FROM runs ORDER BY start_time")
+    assert sorted(name for _, name, _, _ in runs) == sorted([*NAMES, "small"])
+    assert {status for _, _, status, _ in runs} == {"FINISHED"}
+    assert len({experiment for *_, experiment in runs}) == 1
+    (parent,) = [each for each, name, _, _ in runs if name == "small"]
+    for trial in finished.read("small").trials:
+        said = finished.tags(trial.run_name)
+        assert said["mlflow.parentRunId"] == parent
+        assert said["undertow.study"] == "small"
+        assert said["undertow.trial"] == str(trial.number)
+        assert said["undertow.run"] == trial.run
+        assert said["undertow.factor.cell.name"] == trial.params["cell.name"]
+        assert said["undertow.seed"] == str(trial.params["seed"])
+
+
+@pytest.mark.slow
+def test_the_study_s_own_run_holds_its_question_table_report_and_view(finished, until) -> None:
+    until(lambda: finished.shipped())
+    said = finished.tags("small")
+    assert said["undertow.kind"] == "study"
+    assert said["undertow.study"] == "small"
+    assert said["undertow.study.states"] == "8 complete"
+    question, _, table = said["mlflow.note.content"].partition("\n\n")
+    assert question == "Does the gradient reach the first mark?"
+    assert [line.split("|")[1].strip() for line in table.splitlines() if line.count("|") > 2][2:] == [
+        "rnn",
+        "lstm",
+        "rnn",
+        "lstm",
+    ]
+    (where,) = finished.ask("SELECT artifact_uri FROM runs WHERE name = 'small'")
+    kept = Path(where[0].removeprefix("file://"))
+    assert {path.name for path in kept.iterdir()} >= {"report.html", "config.yaml"}
+    assert (kept / "report.html").read_bytes() == finished.report.read_bytes()
+    keys = [key for (key,) in finished.ask("SELECT key FROM experiment_tags")]
+    assert any(key.startswith("mlflow.sharedViewState.") for key in keys)
+
+
+@pytest.mark.slow
+def test_the_same_command_again_does_nothing_more_and_says_the_same(
+    finished, call, monkeypatch: pytest.MonkeyPatch, until
+) -> None:
+    monkeypatch.setenv("UNDERTOW_HOME", str(finished.path))
+    before = sorted(path.name for path in finished.path.glob("*/run.json"))
+    again = call("study", "run", finished.file)
+    assert again.code == 0
+    assert again.out == finished.said.out
+    assert again.err.splitlines() == finished.said.err.splitlines()[-len(again.err.splitlines()) :]
+    assert sorted(path.name for path in finished.path.glob("*/run.json")) == before
+    assert [trial.attempts for trial in finished.read("small").trials] == [1] * 8
+    until(lambda: finished.shipped())
+    assert finished.ask("SELECT COUNT(*) FROM runs") == [(9,)]
+
+
+@pytest.mark.slow
+def test_a_narrow_terminal_gets_a_narrow_table_without_intervals(
+    finished, call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNDERTOW_HOME", str(finished.path))
+    monkeypatch.setenv("COLUMNS", "84")
+    narrow = call("study", "run", finished.file).out.splitlines()
+    assert any("[" in line for line in finished.said.out.splitlines())
+    assert not any("[" in line for line in narrow)
+    assert max(map(len, narrow)) <= 84
+    assert len(narrow) == 2 + 1 + 4
+
+
+@pytest.mark.slow
+def test_json_has_every_combination(finished, call) -> None:
+    said = call("study", "run", finished.file, "--home", finished.path, "--json", "--quiet")
+    document: Document = json.loads(said.out)
+    assert said.code == 0
+    assert document["study"] == "small"
+    assert document["report"] == str(finished.report)
+    assert document["shipped"] is True
+    assert [trial["run_name"] for trial in document["trials"]] == NAMES
+    first = document["trials"][0]
+    assert first["params"] == {"cell.name": "rnn", "task.length": 16, "seed": 0}
+    assert (first["state"], first["steps"], first["attempts"]) == ("complete", 4, 1)
+    assert first["values"] == [first["metrics"]["val/loss"]]
+    assert (Path(first["folder"]) / "result.json").exists()
+
+
+@pytest.mark.slow
+def test_status_says_how_it_stands(finished, call) -> None:
+    best = min(finished.read("small").trials, key=lambda trial: trial.values[0])
+    text = call("study", "status", "small", "--home", finished.path)
+    assert text.code == 0
+    facts = dict(line.split(maxsplit=1) for line in text.out.splitlines())
+    assert (facts["study"].strip(), facts["combinations"].strip()) == ("small", "8")
+    assert facts["complete"].strip() == "8"
+    assert best.run_name in facts["best"]
+    by_file = call("study", "status", finished.file, "--home", finished.path, "--json")
+    document: Document = json.loads(by_file.out)
+    assert (document["total"], document["settled"], document["states"]) == (8, 8, {"complete": 8})
+    assert document["best"] == {"value": best.values[0], "run": best.run_name}
+    assert (document["running"], document["failed"], document["drivers"]) == ({}, {}, {})
+
+
+@pytest.mark.slow
+def test_the_report_is_written_where_it_is_asked_for(finished, call, home: Path) -> None:
+    written = call("study", "report", finished.file, "--home", finished.path)
+    assert (written.code, written.out) == (0, f"{finished.report}\n")
+    elsewhere = home / "there.html"
+    said = call("study", "report", "small", "--home", finished.path, "--output", elsewhere, "--json")
+    document: Document = json.loads(said.out)
+    assert document["report"] == str(elsewhere)
+    assert len(document["trials"]) == 8
+    page = elsewhere.read_text()
+    assert "Does the gradient reach the first mark?" in page
+    assert all(name in page for name in NAMES)
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_pictures_are_drawn_when_asked_for(finished, call, home: Path) -> None:
+    said = call(
+        "study", "report", "small", "--home", finished.path, "--output", home / "a.html", "--pictures", home / "drawn"
+    )
+    report, *drawn = map(Path, said.out.splitlines())
+    assert report == home / "a.html"
+    assert set(drawn) == set((home / "drawn").iterdir())
+    pictures = [path for path in drawn if path.suffix == ".png"]
+    assert {"profile-h.png", "half-life-h.png", "val-loss.png"} <= {path.name for path in pictures}
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
+
+
+@pytest.mark.slow
+def test_stopping_what_is_not_at_work_says_so_and_stops_nothing_later(finished, call) -> None:
+    said = call("study", "stop", "small", "--home", finished.path)
+    assert said.code == 0
+    assert "nobody is at work on it" in said.err
+    assert call("study", "run", finished.file, "--home", finished.path, "--quiet").code == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["status", "stop", "report"])
+def test_a_name_that_is_not_there_is_answered_with_the_nearest(finished, call, command: str) -> None:
+    said = call("study", command, "smal", "--home", finished.path)
+    assert said.code == 2
+    assert "there is no study `smal`" in said.err
+    assert "Did you mean `small`?" in said.err

@@ -16,6 +16,7 @@ import select
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -179,7 +180,7 @@ def _log(line: str) -> None:
 def _step_back() -> None:
     """Leave the cores to the training. Linux shares them among sessions first: there, this one has to be nice, too."""
     os.nice(_NICENESS)
-    if _SESSION.exists():
+    with suppress(OSError):  # no such system, not for us to say, or another one has just asked: then it is only slower
         _SESSION.write_text(str(_NICENESS))
 
 

@@ -200,7 +200,7 @@ class Sink:
         if found is None:
             try:
                 return str(client.create_experiment(name, artifact_location=self._artifact_location(name)))
-            except Exception:
+            except Exception:  # raised again, unless the experiment is there
                 found = client.get_experiment_by_name(name)  # somebody else may have made it at the same moment
                 if found is None:
                     raise

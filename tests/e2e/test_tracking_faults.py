@@ -234,7 +234,8 @@ def test_one_shipper_per_home_is_started_woken_and_revived(home: Path) -> None:
         assert os.getsid(shipper.pid) == shipper.pid, "Ctrl-C in the terminal must not reach it"
         until(lambda: psutil.Process(shipper.pid).nice() > psutil.Process().nice())
         session = Path(f"/proc/{shipper.pid}/autogroup")  # where there is one, the cores are shared by it first
-        until(lambda: not session.exists() or session.read_text().endswith("nice 10\n"))
+        if session.exists() and os.geteuid() == 0:  # others may ask ten times a second, all of them together
+            until(lambda: session.read_text().endswith("nice 10\n"))
         old = shipper.pid
         os.kill(old, signal.SIGKILL)
         until(lambda: psutil.Process(old).status() == psutil.STATUS_ZOMBIE)

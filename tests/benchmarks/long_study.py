@@ -1,6 +1,6 @@
 """What a study of thousands of trials costs: whether the last are as cheap as the first, and how long asking takes.
 
-Its trials train next to nothing, so that all there is to time is what surrounds a trial. It takes a quarter of an hour,
+Its trials train next to nothing, so that all there is to time is what surrounds a trial. It takes five minutes,
 and runs only when asked for by `--only long_study`.
 """
 

@@ -109,6 +109,7 @@ class Driver:
         self._host = machine()
         self._lock = FileLock(home / f".driver-{self.id}.lock")
         self._attempts: Mapping[str, Sequence[Attempt]] = {}
+        self._tally: Tally
         self._next_beat = self._next_look = 0.0
         self._dry = False
         self._objectives = loaded.config.objectives
@@ -142,10 +143,10 @@ class Driver:
                 if stop.reason is not None:
                     self._ask_all("stop", stop.reason)
                 self._settle(ended)
-                self._watch.show(self._tally(), self._busy, time.monotonic() - self._started)
+                self._watch.show(self._tally, self._busy, time.monotonic() - self._started)
                 if not self._busy and (closing or (self._dry and not self._anything_left())):
                     self._look()
-                    return self._tally()
+                    return self._tally
                 if closing or self._dry or not self._free:  # else give the free workers something at once
                     self._executor.wait([busy.running for busy in self._busy], _TICK)
         except BaseException as error:
@@ -181,6 +182,7 @@ class Driver:
 
     def _look(self) -> None:
         self._attempts = self._ledger.attempts()
+        self._tally = tally(self._attempts, self._ledger.total, self._ledger.retries, self._objectives[0].direction)
 
     def _fill(self) -> None:
         """Give every free worker an attempt, as long as there is one."""
@@ -366,9 +368,6 @@ class Driver:
             tries[-1].state in ("RUNNING", "WAITING") or is_left(tries, self._ledger.retries)
             for tries in self._attempts.values()
         )
-
-    def _tally(self) -> Tally:
-        return tally(self._attempts, self._ledger.total, self._ledger.retries, self._objectives[0].direction)
 
 
 def _value(objective: ObjectiveConfig, outcome: Outcome, follower: Follower) -> float | None:

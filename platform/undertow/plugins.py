@@ -73,8 +73,9 @@ def load_plugins(
             for name, version, distribution in found:
                 if name in names:
                     host.add_distribution(name, version, distribution)
-        for plugin in again or ():
-            host.add_plugin(plugin)
+        else:
+            for plugin in again:
+                host.add_plugin(plugin)
         for path in dict.fromkeys(Path(file).resolve() for file in files):
             host.add_file(path)
     registry = host.registry()

@@ -19,14 +19,13 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from difflib import unified_diff
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from undertow.config.password import starred
-from undertow.config.yaml12 import parse, write
 from undertow.errors import RequestError, did_you_mean
 from undertow.studies.attempt import ATTEMPT, END, KEY, WORK, Attempt, End, Work, by_key, is_left
+from undertow.studies.identity import ABOUT, about_of, hear_of, refuse_another, said_of, space_of
 from undertow.studies.load import LoadedStudy
 from undertow.studies.sampling import make_pruner, make_sampler
 from undertow.studies.space import Combination, Params, Range, Scalar, Space
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.storages import BaseStorage
 
-ABOUT = "undertow"
 RESULT = "undertow.result"
 DRIVER = "undertow.driver."
 """Begins the attribute of a study in which a driver says that it lives."""
@@ -47,10 +45,6 @@ SILENCE = 60.0
 _STOPS = "undertow.stops"
 
 _QUEUE = 16
-_HEARING = 3.0  # seconds that the creator of a study has to say what it is
-_NOT_COMPARED = (
-    "workers", "gpus_per_trial", "memory_per_trial", "retries", "trials", "trial_timeout", "time_budget", "storage",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -131,18 +125,18 @@ class Ledger:
             )
         except optuna.exceptions.DuplicatedStudyError:
             study = patient(optuna.load_study, storage=storage, study_name=name)
-            _hear_of(study)
-        known = _about(study)
+            hear_of(study)
+        known = about_of(study)
         if known is None:  # new, or its creator died before it could say
-            known = {**about, **_said(loaded)}
+            known = {**about, **said_of(loaded)}
             patient(study.set_user_attr, ABOUT, known)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # marked experimental; without it the dashboard says "Objective 0"
                 patient(study.set_metric_names, [each.metric for each in config.objectives])
         else:
-            _refuse_another(name, known["config"], loaded.yaml())
-            if any(known[key] != value for key, value in _said(loaded).items()):  # more samples, another file name
-                patient(study.set_user_attr, ABOUT, {**known, **_said(loaded)})
+            refuse_another(name, known["config"], loaded.yaml())
+            if any(known[key] != value for key, value in said_of(loaded).items()):  # more samples, another file name
+                patient(study.set_user_attr, ABOUT, {**known, **said_of(loaded)})
         ledger = cls(storage, study, loaded.space, config.retries)
         trials = storage.get_all_trials(ledger._id, deepcopy=False)
         study.sampler = make_sampler(config.sampler, len(trials)) if config.search else optuna.samplers.RandomSampler()
@@ -164,7 +158,7 @@ class Ledger:
         except KeyError:
             known = [each.study_name for each in storage.get_all_studies()]
             raise RequestError(f"there is no study `{name}` in {starred(url)}.{did_you_mean(name, known)}") from None
-        about = _about(study)
+        about = about_of(study)
         if about is None:
             raise RequestError(f"`{name}` in {starred(url)} is a study of Optuna's, but not one of Undertow's")
         return cls(storage, study, space_of(about))
@@ -182,7 +176,7 @@ class Ledger:
     @property
     def about(self) -> dict[str, Any]:
         """What is kept with the study: configuration, space, the parent run's uuid, versions."""
-        known = _about(self.study)
+        known = about_of(self.study)
         assert known is not None
         return known
 
@@ -397,63 +391,3 @@ def combination_of(key: str) -> Combination:
     """The combination that has this key."""
     params, sample = json.loads(key)
     return Combination(params, sample)
-
-
-def _hear_of(study: "Study") -> None:
-    """Wait a moment for its creator to say what it is; if two said it, the study would have two parent runs."""
-    deadline = time.monotonic() + _HEARING
-    while _about(study) is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-
-
-def _about(study: "Study") -> dict[str, Any] | None:
-    known: dict[str, Any] | None = patient(lambda: study.user_attrs).get(ABOUT)
-    return known
-
-
-def _said(loaded: LoadedStudy) -> dict[str, Any]:
-    space = loaded.space
-    return {
-        "file": loaded.file,
-        "question": loaded.first.question,
-        "config": loaded.yaml(),
-        "vary": {key: list(values) for key, values in space.vary.items()},
-        "search": {key: asdict(each) for key, each in space.search.items()},
-        "cases": {name: dict(settings) for name, settings in space.cases.items()},
-        "samples": space.samples,
-        "retries": loaded.config.retries,
-        "base": dict(space.base),
-        "objectives": [each.model_dump() for each in loaded.config.objectives],
-    }
-
-
-def space_of(about: Mapping[str, Any]) -> Space:
-    """What is varied and searched, from what is kept with the study."""
-    return Space(
-        vary={key: tuple(values) for key, values in about["vary"].items()},
-        search={key: Range(**{**each, "choices": tuple(each["choices"])}) for key, each in about["search"].items()},
-        samples=about["samples"],
-        base=about["base"],
-        cases=about["cases"],
-    )
-
-
-def _refuse_another(name: str, known: str, wanted: str) -> None:
-    """Raise if what decides the results differs; how many work on it, and how long, may change."""
-    before, now = _compared(known), _compared(wanted)
-    if before == now:
-        return
-    diff = list(unified_diff(before, now, "the study that is there", "this configuration", lineterm="", n=1))
-    raise RequestError(
-        f"there is a study `{name}` already, and it is another one:\n"
-        + "\n".join(f"  {line}" for line in diff if not line.startswith("@@"))
-        + "\nGo on with it by its own configuration, or give this one a name of its own: --set study.name=…"
-    )
-
-
-def _compared(yaml: str) -> list[str]:
-    data, _ = parse(yaml)
-    data["study"] = {key: value for key, value in data["study"].items() if key not in _NOT_COMPARED}
-    for section in ("track", "plugins"):
-        data.pop(section, None)
-    return write(data).splitlines()

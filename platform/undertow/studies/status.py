@@ -18,7 +18,8 @@ from typing import Any
 from undertow.config.password import starred
 from undertow.errors import RequestError, did_you_mean
 from undertow.studies.attempt import ATTEMPT, END, KEY, WORK, by_key
-from undertow.studies.ledger import ABOUT, DRIVER, SILENCE, space_of
+from undertow.studies.identity import ABOUT, space_of
+from undertow.studies.ledger import DRIVER, SILENCE
 from undertow.studies.life import is_alive, machine
 from undertow.studies.storage import cannot_open, no_database
 from undertow.studies.tally import Tally, tally

@@ -60,6 +60,46 @@ class Blind:
         pass
 
 
+@pytest.mark.parametrize(
+    ("study", "order"),
+    [
+        ("study.vary={seed: [0, 1]}", ["claim", "claim", "complete", "complete"]),
+        (
+            "study={name: small, search: {optim.lr: {low: 0.1, high: 0.2}}, trials: 2}",
+            ["claim", "complete", "claim", "complete"],
+        ),
+    ],
+    ids=["a grid does not wait for the books", "a sampler hears of the last before it chooses the next"],
+)
+def test_a_free_worker_gets_its_next_run_and_the_last_is_written_down(
+    home: Path,
+    load: Callable[..., LoadedStudy],
+    open_ledger: Callable[..., Ledger],
+    monkeypatch: pytest.MonkeyPatch,
+    study: str,
+    order: list[str],
+) -> None:
+    calls: list[str] = []
+
+    def note(name: str) -> None:
+        method = getattr(Ledger, name)
+
+        def noting(ledger: Ledger, *args: Any) -> Any:
+            found = method(ledger, *args)
+            if found:
+                calls.append(name)
+            return found
+
+        monkeypatch.setattr(Ledger, name, noting)
+
+    note("claim")
+    note("complete")
+    slots = [Slot(threads=1)]
+    driver = Driver(load(study), open_ledger(study), AtOnce(), home, slots, parent="0" * 32, tags={}, watch=Blind())
+    assert driver.run(StopRequest()).states == {"complete": 2}
+    assert calls == order
+
+
 def test_a_driver_without_work_takes_over_what_another_machine_leaves_behind(
     home: Path,
     load: Callable[..., LoadedStudy],

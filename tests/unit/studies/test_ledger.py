@@ -13,7 +13,8 @@ from sqlalchemy import event
 
 from undertow.errors import RequestError
 from undertow.studies.attempt import Work
-from undertow.studies.ledger import ABOUT, Claim, Ledger, Outcome
+from undertow.studies.identity import ABOUT
+from undertow.studies.ledger import Claim, Ledger, Outcome
 from undertow.studies.results import read_results
 from undertow.studies.space import Combination, Params
 from undertow.studies.status import read_status

@@ -75,13 +75,6 @@ def make(script: Path, tmp_path: Path) -> Callable[[], Server]:
     return server
 
 
-def until(true: Callable[[], object], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
-
-
 def is_gone(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
@@ -121,7 +114,9 @@ def test_at_the_end_of_the_block_the_servers_and_their_children_are_gone(make: C
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
-def test_servers_are_gone_whatever_ends_the_command(script: Path, tmp_path: Path, number: signal.Signals) -> None:
+def test_servers_are_gone_whatever_ends_the_command(
+    script: Path, tmp_path: Path, number: signal.Signals, until: Callable[..., None]
+) -> None:
     ports = [free_port("127.0.0.1", 5850)]
     ports.append(free_port("127.0.0.1", ports[0] + 1))
     words = [sys.executable, "-c", COMMAND, str(script), *map(str, ports)]
@@ -132,11 +127,13 @@ def test_servers_are_gone_whatever_ends_the_command(script: Path, tmp_path: Path
         assert len(started) == 6, "a keeper, a server and its child, twice"
         command.send_signal(number)
         assert command.wait(20) == (-number if number == signal.SIGKILL else 3)
-        until(lambda: all(is_gone(process.pid) for process in started))
+        until(lambda: all(is_gone(process.pid) for process in started), seconds=20)
     assert all(is_free(port) for port in ports)
 
 
-def test_a_server_that_ends_by_itself_takes_the_other_one_with_it(script: Path, tmp_path: Path) -> None:
+def test_a_server_that_ends_by_itself_takes_the_other_one_with_it(
+    script: Path, tmp_path: Path, until: Callable[..., None]
+) -> None:
     ports = [free_port("127.0.0.1", 5850)]
     ports.append(free_port("127.0.0.1", ports[0] + 1))
     words = [sys.executable, "-c", COMMAND, str(script), *map(str, ports)]
@@ -183,7 +180,7 @@ keeper.keep([sys.executable, "-c", sys.argv[1]])
 """
 
 
-def test_a_server_that_does_not_want_to_end_is_killed() -> None:
+def test_a_server_that_does_not_want_to_end_is_killed(until: Callable[..., None]) -> None:
     words = [sys.executable, "-c", KEEPER, STUBBORN]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as keeper:
         assert keeper.stdin is not None
@@ -196,4 +193,4 @@ def test_a_server_that_does_not_want_to_end_is_killed() -> None:
         assert not is_gone(stubborn.pid)
         keeper.stdin.close()
         assert keeper.wait(20) == -signal.SIGKILL
-        until(lambda: is_gone(stubborn.pid))
+        until(lambda: is_gone(stubborn.pid), seconds=20)

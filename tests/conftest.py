@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.util import find_spec
@@ -103,6 +104,20 @@ def settled_home(home: Path, empty_store: Path) -> Path:
     """A home that has been used before: its MLflow database is there, and nobody has to wait for its making."""
     (home / "mlflow.db").write_bytes(empty_store.read_bytes())
     return home
+
+
+@pytest.fixture(scope="session")
+def until() -> Callable[..., Any]:
+    """Wait until something is so, say what it was, and fail where it takes longer than `seconds`."""
+
+    def until(happened: Callable[[], Any], seconds: float = 60.0) -> Any:
+        deadline = time.monotonic() + seconds
+        while not (found := happened()):
+            assert time.monotonic() < deadline, f"it did not happen within {seconds:g} seconds"
+            time.sleep(0.02)  # short: some kill a process in the middle of what they have waited for
+        return found
+
+    return until
 
 
 class PostgreSQL:

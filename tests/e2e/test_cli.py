@@ -6,7 +6,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable
 from contextlib import closing
@@ -68,14 +67,6 @@ def written(folder: Path) -> set[tuple[str, float, int]]:
     return {(key, value, step) for each in records if each["kind"] == "metrics" for key, value, step, _ in each["rows"]}
 
 
-def until(happened: Callable[[], bool], seconds: float, process: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(0.05)
-
-
 @pytest.mark.slow
 def test_the_smoke_experiment_runs_with_another_cell_and_length(home: Path) -> None:
     done = undertow("run", DIGITS, "--set", "cell.name=gru", "--set", "task.length=128", "--json")
@@ -114,7 +105,7 @@ def test_a_cell_that_returns_a_wrong_shape_is_refused(home: Path, right: str, wr
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_is_killed_and_goes_on_as_the_same_run(home: Path) -> None:
+def test_an_interrupted_run_is_killed_and_goes_on_as_the_same_run(home: Path, until: Callable[..., None]) -> None:
     long = [
         "train.max_steps=1500",
         "train.log_every=1",
@@ -125,8 +116,13 @@ def test_an_interrupted_run_is_killed_and_goes_on_as_the_same_run(home: Path) ->
     process = subprocess.Popen(
         [*UNDERTOW, "run", str(DIGITS), *overrides(*long)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+
+    def is_training() -> bool:
+        assert process.poll() is None, process.communicate()
+        return any('"train/loss"' in path.read_text() for path in home.glob("*/outbox.jsonl"))
+
     with process:
-        until(lambda: any('"train/loss"' in path.read_text() for path in home.glob("*/outbox.jsonl")), 120, process)
+        until(is_training, seconds=120)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=120)
     (folder,) = [path.parent for path in home.glob("*/run.json")]

@@ -4,8 +4,9 @@ import json
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,7 +76,9 @@ def test_the_demo_ends_with_one_table_of_nine_rows_and_where_to_look(
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_the_demo_loses_nothing_and_the_same_command_goes_on(home: Path, empty_store: Path) -> None:
+def test_ctrl_c_ends_the_demo_loses_nothing_and_the_same_command_goes_on(
+    home: Path, empty_store: Path, until: Callable[..., Any]
+) -> None:
     """Of two runs, one at a time: the first has ended and the second is training when Ctrl-C comes."""
     (home / "mlflow.db").write_bytes(empty_store.read_bytes())
     few = changed(
@@ -89,12 +92,13 @@ def test_ctrl_c_ends_the_demo_loses_nothing_and_the_same_command_goes_on(home: P
     )
     command = [sys.executable, "-m", "undertow.cli", "study", "run", str(DEMO), *few]
     demo = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+    def is_training() -> bool:
+        assert demo.poll() is None
+        return any('"train/loss"' in path.read_text() for path in home.glob("lstm-*/outbox.jsonl"))
+
     with demo:
-        deadline = time.monotonic() + 120
-        while not any('"train/loss"' in path.read_text() for path in home.glob("lstm-*/outbox.jsonl")):
-            assert demo.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(is_training, seconds=120)
         demo.send_signal(signal.SIGINT)
         _, err = demo.communicate(timeout=120)
     assert demo.returncode == 1

@@ -7,7 +7,9 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,7 +98,7 @@ def test_diverged_run_is_failed_with_its_reason_and_without_nan(home: Path) -> N
     assert ask(home, "SELECT count(*) FROM metrics WHERE is_nan") == [(0,)]
 
 
-def test_killed_process_leaves_a_true_status_and_resumes_to_the_same_end(home: Path) -> None:
+def test_killed_process_leaves_a_true_status_and_resumes_to_the_same_end(home: Path, until: Callable[..., Any]) -> None:
     more = {"train": {**SMALL["train"], "max_steps": 60, "checkpoint": {"every": 5}}}
     whole = undertow.run({**SMALL, **more, "seed": 7}, home=home / "whole", progress=False)
     slow = home / "slow.py"
@@ -118,12 +120,12 @@ def test_killed_process_leaves_a_true_status_and_resumes_to_the_same_end(home: P
     script = f"import undertow; undertow.run({config!r}, progress=False)"
     process = subprocess.Popen([sys.executable, "-c", script])
     try:
-        folder = _wait_for(lambda: next(home.glob("lstm-T64-s7-*"), None))
-        _wait_for(lambda: (folder / "outbox.jsonl").exists() and len(series(folder, "train/loss")) >= 23)
+        folder = until(lambda: next(home.glob("lstm-T64-s7-*"), None))
+        until(lambda: (folder / "outbox.jsonl").exists() and len(series(folder, "train/loss")) >= 23)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    _wait_for(lambda: ask(home, "SELECT status FROM runs") == [("KILLED",)])
+    until(lambda: ask(home, "SELECT status FROM runs") == [("KILLED",)])
     result = resume(folder.name, progress=False)
     assert result.steps == 60
     assert ask(home, "SELECT status FROM runs") == [("FINISHED",)]
@@ -177,12 +179,12 @@ def test_two_devices_train_as_one(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_interrupting_two_devices_saves_and_resumes(home: Path) -> None:
+def test_interrupting_two_devices_saves_and_resumes(home: Path, until: Callable[..., Any]) -> None:
     config = {**SMALL, "train": {**SMALL["train"], "max_steps": 3000, "devices": 2, "val_every": 1000}}
     script = f"import undertow; undertow.run({config!r}, progress=False)"
     process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
-    folder = _wait_for(lambda: next(home.glob("lstm-T64-s0-*"), None))
-    _wait_for(lambda: (folder / "outbox.jsonl").exists() and len(series(folder, "train/loss")) >= 5)
+    folder = until(lambda: next(home.glob("lstm-T64-s0-*"), None))
+    until(lambda: (folder / "outbox.jsonl").exists() and len(series(folder, "train/loss")) >= 5)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)
     assert "Interrupted" in errors
@@ -194,19 +196,19 @@ def test_interrupting_two_devices_saves_and_resumes(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_ranks_end_with_the_process_that_started_them(home: Path) -> None:
+def test_ranks_end_with_the_process_that_started_them(home: Path, until: Callable[..., Any]) -> None:
     config = {**SMALL, "train": {**SMALL["train"], "max_steps": 100_000, "devices": 2, "val_every": 100_000}}
     process = subprocess.Popen([sys.executable, "-c", f"import undertow; undertow.run({config!r}, progress=False)"])
-    folder = _wait_for(lambda: next(home.glob("lstm-T64-s0-*"), None))
-    _wait_for(lambda: (folder / "outbox.jsonl").exists() and len(series(folder, "train/loss")) >= 5)
+    folder = until(lambda: next(home.glob("lstm-T64-s0-*"), None))
+    until(lambda: (folder / "outbox.jsonl").exists() and len(series(folder, "train/loss")) >= 5)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    _wait_for(lambda: not _processes_naming(folder.name))
-    _wait_for(lambda: ask(home, "SELECT status FROM runs") == [("KILLED",)])
+    until(lambda: not _processes_naming(folder.name))
+    until(lambda: ask(home, "SELECT status FROM runs") == [("KILLED",)])
     assert (folder / "checkpoints" / "last.ckpt").exists()
 
 
-def test_second_ctrl_c_ends_the_run_at_once_and_it_is_recorded_as_killed(home: Path) -> None:
+def test_second_ctrl_c_ends_the_run_at_once_and_it_is_recorded_as_killed(home: Path, until: Callable[..., Any]) -> None:
     stuck = home / "stuck.py"
     stuck.write_text(  # a cell whose step 3 never ends, until somebody insists
         "import time\n"
@@ -228,7 +230,7 @@ def test_second_ctrl_c_ends_the_run_at_once_and_it_is_recorded_as_killed(home: P
     config = {**SMALL, "cell": {"name": "stuck", "hidden_size": 8}, "plugins": {"files": [str(stuck)]}}
     script = f"import undertow; undertow.run({config!r}, progress=False)"
     process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
-    _wait_for(lambda: (home / "stuck").exists())
+    until(lambda: (home / "stuck").exists())
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
     assert process.poll() is None  # the first only asks
@@ -254,14 +256,6 @@ def test_model_is_stored_with_its_signature_and_predicts_without_the_plugin(home
     assert np.array(json.loads(predicted)).shape == (3, 10)
     stored = {path.name for path in (home / "artifacts").rglob("*")}
     assert {"best.ckpt", "MLmodel", "config.yaml"} <= stored
-
-
-def _wait_for(what, seconds: float = 60.0):
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
-    return found
 
 
 def _processes_naming(text: str) -> list[str]:

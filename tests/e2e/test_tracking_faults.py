@@ -21,6 +21,8 @@ from undertow.track.lock import FileLock
 
 pytestmark = pytest.mark.slow
 
+Until = Callable[..., None]
+
 TRAINING = """
 import sys, time
 from pathlib import Path
@@ -72,13 +74,6 @@ def ask(home: Path, query: str) -> list[tuple[object, ...]]:
         connection.close()
 
 
-def until(true: Callable[[], object], seconds: float = 40.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
-
-
 def test_the_guide_of_the_package_runs_as_it_is_written(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     guide = undertow.track.__doc__ or ""
     example = textwrap.dedent(
@@ -92,7 +87,9 @@ def test_the_guide_of_the_package_runs_as_it_is_written(home: Path, monkeypatch:
     assert sorted(ask(home, "select key, step from metrics")) == [("gradient/h/by_lag", 64), ("train/loss", 10)]
 
 
-def test_rows_are_in_the_store_while_the_run_goes_on(home: Path, launch: Callable[..., ShipperProcess]) -> None:
+def test_rows_are_in_the_store_while_the_run_goes_on(
+    home: Path, launch: Callable[..., ShipperProcess], until: Until
+) -> None:
     folder = new_run(home)
     launch()
     with Outbox(folder.outbox) as outbox:
@@ -108,7 +105,7 @@ def test_rows_are_in_the_store_while_the_run_goes_on(home: Path, launch: Callabl
 
 
 def test_a_child_waits_quietly_for_its_parent_and_follows_at_once(
-    home: Path, launch: Callable[..., ShipperProcess]
+    home: Path, launch: Callable[..., ShipperProcess], until: Until
 ) -> None:
     parent = new_run(home, "study")
     child = RunFolder.create(home, "a", experiment="waves", uri=None, config_yaml="", parent=parent.identity.uuid)
@@ -137,7 +134,7 @@ def test_a_child_waits_quietly_for_its_parent_and_follows_at_once(
 
 
 def test_a_shipper_killed_again_and_again_ships_every_row_once(
-    home: Path, launch: Callable[..., ShipperProcess]
+    home: Path, launch: Callable[..., ShipperProcess], until: Until
 ) -> None:
     folder = new_run(home)
     with Outbox(folder.outbox) as outbox:
@@ -160,7 +157,9 @@ def test_a_shipper_killed_again_and_again_ships_every_row_once(
     assert ask(home, "select status from runs") == [("FINISHED",)]
 
 
-def test_a_training_killed_minus_nine_becomes_killed_with_all_its_rows_and_its_shipper_ends(home: Path) -> None:
+def test_a_training_killed_minus_nine_becomes_killed_with_all_its_rows_and_its_shipper_ends(
+    home: Path, until: Until
+) -> None:
     with subprocess.Popen([sys.executable, "-c", TRAINING, str(home)], stdout=subprocess.PIPE, text=True) as training:
         assert training.stdout is not None
         shipper = psutil.Process(int(training.stdout.readline()))
@@ -175,7 +174,7 @@ def test_a_training_killed_minus_nine_becomes_killed_with_all_its_rows_and_its_s
 
 
 def test_training_and_shipper_killed_together_are_made_good_by_the_next_one(
-    home: Path, launch: Callable[..., ShipperProcess]
+    home: Path, launch: Callable[..., ShipperProcess], until: Until
 ) -> None:
     with subprocess.Popen([sys.executable, "-c", TRAINING, str(home)], stdout=subprocess.PIPE, text=True) as training:
         assert training.stdout is not None
@@ -191,7 +190,9 @@ def test_training_and_shipper_killed_together_are_made_good_by_the_next_one(
     assert stored in (len(acknowledged), len(acknowledged) + 1)
 
 
-def test_a_second_shipper_stands_by_and_takes_over(home: Path, launch: Callable[..., ShipperProcess]) -> None:
+def test_a_second_shipper_stands_by_and_takes_over(
+    home: Path, launch: Callable[..., ShipperProcess], until: Until
+) -> None:
     folder = new_run(home)
     first = launch()
     until(lambda: FileLock(shipper_lock(home)).is_held())
@@ -227,7 +228,7 @@ def test_two_homes_that_share_a_new_store_both_get_through(
     assert ask(shared, "select count(*) from experiments where name = 'waves'") == [(1,)]
 
 
-def test_one_shipper_per_home_is_started_woken_and_revived(home: Path) -> None:
+def test_one_shipper_per_home_is_started_woken_and_revived(home: Path, until: Until) -> None:
     shipper = start_shipper(home)
     try:
         assert start_shipper(home) is shipper
@@ -246,7 +247,7 @@ def test_one_shipper_per_home_is_started_woken_and_revived(home: Path) -> None:
     assert not psutil.pid_exists(shipper.pid)
 
 
-def test_a_closed_shipper_ends_by_itself_and_leaves_no_zombie(home: Path) -> None:
+def test_a_closed_shipper_ends_by_itself_and_leaves_no_zombie(home: Path, until: Until) -> None:
     first = start_shipper(home)
     first.close()
     until(lambda: psutil.Process(first.pid).status() == psutil.STATUS_ZOMBIE)
@@ -256,7 +257,7 @@ def test_a_closed_shipper_ends_by_itself_and_leaves_no_zombie(home: Path) -> Non
     assert not psutil.pid_exists(first.pid)
 
 
-def test_a_shipper_without_an_open_run_ends_and_comes_back_for_the_next_one(home: Path) -> None:
+def test_a_shipper_without_an_open_run_ends_and_comes_back_for_the_next_one(home: Path, until: Until) -> None:
     shipper = ShipperProcess(home, poll=0.1, idle=0.5)
     try:
         until(lambda: psutil.Process(shipper.pid).status() == psutil.STATUS_ZOMBIE)
@@ -275,7 +276,9 @@ def test_a_shipper_without_an_open_run_ends_and_comes_back_for_the_next_one(home
     assert ask(home, "select status from runs") == [("FINISHED",)]
 
 
-def test_a_shipper_with_nothing_to_do_is_all_but_asleep(home: Path, launch: Callable[..., ShipperProcess]) -> None:
+def test_a_shipper_with_nothing_to_do_is_all_but_asleep(
+    home: Path, launch: Callable[..., ShipperProcess], until: Until
+) -> None:
     for number in range(200):
         folder = new_run(home, f"run-{number}")
         folder.release()
@@ -289,7 +292,7 @@ def test_a_shipper_with_nothing_to_do_is_all_but_asleep(home: Path, launch: Call
 
 
 def test_what_is_wrong_is_said_in_one_line_and_wait_gives_up_in_time(
-    home: Path, launch: Callable[..., ShipperProcess]
+    home: Path, launch: Callable[..., ShipperProcess], until: Until
 ) -> None:
     folder = new_run(home, uri="http://127.0.0.1:9")
     with Outbox(folder.outbox) as outbox:

@@ -21,12 +21,15 @@ from undertow.track.sink import Sink
 
 pytestmark = pytest.mark.slow
 
+Until = Callable[..., None]
+
 
 class Server:
     """A `mlflow server` on a free port of this machine, with a store and artifacts below `root`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, until: Until) -> None:
         self.root = root
+        self._until = until
         self.database = root / "server.db"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -45,7 +48,7 @@ class Server:
                 self._process = subprocess.Popen(
                     command, stdout=log, stderr=log, start_new_session=True, env={**os.environ, **quiet}
                 )
-        until(self.healthy, 60)
+        self._until(self.healthy)
 
     def healthy(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
@@ -125,8 +128,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    made = Server(tmp_path_factory.mktemp("server"))
+def server(tmp_path_factory: pytest.TempPathFactory, until: Until) -> Iterator[Server]:
+    made = Server(tmp_path_factory.mktemp("server"), until)
     yield made
     made.kill()
 
@@ -156,13 +159,6 @@ def launch(tmp_path: Path) -> Iterator[Callable[[], ShipperProcess]]:
         shipper.close(timeout=40)
 
 
-def until(true: Callable[[], object], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
-
-
 def write_run(home: Path, uri: str, rows: int, *, artifact: bool = False) -> RunFolder:
     folder = RunFolder.create(home, "lstm-T256-s0", experiment="waves", uri=uri, config_yaml="seed: 0\n")
     with Outbox(folder.outbox) as outbox:
@@ -177,7 +173,7 @@ def write_run(home: Path, uri: str, rows: int, *, artifact: bool = False) -> Run
 
 
 def test_a_server_that_is_down_at_the_start_gets_everything_when_it_comes_up(
-    tmp_path: Path, server: Server, launch: Callable[[], ShipperProcess]
+    tmp_path: Path, server: Server, launch: Callable[[], ShipperProcess], until: Until
 ) -> None:
     server.kill()
     began = time.monotonic()
@@ -196,7 +192,7 @@ def test_a_server_that_is_down_at_the_start_gets_everything_when_it_comes_up(
 
 
 def test_a_server_killed_in_the_middle_and_started_again_has_every_row_once(
-    tmp_path: Path, server: Server, launch: Callable[[], ShipperProcess]
+    tmp_path: Path, server: Server, launch: Callable[[], ShipperProcess], until: Until
 ) -> None:
     server.start()
     folder = write_run(tmp_path, server.uri, 15_000)
@@ -211,7 +207,7 @@ def test_a_server_killed_in_the_middle_and_started_again_has_every_row_once(
 
 
 def test_a_server_that_answers_500_for_a_while_costs_nothing(
-    tmp_path: Path, server: Server, proxy: Proxy, launch: Callable[[], ShipperProcess]
+    tmp_path: Path, server: Server, proxy: Proxy, launch: Callable[[], ShipperProcess], until: Until
 ) -> None:
     proxy.mode = "refuse"
     folder = write_run(tmp_path, proxy.uri, 1500)
@@ -226,7 +222,7 @@ def test_a_server_that_answers_500_for_a_while_costs_nothing(
 
 
 def test_a_server_that_stores_but_says_500_makes_nothing_twice(
-    tmp_path: Path, server: Server, proxy: Proxy, launch: Callable[[], ShipperProcess]
+    tmp_path: Path, server: Server, proxy: Proxy, launch: Callable[[], ShipperProcess], until: Until
 ) -> None:
     proxy.mode = "forget"
     folder = write_run(tmp_path, proxy.uri, 1500)
@@ -239,13 +235,18 @@ def test_a_server_that_stores_but_says_500_makes_nothing_twice(
 
 
 def test_what_a_silent_server_missed_is_synced_exactly_once(
-    tmp_path: Path, server: Server, proxy: Proxy, launch: Callable[[], ShipperProcess], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    server: Server,
+    proxy: Proxy,
+    launch: Callable[[], ShipperProcess],
+    monkeypatch: pytest.MonkeyPatch,
+    until: Until,
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     proxy.mode = "hang"
     folder = write_run(tmp_path, proxy.uri, 1500)
     shipper = launch()
-    until(lambda: shipper.problem)
+    until(lambda: shipper.problem, seconds=30)  # the proxy keeps silent no longer than that
     assert not shipper.wait(folder, timeout=0.2)
     shipper.close(timeout=40)
     assert folder.progress().left == 1502

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -21,6 +20,7 @@ from undertow.studies.results import StudyResults, read_results
 from undertow.studies.run import run_study
 
 Bombs = Callable[..., LoadedStudy]
+Until = Callable[..., None]
 
 pytestmark = pytest.mark.slow
 
@@ -45,13 +45,6 @@ def drive(home: Path, bombs: Bombs) -> Iterator[Callable[..., "subprocess.Popen[
     for process in started:
         process.kill()
         process.communicate()
-
-
-def until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
 
 
 def is_training(home: Path) -> bool:
@@ -79,7 +72,7 @@ def once_each(home: Path) -> None:
 
 
 def test_a_killed_driver_leaves_nothing_behind_and_the_next_one_goes_on(
-    home: Path, drive: Callable[..., "subprocess.Popen[str]"]
+    home: Path, drive: Callable[..., "subprocess.Popen[str]"], until: Until
 ) -> None:
     first = drive(*SLOW)
     until(lambda: is_training(home))
@@ -92,7 +85,7 @@ def test_a_killed_driver_leaves_nothing_behind_and_the_next_one_goes_on(
 
 
 def test_a_second_driver_takes_over_from_one_that_is_killed(
-    home: Path, drive: Callable[..., "subprocess.Popen[str]"]
+    home: Path, drive: Callable[..., "subprocess.Popen[str]"], until: Until
 ) -> None:
     first, second = drive(*SLOW, "--workers", "1"), drive(*SLOW, "--workers", "1")
     until(lambda: len(list(home.glob("*/checkpoints/last.ckpt"))) == 2)
@@ -102,7 +95,7 @@ def test_a_second_driver_takes_over_from_one_that_is_killed(
 
 
 def test_ctrl_c_saves_what_is_running_and_a_second_one_ends_it_at_once(
-    home: Path, drive: Callable[..., "subprocess.Popen[str]"]
+    home: Path, drive: Callable[..., "subprocess.Popen[str]"], until: Until
 ) -> None:
     once = drive(*SLOW)
     until(lambda: is_training(home))
@@ -124,7 +117,9 @@ def test_ctrl_c_saves_what_is_running_and_a_second_one_ends_it_at_once(
     until(lambda: not at_work(home))
 
 
-def test_a_study_stops_when_it_is_asked_to(home: Path, drive: Callable[..., "subprocess.Popen[str]"]) -> None:
+def test_a_study_stops_when_it_is_asked_to(
+    home: Path, drive: Callable[..., "subprocess.Popen[str]"], until: Until
+) -> None:
     driver = drive(*SLOW)
     until(lambda: is_training(home))
     subprocess.run([sys.executable, "-m", "undertow.cli", "study", "stop", "bombs"], cwd=home, check=True)
@@ -144,7 +139,7 @@ def test_eight_workers_of_two_drivers_do_each_of_48_combinations_once(
 
 
 def test_a_ledger_locked_for_ten_seconds_is_waited_for(
-    home: Path, drive: Callable[..., "subprocess.Popen[str]"]
+    home: Path, drive: Callable[..., "subprocess.Popen[str]"], until: Until
 ) -> None:
     driver = drive(*SLOW)
     until(lambda: is_training(home))

@@ -26,6 +26,7 @@ from undertow.track.sink import Sink
 Bombs = Callable[..., LoadedStudy]
 NewDatabase = Callable[..., str]
 Cli = Callable[..., "subprocess.Popen[str]"]
+Until = Callable[..., None]
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgresql]
 
@@ -74,13 +75,6 @@ def cli(home: Path, bombs: Bombs) -> Iterator[Cli]:
 def stores(new_database: NewDatabase, tracked: str) -> dict[str, str]:
     """Where a study and its runs are kept, as environment: two databases, one of them with MLflow's tables."""
     return {"UNDERTOW_STUDY_URI": new_database(), "MLFLOW_TRACKING_URI": new_database(tracked)}
-
-
-def until(condition: Callable[[], Any], seconds: float = 120.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
 
 
 def trial_of(driver: "subprocess.Popen[str]") -> psutil.Process | None:
@@ -153,7 +147,7 @@ def test_two_drivers_share_one_grid_over_empty_databases_and_tell_nobody_the_pas
 
 @pytest.mark.parametrize("machines", [("here", "here"), ("there", "here")], ids=["one machine", "two machines"])
 def test_a_driver_and_the_trial_of_another_are_killed_and_the_study_completes(
-    home: Path, cli: Cli, stores: dict[str, str], postgresql: Any, machines: tuple[str, str]
+    home: Path, cli: Cli, stores: dict[str, str], postgresql: Any, until: Until, machines: tuple[str, str]
 ) -> None:
     shut = home / "shut"
     shut.touch()
@@ -161,7 +155,7 @@ def test_a_driver_and_the_trial_of_another_are_killed_and_the_study_completes(
     one, other = [
         cli(*work, at=at, machine=machine, **stores) for at, machine in zip(("one", "other"), machines, strict=True)
     ]
-    until(lambda: trial_of(one) and trial_of(other))
+    until(lambda: trial_of(one) and trial_of(other), seconds=120)
     trial = trial_of(other)
     assert trial
     one.kill()
@@ -178,7 +172,7 @@ def test_a_driver_and_the_trial_of_another_are_killed_and_the_study_completes(
 
 
 def test_a_study_is_stopped_by_its_address_and_outlives_a_crash_of_the_server(
-    home: Path, cli: Cli, stores: dict[str, str], postgresql: Any
+    home: Path, cli: Cli, stores: dict[str, str], postgresql: Any, until: Until
 ) -> None:
     if not hasattr(postgresql, "stop"):
         pytest.skip("UNDERTOW_TEST_POSTGRESQL names a server that is not ours to stop")
@@ -186,7 +180,7 @@ def test_a_study_is_stopped_by_its_address_and_outlives_a_crash_of_the_server(
     shut.touch()
     where = ["--storage", stores["UNDERTOW_STUDY_URI"]]
     first = cli("study", "run", "bombs.yaml", *GATED, **stores)
-    until(lambda: trial_of(first))
+    until(lambda: trial_of(first), seconds=120)
     stand = json.loads(ended(cli("study", "status", "bombs", *where, "--json")))
     assert [*stand["drivers"].values()] == [[first.pid]]
     assert stand["running"]
@@ -199,7 +193,7 @@ def test_a_study_is_stopped_by_its_address_and_outlives_a_crash_of_the_server(
     attempts = [max(1, trial.attempts + (trial.state == "stopped")) for trial in results(stores).trials]
     shut.touch()
     second = cli("study", "run", "bombs.yaml", *GATED, **stores)
-    until(lambda: trial_of(second))
+    until(lambda: trial_of(second), seconds=120)
     postgresql.stop("immediate")
     shut.unlink()  # so that runs end while nobody can be told of it
     time.sleep(4)

@@ -4,7 +4,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -166,16 +165,3 @@ def unshipped(home: Path, monkeypatch: pytest.MonkeyPatch) -> StudyHome:
 def line_of() -> Callable[[str], int]:
     """The line of the small study in which something stands."""
     return lambda text: SMALL[: SMALL.index(text)].count("\n") + 1
-
-
-@pytest.fixture(scope="package")
-def until() -> Callable[..., None]:
-    """Wait until something is so."""
-
-    def until(happened: Callable[[], Any], seconds: float = 60.0) -> None:
-        deadline = time.monotonic() + seconds
-        while not happened():
-            assert time.monotonic() < deadline, "it did not happen in time"
-            time.sleep(0.1)
-
-    return until

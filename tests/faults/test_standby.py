@@ -1,0 +1,59 @@
+"""Who stands by for the next trial may die, and never outlives whoever it waits for."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from undertow.studies.executor import LocalExecutor
+from undertow.studies.load import load_study_mapping
+from undertow.studies.trial import Job
+from undertow.worker import Result
+
+SMALL = {
+    "task": {"name": "adding", "length": 16},
+    "cell": {"name": "rnn", "hidden_size": 4},
+    "train": {"max_steps": 2, "val_every": 1, "val_examples": 16, "batch_size": 8},
+    "probes": [],
+    "study": {"name": "small", "vary": {"seed": [0]}},
+}
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_standing_by_is_replaced_and_the_last_is_sent_away(
+    home: Path, until: Callable[..., None]
+) -> None:
+    loaded = load_study_mapping(SMALL, [])
+    executor = LocalExecutor()
+
+    def job(run: str) -> Job:
+        return Job(
+            home=home,
+            folder=None,
+            run=run * 32,
+            parent="",
+            uri=f"sqlite:///{home}/mlflow.db",
+            config=loaded.experiment({"seed": 0}, "small"),
+            plugins=loaded.registry.plugins,
+            tags={},
+            params={},
+            threads=1,
+        )
+
+    first = executor.launch(job("1"))
+    spare = executor._spare
+    assert spare is not None
+    os.kill(spare.pid, signal.SIGKILL)
+    until(lambda: spare.exit_code is not None)
+    second = executor.launch(job("2"))
+    until(lambda: first.exit_code == second.exit_code == 0)
+    for folder in (job("1").place, job("2").place):
+        assert Result.read(folder / "result.json").status == "FINISHED"
+    last = executor._spare
+    assert last is not None
+    assert last.pid not in (first.pid, second.pid, spare.pid)
+    executor.close()
+    until(lambda: not psutil.pid_exists(last.pid))

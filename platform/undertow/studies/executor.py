@@ -5,8 +5,8 @@
     executor.wait([running], seconds=0.2)
     running.exit_code                          # None while it runs
 
-A trial's process comes from a forkserver that has imported torch, Lightning and the plugins once and has never run a
-kernel, so it starts in some hundredths of a second instead of ten; and one always stands by for the next trial.
+A trial's process comes from a forkserver that has imported torch, Lightning and the plugins once and has no threads of
+theirs, so it starts in some hundredths of a second instead of ten; and one always stands by for the next trial.
 """
 
 import os
@@ -21,8 +21,14 @@ from typing import Protocol
 
 from undertow.studies.trial import Job, stand_by
 
-_PRELOAD = ("undertow.studies.nursery", "undertow.studies.trial", "undertow.train.denormals", "undertow.train.job")
-"""What every trial needs; nothing is computed by any of it."""
+_PRELOAD = (
+    "undertow.studies.nursery",
+    "undertow.studies.trial",
+    "undertow.train.denormals",
+    "undertow.train.job",
+    "undertow.train.rehearsal",
+)
+"""What every trial needs, and at last what every first fit does."""
 
 
 class Running(Protocol):

@@ -24,7 +24,7 @@ class Scores(nn.Module):
     def __init__(self, task: Task) -> None:
         super().__init__()
         self.task = task
-        self.loss = MeanMetric()
+        self.loss = MeanMetric(nan_strategy="disable")  # or NaN would be left out, and the mean look fine
         self.metrics = nn.ModuleDict(dict(task.metrics()))
 
     def update(self, output: Tensor, batch: Batch) -> None:

@@ -66,7 +66,10 @@ class LSTM(FusedCell):
         return o.sigmoid() * c_BH.tanh(), c_BH
 
     def scan(self, x_TBI: Tensor, state: State) -> tuple[Tensor, State]:
-        """All steps in torch's fused kernel."""
+        """All steps in torch's fused kernel, whose 16 bits under autocast not every CPU has: there it takes 32."""
+        if x_TBI.is_cpu and torch.is_autocast_enabled("cpu"):
+            with torch.autocast("cpu", enabled=False):
+                return self.scan(x_TBI.to(self.W.dtype), tuple(part.to(self.W.dtype) for part in state))
         h_1BH, c_1BH = (part.unsqueeze(0).contiguous() for part in state)
         y_TBH, (h_1BH, c_1BH) = self.kernel(x_TBI, (h_1BH, c_1BH))
         return y_TBH, (h_1BH.squeeze(0), c_1BH.squeeze(0))

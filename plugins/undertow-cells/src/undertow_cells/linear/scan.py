@@ -1,4 +1,4 @@
-"""The parallel scan: h_t = a_t ∘ h_{t-1} + b_t for all t at once, in some √T vectorised steps instead of T.
+"""The parallel scan: h_t = a_t ∘ h_{t-1} + b_t for all t at once, in some log T vectorised steps instead of T.
 
     h_TBN, last_BN = linear_scan(a_TBN, b_TBN, h_BN)
 
@@ -29,13 +29,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 SHORT = 24
-"""Up to so many steps, stepping through takes no more calls than cutting into chunks."""
+"""Up to so many steps are taken one after the other: in a whole sequence, and in a chunk."""
 
-CACHED = 32768
-"""On a CPU, numbers that one operation works on at most: they stay in the cache, and torch does not split them up."""
-
-FEW = 16
-"""On a CPU, with fewer chunks side by side, going over them three times costs more than the calls that it saves."""
+WIDE = 2048
+"""On a CPU, where a step works on more numbers than that, going over them three times costs more than the calls."""
 
 
 def linear_scan(a: Tensor, b_TBN: Tensor, h_BN: Tensor) -> tuple[Tensor, Tensor]:
@@ -115,15 +112,9 @@ def _fill(out_TBN: Tensor, a_TBN: Tensor, b_TBN: Tensor, h_BN: Tensor, *, backwa
 
 def _chunk(T: int, h_BN: Tensor) -> int:
     """How many steps to put into a chunk; 1 where cutting does not pay."""
-    if T <= SHORT:
+    if T <= SHORT or (h_BN.device.type == "cpu" and h_BN.numel() > WIDE):
         return 1
-    K = isqrt(T)
-    if h_BN.device.type == "cpu":
-        fitting = CACHED // max(h_BN.numel(), 1)
-        if fitting < min(K, FEW):
-            return 1
-        K = min(K, fitting)
-    return -(-T // K)
+    return min(isqrt(T), SHORT)
 
 
 def _step(out: Tensor, a: Tensor, b: Tensor, h: Tensor, backwards: bool) -> None:

@@ -24,6 +24,7 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the measurements import each other as `benchmarks.<name>`
 
 from benchmarks.row import Row, as_table
+from undertow.train.allocator import keep_freed_memory
 
 _QUICK = ("startup", "steps", "cells", "gradient", "loop")
 _FULL = (*_QUICK, "study")  # even a tiny one has to start everything there is, many times
@@ -40,6 +41,7 @@ def main() -> None:
     arguments = parser.parse_args()
     chosen = arguments.only or (_QUICK if arguments.quick else _FULL)
 
+    keep_freed_memory()  # as a run does
     torch.set_flush_denormal(True)  # as a run does by default; before the first kernel, or half the threads would not
     machine = _machine()
     progress = Console(stderr=True)

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from undertow import Cell, GateKind, State
 from undertow_cells.gated.options import FastgrnnOptions
+from undertow_cells.projection import projection
 
 
 class FastGRNN(Cell):
@@ -42,7 +43,7 @@ class FastGRNN(Cell):
 
     def project(self, x_TBI: Tensor) -> Tensor:
         """W x with either bias, `(T, B, 2, H)`: adding them here saves two kernels a step."""
-        return functional.linear(x_TBI, self.weight_ih).unsqueeze(-2) + self.bias
+        return projection(x_TBI, self.weight_ih).unsqueeze(-2) + self.bias
 
     def step(self, z: Tensor, state: State) -> State:
         """One step; `z` is `(B, 2, H)`."""

@@ -13,6 +13,7 @@ from torch.nn import functional
 from undertow import GateKind, State, unroll_by_steps
 from undertow_cells.fused import FusedCell
 from undertow_cells.gated.options import GruOptions
+from undertow_cells.projection import projection
 
 
 class GRU(FusedCell):
@@ -46,7 +47,7 @@ class GRU(FusedCell):
 
     def project(self, x_TBI: Tensor) -> Tensor:
         """W x + b_W, `(T, B, 3H)`; b_U stays with the product that r has a part in."""
-        return functional.linear(x_TBI, self.W, self.b_W)
+        return projection(x_TBI, self.W, self.b_W)
 
     def step(self, z: Tensor, state: State) -> State:
         """One step; `z` is `(B, 3H)`."""

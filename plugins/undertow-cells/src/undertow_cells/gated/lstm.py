@@ -13,6 +13,7 @@ from undertow import GateKind, State
 from undertow_cells.fused import FusedCell
 from undertow_cells.gated.forget_bias import first_forget_bias
 from undertow_cells.gated.options import LstmOptions
+from undertow_cells.projection import projection
 
 
 class LSTM(FusedCell):
@@ -54,7 +55,7 @@ class LSTM(FusedCell):
 
     def project(self, x_TBI: Tensor) -> Tensor:
         """W x and both biases, `(T, B, 4H)`."""
-        return functional.linear(x_TBI, self.W, self.b_W + self.b_U)
+        return projection(x_TBI, self.W, self.b_W + self.b_U)
 
     def step(self, z: Tensor, state: State) -> State:
         """One step; `z` is `(B, 4H)`."""

@@ -13,6 +13,7 @@ from undertow import GateKind, State
 from undertow_cells.gated.forget_bias import first_forget_bias
 from undertow_cells.gated.options import LstmLayernormOptions
 from undertow_cells.gated.stacked import StackedCell
+from undertow_cells.projection import projection
 
 _EPSILON = 1e-5
 
@@ -52,7 +53,7 @@ class LayerNormLSTM(StackedCell):
 
     def project(self, x_TBI: Tensor) -> Tensor:
         """LN(W x; α_W) + b, `(T, B, 4H)`."""
-        a_TBG = functional.linear(x_TBI, self.weight_ih)
+        a_TBG = projection(x_TBI, self.weight_ih)
         return functional.layer_norm(a_TBG, self.bias.shape, self.gain_ih, self.bias, _EPSILON)
 
     def step(self, z: Tensor, state: State) -> State:

@@ -8,9 +8,9 @@ T time, B batch, I input, H hidden, G gates: the blocks of H rows that are stack
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from undertow import Cell, Options, State
+from undertow_cells.projection import projection
 
 
 class StackedCell(Cell):
@@ -44,7 +44,7 @@ class StackedCell(Cell):
 
     def project(self, x_TBI: Tensor) -> Tensor:
         """W x + b of every gate, `(T, B, GH)`."""
-        return functional.linear(x_TBI, self.weight_ih, self.bias)
+        return projection(x_TBI, self.weight_ih, self.bias)
 
     def _uniform(self, *shape: int) -> nn.Parameter:
         """A weight from torch's U(-1/√H, 1/√H)."""

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from undertow import Cell, GateKind, State
 from undertow_cells.gated.options import UgrnnOptions
+from undertow_cells.projection import projection
 
 
 class UGRNN(Cell):
@@ -40,7 +41,7 @@ class UGRNN(Cell):
 
     def project(self, x_TBI: Tensor) -> Tensor:
         """W x + b of gate and candidate, `(T, B, 2H)`."""
-        return functional.linear(x_TBI, self.weight_ih, self.bias)
+        return projection(x_TBI, self.weight_ih, self.bias)
 
     def step(self, z: Tensor, state: State) -> State:
         """One step; `z` is `(B, 2H)`."""

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from undertow import Cell, GateKind, State
 from undertow_cells.linear.options import LmuOptions
+from undertow_cells.projection import projection
 
 
 class LMU(Cell):
@@ -59,7 +60,7 @@ class LMU(Cell):
 
     def project(self, x_TBI: Tensor) -> Tensor:
         """W_x x and e_x · x, `(T, B, H + 1)`."""
-        return functional.linear(x_TBI, torch.cat([self.W_x, self.e_x]))
+        return projection(x_TBI, torch.cat([self.W_x, self.e_x]))
 
     def step(self, z: Tensor, state: State) -> State:
         """One step; `z` is `(B, H + 1)`."""

@@ -10,6 +10,7 @@ from torch.nn import functional
 from undertow import Cell, State
 from undertow_cells.linear.options import LruOptions
 from undertow_cells.linear.scan import linear_scan
+from undertow_cells.projection import projection
 
 
 class LRU(Cell):
@@ -73,8 +74,8 @@ class LRU(Cell):
         return shown + skipped, (torch.view_as_real(h_BN).flatten(-2),)
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        entering = functional.linear(x, (self.gamma.exp().view(-1, 1, 1) * self.B).flatten(0, 1))
-        return entering, self.D * x if self.D.dim() == 1 else functional.linear(x, self.D)
+        entering = projection(x, (self.gamma.exp().view(-1, 1, 1) * self.B).flatten(0, 1))
+        return entering, self.D * x if self.D.dim() == 1 else projection(x, self.D)
 
     def _shown(self, h: Tensor) -> Tensor:
         """Re(C h): real times real less imaginary times imaginary."""

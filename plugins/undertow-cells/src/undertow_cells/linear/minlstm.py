@@ -13,6 +13,7 @@ from undertow import GateKind, State
 from undertow_cells.linear.affine import AffineCell
 from undertow_cells.linear.candidate import candidate
 from undertow_cells.linear.options import MinLstmOptions
+from undertow_cells.projection import projection
 
 
 class MinLSTM(AffineCell):
@@ -50,7 +51,7 @@ class MinLSTM(AffineCell):
         return torch.cat([*self._shares(forget, let_in, new), forget.sigmoid(), let_in.sigmoid()], -1)
 
     def _linear(self, x: Tensor) -> tuple[Tensor, ...]:
-        return functional.linear(x, self.weight, self.bias).chunk(3, -1)
+        return projection(x, self.weight, self.bias).chunk(3, -1)
 
     def _shares(self, forget: Tensor, let_in: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
         share = torch.sigmoid(functional.logsigmoid(let_in) - functional.logsigmoid(forget))

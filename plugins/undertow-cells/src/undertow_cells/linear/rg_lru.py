@@ -12,6 +12,7 @@ from torch.nn import functional
 from undertow import GateKind, State
 from undertow_cells.linear.affine import AffineCell
 from undertow_cells.linear.options import RgLruOptions
+from undertow_cells.projection import projection
 
 C = 8.0
 """The paper's constant c: how far a fully open recurrence gate can take the factor down."""
@@ -41,7 +42,7 @@ class RGLRU(AffineCell):
 
     def parts(self, x_TBI: Tensor) -> tuple[Tensor, ...]:
         """The factor a, the addend, and for `gates` r and i."""
-        u_TBH = x_TBI if self.weight_in is None else functional.linear(x_TBI, self.weight_in)
+        u_TBH = x_TBI if self.weight_in is None else projection(x_TBI, self.weight_in)
         r, i = functional.linear(u_TBH, self.weight, self.bias).sigmoid().chunk(2, -1)
         log_a = -C * functional.softplus(-self.Lambda) * r
         rest = torch.finfo(log_a.dtype).tiny - torch.expm1(2 * log_a)  # at 0 the root would have no derivative

@@ -9,11 +9,11 @@ from math import exp
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from undertow import GateKind, State
 from undertow_cells.linear.affine import AffineCell
 from undertow_cells.linear.options import SruOptions
+from undertow_cells.projection import projection
 
 
 class SRU(AffineCell):
@@ -47,7 +47,7 @@ class SRU(AffineCell):
     def parts(self, x_TBI: Tensor) -> tuple[Tensor, ...]:
         """The factor f, the addend, and what is shown: r and α x."""
         H = self.hidden_size
-        new, gates, *other = functional.linear(x_TBI, self.weight).split_with_sizes(
+        new, gates, *other = projection(x_TBI, self.weight).split_with_sizes(
             [H, 2 * H] if self.input_size == H else [H, 2 * H, H], -1
         )
         f, r = (gates + self.bias).sigmoid().chunk(2, -1)

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from undertow import Cell, GateKind, State
 from undertow_cells.oscillators.options import CornnOptions
+from undertow_cells.projection import projection
 
 
 class CoRNN(Cell):
@@ -38,7 +39,7 @@ class CoRNN(Cell):
 
     def project(self, x_TBI: Tensor) -> Tensor:
         """V x + b, `(T, B, H)`."""
-        return functional.linear(x_TBI, self.weight_ih, self.bias)
+        return projection(x_TBI, self.weight_ih, self.bias)
 
     def step(self, z: Tensor, state: State) -> State:
         """One step; `z` is `(B, H)`."""

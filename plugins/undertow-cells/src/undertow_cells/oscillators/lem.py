@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from undertow import Cell, GateKind, State
 from undertow_cells.oscillators.options import LemOptions
+from undertow_cells.projection import projection
 
 
 class LEM(Cell):
@@ -42,7 +43,7 @@ class LEM(Cell):
 
     def project(self, x_TBI: Tensor) -> Tensor:
         """V x + b of all four blocks, `(T, B, 4H)`."""
-        return functional.linear(x_TBI, self.weight_ih, self.bias)
+        return projection(x_TBI, self.weight_ih, self.bias)
 
     def step(self, z: Tensor, state: State) -> State:
         """One step; `z` is `(B, 4H)`. In mixed precision the states stay in theirs."""

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from undertow import GateKind, State
 from undertow_cells.derived import DerivedCell
 from undertow_cells.oscillators.options import UnicornnOptions
+from undertow_cells.projection import projection
 
 
 class UnICORNN(DerivedCell):
@@ -41,7 +41,7 @@ class UnICORNN(DerivedCell):
 
     def project(self, x_TBI: Tensor) -> Tensor:
         """V x + b, `(T, B, H)`."""
-        return functional.linear(x_TBI, self.weight_ih, self.bias)
+        return projection(x_TBI, self.weight_ih, self.bias)
 
     def weight(self) -> Tensor:
         """Each unit's step u, `(H,)`."""

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from undertow import GateKind, State
 from undertow_cells.derived import DerivedCell
 from undertow_cells.plain.options import AntisymmetricOptions
 from undertow_cells.plain.skew import skew
+from undertow_cells.projection import projection
 
 
 class AntisymmetricRNN(DerivedCell):
@@ -45,7 +45,7 @@ class AntisymmetricRNN(DerivedCell):
 
     def project(self, x_TBI: Tensor) -> Tensor:
         """V x + b, `(T, B, H)`, or of gate and candidate `(T, B, 2H)`."""
-        return functional.linear(x_TBI, self.weight_ih, self.bias)
+        return projection(x_TBI, self.weight_ih, self.bias)
 
     def weight(self) -> Tensor:
         """Mᵀ, `(H, H)`."""

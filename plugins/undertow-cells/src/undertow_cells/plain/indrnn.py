@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from undertow import GateKind, State
 from undertow_cells.derived import DerivedCell
 from undertow_cells.plain.options import IndrnnOptions
+from undertow_cells.projection import projection
 
 
 class IndRNN(DerivedCell):
@@ -41,7 +41,7 @@ class IndRNN(DerivedCell):
 
     def project(self, x_TBI: Tensor) -> Tensor:
         """W x + b, `(T, B, H)`."""
-        return functional.linear(x_TBI, self.weight_ih, self.bias)
+        return projection(x_TBI, self.weight_ih, self.bias)
 
     def weight(self) -> Tensor:
         """The bounded u, `(H,)`."""

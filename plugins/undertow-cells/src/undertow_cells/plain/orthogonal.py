@@ -9,12 +9,12 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from undertow import GateKind, State
 from undertow_cells.derived import DerivedCell
 from undertow_cells.plain.options import OrthogonalOptions
 from undertow_cells.plain.skew import skew, upper
+from undertow_cells.projection import projection
 
 
 class OrthogonalRNN(DerivedCell):
@@ -43,7 +43,7 @@ class OrthogonalRNN(DerivedCell):
 
     def project(self, x_TBI: Tensor) -> Tensor:
         """W x, `(T, B, H)`; b is modReLU's, behind the matrix."""
-        return functional.linear(x_TBI, self.weight_ih)
+        return projection(x_TBI, self.weight_ih)
 
     def weight(self) -> Tensor:
         """Qᵀ, `(H, H)`: both maps turn -A into it."""

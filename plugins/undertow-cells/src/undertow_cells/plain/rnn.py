@@ -12,6 +12,7 @@ from torch.nn import functional
 from undertow import GateKind, State
 from undertow_cells.fused import FusedCell
 from undertow_cells.plain.options import RnnOptions
+from undertow_cells.projection import projection
 
 
 class RNN(FusedCell):
@@ -42,7 +43,7 @@ class RNN(FusedCell):
 
     def project(self, x_TBI: Tensor) -> Tensor:
         """W x and both biases, `(T, B, H)`."""
-        return functional.linear(x_TBI, self.W, self.b_W + self.b_U)
+        return projection(x_TBI, self.W, self.b_W + self.b_U)
 
     def step(self, z: Tensor, state: State) -> State:
         """One step; `z` is `(B, H)`."""

@@ -1,0 +1,24 @@
+"""W x + b for all steps of a sequence at once: what most cells' `project` is. T time, B batch, I input, O output."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+NARROW = 16
+"""Up to so many features, the order of W in memory matters more to its gradient than the arithmetic."""
+
+
+def projection(x_TBI: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
+    """As `functional.linear`, and on a CPU in half the time or less where the input has 2 to 16 features.
+
+    The gradient of W is one product over all T·B rows. Torch takes it in the order that W is stored in, and with a few
+    columns that is the slow one of the two; so here W is laid out the other way round before it is used.
+
+    Returns:
+        `(T, B, O)`.
+    """
+    if not 1 < x_TBI.shape[-1] <= NARROW:
+        return functional.linear(x_TBI, weight_OI, bias_O)
+    rows, weight_IO = x_TBI.flatten(0, -2), weight_OI.t().contiguous()
+    projected = rows @ weight_IO if bias_O is None else torch.addmm(bias_O, rows, weight_IO)
+    return projected.view(*x_TBI.shape[:-1], len(weight_OI))

@@ -1,0 +1,48 @@
+"""The projection of narrow and wide inputs against torch's own."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from undertow_cells.projection import NARROW, projection
+
+T, B, ROWS = 6, 3, 4
+FEATURES = [1, 2, NARROW, NARROW + 1]
+
+
+def leaves(features: int, bias: bool) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(features)
+    shapes = [(T, B, features), (ROWS, features), *([(ROWS,)] if bias else [])]
+    return [torch.randn(*shape, generator=generator, dtype=torch.float64, requires_grad=True) for shape in shapes]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("features", FEATURES)
+def test_it_is_the_linear_map_and_so_are_its_derivatives(features: int, bias: bool) -> None:
+    given = leaves(features, bias)
+    torch.testing.assert_close(projection(*given), functional.linear(*given))
+    assert torch.autograd.gradcheck(projection, given)
+    assert torch.autograd.gradgradcheck(projection, given)
+
+
+@pytest.mark.parametrize("features", FEATURES)
+def test_the_gradient_lies_in_memory_as_its_weight_does(features: int) -> None:
+    given = leaves(features, bias=True)
+    projection(*given).square().sum().backward()
+    assert all(each.grad is not None and each.grad.stride() == each.stride() for each in given)
+
+
+@pytest.mark.parametrize("features", FEATURES)
+def test_a_single_step_and_inputs_that_lie_apart_are_projected_too(features: int) -> None:
+    x_TBI, weight_OI, bias_O = leaves(features, bias=True)
+    whole = projection(x_TBI, weight_OI, bias_O)
+    torch.testing.assert_close(projection(x_TBI[2], weight_OI, bias_O), whole[2])
+    apart = x_TBI.detach().transpose(0, 1).contiguous().transpose(0, 1)
+    torch.testing.assert_close(projection(apart, weight_OI, bias_O), whole)
+
+
+@pytest.mark.parametrize("features", FEATURES)
+def test_it_takes_part_in_autocast(features: int) -> None:
+    given = [each.detach().float() for each in leaves(features, bias=True)]
+    with torch.autocast("cpu", torch.bfloat16):
+        assert projection(*given).dtype == torch.bfloat16

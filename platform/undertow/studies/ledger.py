@@ -227,18 +227,18 @@ class Ledger:
         from optuna.trial import TrialState
 
         trials = patient(self._storage.get_all_trials, self._id, deepcopy=False)
-        attempts = by_key(trials)
-        for frozen in trials:
+        for frozen in [each for each in trials if each.state == TrialState.WAITING and KEY in each.user_attrs]:
             number = frozen._trial_id
-            if frozen.state != TrialState.WAITING or KEY not in frozen.user_attrs or not self._take(number):
+            if not self._take(number):
                 continue
-            tries = attempts[frozen.user_attrs[KEY]]  # the database numbers in order: all that came before are here
-            attempt = frozen.user_attrs.get(ATTEMPT, 0)
+            key, attempt = frozen.user_attrs[KEY], frozen.user_attrs.get(ATTEMPT, 0)
+            # The database numbers in order: all that came before are here.
+            tries = by_key(each for each in trials if each.user_attrs.get(KEY) == key)[key]
             if not any(each.trial.number == frozen.number for each in tries):
                 self._fail(number, "duplicate", "the same attempt was already in the queue")
                 continue
             trial = patient(optuna.Trial, self.study, number)
-            combination = combination_of(frozen.user_attrs[KEY])
+            combination = combination_of(key)
             params = self._sampled(trial, dict(frozen.params))
             before = next((each.work for each in reversed(tries) if each.count < attempt), None)
             said = work(combination, params, before)

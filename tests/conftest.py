@@ -106,6 +106,18 @@ def settled_home(home: Path, empty_store: Path) -> Path:
     return home
 
 
+@pytest.fixture
+def slowness() -> float:
+    """How many times as much CPU time as usual everything takes here and now, at least 1; limits in seconds grow by it.
+
+    It is told from some imports of the standard library, for which 0.1 CPU seconds count as usual.
+    """
+    code = "import asyncio, decimal, http.server, multiprocessing.pool, sqlite3, time, unittest, xml.dom.minidom"
+    command = [sys.executable, "-c", f"{code}; print(time.process_time())"]
+    spent = [float(subprocess.run(command, capture_output=True, text=True, check=True).stdout) for _ in range(3)]
+    return max(1.0, min(spent) / 0.1)
+
+
 @pytest.fixture(scope="session")
 def until() -> Callable[..., Any]:
     """Wait until something is so, say what it was, and fail where it takes longer than `seconds`."""

@@ -258,10 +258,10 @@ def test_a_grid_says_nothing_of_a_search(elements: Elements) -> None:
 
 
 @pytest.mark.slow
-def test_two_thousand_trials_take_seconds_and_megabytes(make_study: Make, make_grid: Grid) -> None:
+def test_two_thousand_trials_take_seconds_and_megabytes(make_study: Make, make_grid: Grid, slowness: float) -> None:
     results = make_study(make_grid(lengths=tuple(range(20, 520, 10)), seeds=10))
     assert len(results.trials) == 2000
     started = time.process_time()
     html = page(results)
-    assert time.process_time() - started < 10
+    assert time.process_time() - started < 10 * slowness
     assert len(html.encode()) < 15e6

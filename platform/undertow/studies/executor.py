@@ -28,7 +28,7 @@ _PRELOAD = (
     "undertow.train.job",
     "undertow.train.rehearsal",
 )
-"""What every trial needs, and at last what every first fit does."""
+"""What every trial needs, and at the end what every first fit does."""
 
 
 class Running(Protocol):

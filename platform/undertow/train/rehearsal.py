@@ -1,4 +1,4 @@
-"""The last thing that a forkserver imports: one fit of next to nothing, so that trials find done what is done once.
+"""Imported by a forkserver before it forks: one fit of next to nothing, so that trials find done what is done once.
 
 The first fit of a process asks which packages there are, compares types with abstract classes, imports what saving
 needs, and has torch make its LSTM ready for training: a fifth of what a short trial costs beyond its training. Every

@@ -249,3 +249,13 @@ def test_slstm_stays_finite_where_its_gates_overflow() -> None:
         state = cell.step(z, state)
     (gradient,) = torch.autograd.grad(state[0].sum(), x_TBI)
     assert all(part.isfinite().all() for part in (*state, gradient))
+
+
+def test_under_autocast_on_a_cpu_the_lstm_takes_32_bits_and_carries_on_from_16() -> None:
+    cell = LSTM(IN, H, LstmOptions(), T)
+    x_TBI = torch.randn(T, 2, IN).bfloat16()
+    state = tuple(torch.randn(2, H).bfloat16() for _ in range(2))
+    expected_TBH, (h_BH, c_BH) = cell.scan(x_TBI.float(), tuple(part.float() for part in state))
+    with torch.autocast("cpu", torch.bfloat16):
+        y_TBH, after = cell.scan(x_TBI, state)
+    assert all(torch.equal(*pair) for pair in zip((y_TBH, *after), (expected_TBH, h_BH, c_BH), strict=True))

@@ -1,4 +1,4 @@
-"""What a forkserver does last leaves it fit to be forked."""
+"""A forkserver that has rehearsed is fit to be forked."""
 
 import os
 import subprocess
@@ -38,7 +38,7 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_it_comes_last() -> None:
+def test_it_comes_after_all_that_trials_need() -> None:
     assert _PRELOAD[-1] == "undertow.train.rehearsal"
 
 

@@ -24,14 +24,11 @@ from undertow.errors import Interrupted, RequestError, UndertowError
 from undertow.garbage import importing
 from undertow.registry import Registry
 from undertow.stopping import StopRequest
-from undertow.track import Outbox, Provenance, RunFolder, ShipperProcess, home_folder, provenance, start_shipper
+from undertow.track import Outbox, Provenance, RunFolder, home_folder, provenance, start_shipper
 from undertow.worker import Result, execute
 
 if TYPE_CHECKING:
     from undertow.train.devices import Devices
-
-PATIENCE = 20.0
-"""Seconds without progress after which a run whose work is done no longer waits for its record to be shipped."""
 
 
 @dataclass(frozen=True)
@@ -273,7 +270,7 @@ def _work(folder: RunFolder, loaded: Loaded, devices: "Devices", stop: StopReque
     """Carry the run out, and see its record shipped."""
     shipper = start_shipper(folder.path.parent)
     result = carry_out(folder, loaded.config, loaded.registry, devices, stop, progress=progress)
-    shipped = _see_shipped(folder, shipper)
+    shipped = shipper.wait(folder)
     if result.status == "KILLED":
         raise Interrupted(f"{folder.path.name}: {result.reason}. Go on with: undertow run --resume {folder.path}")
     if result.status == "FAILED":
@@ -287,16 +284,6 @@ def _work(folder: RunFolder, loaded: Loaded, devices: "Devices", stop: StopReque
         metrics=result.metrics,
         curves=result.curves,
     )
-
-
-def _see_shipped(folder: RunFolder, shipper: ShipperProcess) -> bool:
-    """Wait for the record to reach the store, as long as it moves; whether it has."""
-    done = folder.progress().done
-    while not shipper.wait(folder, PATIENCE):
-        if (now := folder.progress().done) == done:
-            return False
-        done = now
-    return True
 
 
 def _hand_in(outbox: Outbox, folder: RunFolder, config: ExperimentConfig, registry: Registry, result: Result) -> Result:

@@ -247,6 +247,54 @@ def test_one_shipper_per_home_is_started_woken_and_revived(home: Path, until: Un
     assert not psutil.pid_exists(shipper.pid)
 
 
+def session_of(shipper: ShipperProcess, until: Until) -> Path:
+    """Where Linux tells how nice a shipper's session is, once it has stepped back."""
+    session = Path(f"/proc/{shipper.pid}/autogroup")
+    if not session.exists() or os.geteuid() != 0:
+        pytest.skip("Linux shares the cores by session, and anybody but root may ask for it ten times a second at most")
+    until(lambda: session.read_text().endswith("nice 10\n"))
+    return session
+
+
+def test_a_shipper_that_is_waited_for_does_not_stand_back(
+    home: Path, launch: Callable[..., ShipperProcess], until: Until
+) -> None:
+    shipper = launch()
+    session = session_of(shipper, until)
+    with Outbox((folder := new_run(home, uri="http://127.0.0.1:9")).outbox) as outbox:
+        outbox.start(folder.identity)
+    found: list[str] = []
+
+    def look() -> bool:
+        found.append(session.read_text())
+        return len(found) > 3
+
+    assert not shipper.wait(folder, unless=look)
+    assert found[-1].endswith("nice 0\n")
+    assert session.read_text().endswith("nice 10\n"), "what is trained next goes first again"
+    folder.release()
+
+
+@pytest.mark.parametrize(
+    ("leave", "seconds"),
+    [pytest.param(ShipperProcess.close, 0, id="closed"), pytest.param(ShipperProcess._hang_up, 10, id="killed")],
+)
+def test_a_shipper_left_alone_does_not_stand_back(
+    home: Path,
+    launch: Callable[..., ShipperProcess],
+    until: Until,
+    leave: Callable[[ShipperProcess], None],
+    seconds: float,
+) -> None:
+    shipper = launch()
+    session = session_of(shipper, until)
+    with Outbox((folder := new_run(home, uri="http://127.0.0.1:9")).outbox) as outbox:
+        outbox.start(folder.identity)
+    leave(shipper)
+    until(lambda: session.read_text().endswith("nice 0\n"), seconds)
+    folder.release()
+
+
 def test_a_closed_shipper_ends_by_itself_and_leaves_no_zombie(home: Path, until: Until) -> None:
     first = start_shipper(home)
     first.close()

@@ -7,7 +7,6 @@ Refused before anything is written, or recorded to its end; the same call goes o
 """
 
 import os
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
 
 REPORT = "report.html"
 """The report's name in the study's folder."""
-
-_PATIENCE = 20.0  # seconds without progress after which a study whose work is done no longer waits for the shipper
 
 
 def study(
@@ -137,9 +134,7 @@ def run_study(
         parent = parent or ParentRun.open(home, loaded, ledger.about["run"], made_from)
         if parent is not None:
             _hand_in(parent, results, stand)
-            deadline = time.monotonic() + _PATIENCE
-            while not shipper.wait(parent.folder, 1.0) and time.monotonic() < deadline and stop.reason is None:
-                continue
+            shipper.wait(parent.folder, unless=lambda: stop.reason is not None)
     if stop.reason is not None and stand.settled < stand.total:
         raise Interrupted(
             f"{loaded.name}: stopped by {stop.reason} with {stand.settled} of {stand.total} combinations settled. "

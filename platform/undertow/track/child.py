@@ -15,7 +15,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from undertow.track.folder import Progress, RunFolder
+from undertow.track.cursor import Cursor
+from undertow.track.folder import RunFolder
+from undertow.track.niceness import NICENESS, set_session
+from undertow.track.patience import Patience
 
 _POLL = 0.1
 _LOG_BYTES = 1 << 20
@@ -69,30 +72,28 @@ class ShipperProcess:
             except (BrokenPipeError, BlockingIOError):
                 return  # it has died, or has been woken often enough
 
-    def wait(
-        self, folder: RunFolder, timeout: float, progress_callback: Callable[[Progress], None] | None = None
-    ) -> bool:
-        """Wait until MLflow has the whole outbox of a run.
+    def wait(self, folder: RunFolder, timeout: float | None = None, unless: Callable[[], bool] = lambda: False) -> bool:
+        """Wait until MLflow has the whole outbox of a run, as long as it moves; the shipper does not stand back then.
 
         Args:
             folder: The run.
-            timeout: Seconds.
-            progress_callback: Called several times a second while waiting.
+            timeout: Seconds without progress after which to give up; `patience.SECONDS` when absent.
+            unless: Asked several times a second; whether to give up at once.
 
         Returns:
-            False if the time ran out first; the rest stays in the outbox.
+            False if it was given up; the rest stays in the outbox.
         """
-        deadline = time.monotonic() + timeout
         self.wake()
-        while not folder.shipped:
-            if time.monotonic() >= deadline:
-                return False
-            self.revive()
-            if progress_callback:
-                progress_callback(folder.progress())
-            time.sleep(_POLL)
-        if progress_callback:
-            progress_callback(folder.progress())
+        patience = Patience(timeout)
+        try:
+            while not folder.shipped:
+                if unless() or patience.ends(Cursor.load(folder.cursor).offset):
+                    return False
+                self.revive()
+                set_session(self.pid, 0)
+                time.sleep(_POLL)
+        finally:
+            set_session(self.pid, NICENESS)
         return True
 
     def close(self, timeout: float | None = None) -> None:
@@ -102,6 +103,7 @@ class ShipperProcess:
             timeout: Seconds to wait for its end; 0 when absent, since it ends by itself.
         """
         _children.pop(self.home, None)
+        set_session(self.pid, 0)
         self._hang_up()
         try:
             self._process.wait(timeout or 0.0)
@@ -142,6 +144,7 @@ def _leave_all() -> None:
     """At the end of this process. The kernel closes the pipes, last of all: only then are we gone."""
     for process in [*_parting, *(child._process for child in _children.values())]:
         if process.poll() is None:
+            set_session(process.pid, 0)
             process.returncode = 0  # it goes on without us, on purpose; subprocess would warn of it
 
 

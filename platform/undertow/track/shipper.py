@@ -3,10 +3,10 @@
     python -m undertow.track.shipper runs
 
 It serves every run in the home, so that an SQLite store has a single writer; a second shipper on the same home stands
-by and takes over when the first one ends. Its standard input is a pipe from the training process: a byte wakes it up,
-and the end of the pipe means that the process is gone. It then sends what is left, says KILLED for runs that died
-without a word, and ends; if the store is out of reach for longer than the grace, `undertow sync` does the rest. It also
-ends when no run has been open for a while.
+by and takes over when the first one ends. It leaves the cores to the training, until somebody waits for it. Its
+standard input is a pipe from the training process: a byte wakes it up, and the end of the pipe means that the process
+is gone. It then sends what is left, says KILLED for runs that died without a word, and ends; if the store is out of
+reach for longer than the grace, `undertow sync` does the rest. It also ends when no run has been open for a while.
 """
 
 import argparse
@@ -16,7 +16,6 @@ import select
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,10 +25,9 @@ from undertow.track.answers import Early, Held, Unreachable
 from undertow.track.courier import Courier
 from undertow.track.folder import RunFolder, shipper_lock
 from undertow.track.lock import FileLock
+from undertow.track.niceness import set_session, step_back
 from undertow.track.sink import Sink
 
-_NICENESS = 10
-_SESSION = Path("/proc/self/autogroup")
 _SETTLE = 0.5  # seconds; a dying process closes its pipe and its locks one after the other
 _HELD = 60.0  # seconds between two looks at a run that waits for a person
 
@@ -170,18 +168,12 @@ class Shipper:
         ready, _, _ = select.select([self._parent], [], [], self._poll)
         if ready and not os.read(self._parent, 4096):
             self._orphaned_at = time.monotonic()
+            set_session(os.getpid(), 0)  # nothing is trained any longer that it would hold up
 
 
 def _log(line: str) -> None:
     sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
     sys.stderr.flush()
-
-
-def _step_back() -> None:
-    """Leave the cores to the training. Linux shares them among sessions first: there, this one has to be nice, too."""
-    os.nice(_NICENESS)
-    with suppress(OSError):  # no such system, not for us to say, or another one has just asked: then it is only slower
-        _SESSION.write_text(str(_NICENESS))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -192,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--grace", type=float, default=10.0, metavar="SECONDS", help="to go on when the parent is gone")
     parser.add_argument("--idle", type=float, default=30.0, metavar="SECONDS", help="to stay when no run is open")
     options = parser.parse_args(arguments)
-    _step_back()
+    step_back()
     leave_behind()
     home, parent = options.home.absolute(), sys.stdin.fileno()
     Shipper(home, parent, poll=options.poll, grace=options.grace, idle=options.idle).run()

@@ -4,7 +4,6 @@ for result in sync(home):
     print(result.folder.name, result.shipped, "shipped", result.left, "left", result.error or "")
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,10 @@ from pathlib import Path
 from undertow.errors import RequestError
 from undertow.track.answers import Early, Held, Unreachable
 from undertow.track.courier import Courier
+from undertow.track.cursor import Cursor
 from undertow.track.folder import RunFolder, shipper_lock
 from undertow.track.lock import FileLock
+from undertow.track.patience import Patience
 from undertow.track.sink import Sink
 
 _ATTEMPTS = 4
@@ -39,14 +40,15 @@ class SyncResult:
 
 
 def sync(
-    path: Path, progress: Callable[[Path, int, int], None] | None = None, *, patience: float = 10.0
+    path: Path, progress: Callable[[Path, int, int], None] | None = None, *, timeout: float | None = None
 ) -> list[SyncResult]:
     """Ship all that is left in a home, or in one run folder; runs that died without a word become KILLED.
 
     Args:
         path: A home or a run folder.
         progress: Called with the run folder, the bytes stored and the bytes written, after each batch.
-        patience: Seconds to wait for a shipper that is at work on this home.
+        timeout: Seconds without progress after which to give up on a shipper that is at work on this home;
+            `patience.SECONDS` when absent.
 
     Returns:
         One result for each run that was not wholly shipped before; empty if there was none.
@@ -61,10 +63,10 @@ def sync(
     folders.sort(key=lambda folder: folder.identity.parent != "")  # a child asks the store for its parent
     home = (path.parent if single else path).absolute()
     with FileLock(shipper_lock(home)) as lock:
-        deadline = time.monotonic() + patience
+        patience = Patience(timeout)
         while not lock.acquire(0.2):
             left = [folder for folder in folders if not folder.shipped]
-            if not left or time.monotonic() > deadline:
+            if not left or patience.ends(sum(Cursor.load(folder.cursor).offset for folder in left)):
                 return [_result(folder, 0, "a shipper is at work here, and goes on trying") for folder in left]
         sinks: dict[str, Sink] = {}
         silent: dict[str, str] = {}

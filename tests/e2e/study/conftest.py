@@ -150,7 +150,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, words:
 class Nobody:
     """Takes the place of the shipper."""
 
-    def wait(self, *what: object) -> bool:
+    def wait(self, *what: object, **until: object) -> bool:
         return True
 
 

@@ -174,7 +174,7 @@ def test_sync_beside_a_shipper_reports_what_is_left_to_it(place, folder: RunFold
     place.write(folder, rows=10)
     with FileLock(shipper_lock(place.path)) as lock:
         assert lock.acquire()
-        [result] = sync(place.path, patience=0.3)
+        [result] = sync(place.path, timeout=0.3)
     assert (result.shipped, result.left) == (0, 3)
     assert "shipper is at work" in str(result.error)
 

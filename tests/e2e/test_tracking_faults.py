@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -272,6 +273,21 @@ def test_a_shipper_that_is_waited_for_does_not_stand_back(
     assert not shipper.wait(folder, unless=look)
     assert found[-1].endswith("nice 0\n")
     assert session.read_text().endswith("nice 10\n"), "what is trained next goes first again"
+    folder.release()
+
+
+def test_a_shipper_that_sync_waits_for_does_not_stand_back(
+    home: Path, launch: Callable[..., ShipperProcess], until: Until
+) -> None:
+    session = session_of(launch(), until)
+    with Outbox((folder := new_run(home, uri="http://127.0.0.1:9")).outbox) as outbox:
+        outbox.start(folder.identity)
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(sync, home, timeout=2.0)
+        until(lambda: session.read_text().endswith("nice 0\n"))
+        assert not waiting.done()
+        assert "at work" in str(waiting.result()[0].error)
+    assert session.read_text().endswith("nice 10\n"), "what is trained goes first again"
     folder.release()
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from undertow.track.cursor import Cursor
 from undertow.track.folder import RunFolder
-from undertow.track.niceness import NICENESS, set_session
+from undertow.track.niceness import send_ahead
 from undertow.track.patience import Patience
 
 _POLL = 0.1
@@ -73,7 +73,7 @@ class ShipperProcess:
                 return  # it has died, or has been woken often enough
 
     def wait(self, folder: RunFolder, timeout: float | None = None, unless: Callable[[], bool] = lambda: False) -> bool:
-        """Wait until MLflow has the whole outbox of a run, as long as it moves; the shipper does not stand back then.
+        """Wait until MLflow has the whole outbox of a run, as long as it moves.
 
         Args:
             folder: The run.
@@ -84,16 +84,12 @@ class ShipperProcess:
             False if it was given up; the rest stays in the outbox.
         """
         self.wake()
-        patience = Patience(timeout)
-        try:
+        with Patience(self.home, timeout) as patience:
             while not folder.shipped:
                 if unless() or patience.ends(Cursor.load(folder.cursor).offset):
                     return False
                 self.revive()
-                set_session(self.pid, 0)
                 time.sleep(_POLL)
-        finally:
-            set_session(self.pid, NICENESS)
         return True
 
     def close(self, timeout: float | None = None) -> None:
@@ -103,7 +99,7 @@ class ShipperProcess:
             timeout: Seconds to wait for its end; 0 when absent, since it ends by itself.
         """
         _children.pop(self.home, None)
-        set_session(self.pid, 0)
+        send_ahead(self.pid)
         self._hang_up()
         try:
             self._process.wait(timeout or 0.0)
@@ -144,7 +140,7 @@ def _leave_all() -> None:
     """At the end of this process. The kernel closes the pipes, last of all: only then are we gone."""
     for process in [*_parting, *(child._process for child in _children.values())]:
         if process.poll() is None:
-            set_session(process.pid, 0)
+            send_ahead(process.pid)
             process.returncode = 0  # it goes on without us, on purpose; subprocess would warn of it
 
 

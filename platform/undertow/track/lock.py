@@ -5,7 +5,8 @@
         ...
         lock.release()
 
-Several may look at once (`is_held` asks for a shared lock), and a child made by `fork` does not keep it alive.
+Several may look at once (`is_held` asks for a shared lock), and a child made by `fork` does not keep it alive. The
+file has the holder's process number, for those who want to do it a favour.
 """
 
 import fcntl
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Self
 
 _POLL = 0.02
+_DIGITS = 10
 
 _held: "weakref.WeakSet[FileLock]" = weakref.WeakSet()
 
@@ -50,6 +52,7 @@ class FileLock:
                 os.close(fd)
                 return False
             time.sleep(_POLL)
+        os.pwrite(fd, str(os.getpid()).ljust(_DIGITS).encode(), 0)
         self._fd = fd
         _held.add(self)
         return True
@@ -72,6 +75,13 @@ class FileLock:
             return not _try(fd, fcntl.LOCK_SH)
         finally:
             os.close(fd)
+
+    def holder(self) -> int | None:
+        """The process that holds it; None if there is none, or it has not said so yet."""
+        if not self.is_held():
+            return None
+        said = self.path.read_bytes()
+        return int(said) if said.strip() else None
 
     def _forget(self) -> None:
         """Close this process's descriptor; the lock goes with the last one of them."""

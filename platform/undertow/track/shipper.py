@@ -25,7 +25,7 @@ from undertow.track.answers import Early, Held, Unreachable
 from undertow.track.courier import Courier
 from undertow.track.folder import RunFolder, shipper_lock
 from undertow.track.lock import FileLock
-from undertow.track.niceness import set_session, step_back
+from undertow.track.niceness import send_ahead, step_back
 from undertow.track.sink import Sink
 
 _SETTLE = 0.5  # seconds; a dying process closes its pipe and its locks one after the other
@@ -85,6 +85,8 @@ class Shipper:
                 if self._overdue():
                     return
                 self._rest()
+            if self._orphaned_at is None:
+                step_back()
             self._busy_at = time.monotonic()
             while self.home.is_dir():
                 settled = self._orphaned_at is not None and time.monotonic() > self._orphaned_at + _SETTLE
@@ -168,7 +170,7 @@ class Shipper:
         ready, _, _ = select.select([self._parent], [], [], self._poll)
         if ready and not os.read(self._parent, 4096):
             self._orphaned_at = time.monotonic()
-            set_session(os.getpid(), 0)  # nothing is trained any longer that it would hold up
+            send_ahead(os.getpid())  # nothing is trained any longer that it would hold up
 
 
 def _log(line: str) -> None:
@@ -184,7 +186,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--grace", type=float, default=10.0, metavar="SECONDS", help="to go on when the parent is gone")
     parser.add_argument("--idle", type=float, default=30.0, metavar="SECONDS", help="to stay when no run is open")
     options = parser.parse_args(arguments)
-    step_back()
     leave_behind()
     home, parent = options.home.absolute(), sys.stdin.fileno()
     Shipper(home, parent, poll=options.poll, grace=options.grace, idle=options.idle).run()

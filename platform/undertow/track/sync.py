@@ -62,8 +62,7 @@ def sync(
     folders = [RunFolder.open(path)] if single else list(RunFolder.all(path))
     folders.sort(key=lambda folder: folder.identity.parent != "")  # a child asks the store for its parent
     home = (path.parent if single else path).absolute()
-    with FileLock(shipper_lock(home)) as lock:
-        patience = Patience(timeout)
+    with FileLock(shipper_lock(home)) as lock, Patience(home, timeout) as patience:
         while not lock.acquire(0.2):
             left = [folder for folder in folders if not folder.shipped]
             if not left or patience.ends(sum(Cursor.load(folder.cursor).offset for folder in left)):

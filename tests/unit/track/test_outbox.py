@@ -404,7 +404,9 @@ def test_looking_whether_a_lock_is_held_does_not_take_it(tmp_path: Path) -> None
         assert first.acquire()
         second = FileLock(path)
         assert second.is_held()
+        assert second.holder() == os.getpid()
         assert not second.acquire()
+    assert second.holder() is None
     assert second.acquire(timeout=1)
     second.release()
 

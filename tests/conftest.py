@@ -122,7 +122,7 @@ def slowness() -> float:
 def until() -> Callable[..., Any]:
     """Wait until something is so, say what it was, and fail where it takes longer than `seconds`."""
 
-    def until(happened: Callable[[], Any], seconds: float = 60.0) -> Any:
+    def until(happened: Callable[[], Any], seconds: float = 180.0) -> Any:
         deadline = time.monotonic() + seconds
         while not (found := happened()):
             assert time.monotonic() < deadline, f"it did not happen within {seconds:g} seconds"

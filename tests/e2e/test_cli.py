@@ -122,9 +122,9 @@ def test_an_interrupted_run_is_killed_and_goes_on_as_the_same_run(home: Path, un
         return any('"train/loss"' in path.read_text() for path in home.glob("*/outbox.jsonl"))
 
     with process:
-        until(is_training, seconds=120)
+        until(is_training, seconds=240)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=240)
     (folder,) = [path.parent for path in home.glob("*/run.json")]
     assert process.returncode == 1, err
     assert out == ""
@@ -188,7 +188,7 @@ def test_the_ui_serves_what_was_recorded_and_leaves_nothing_behind(home: Path) -
         with urllib.request.urlopen(f"{server}/health", timeout=10) as answer:
             assert answer.status == 200
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(f"{server}/health", timeout=10)

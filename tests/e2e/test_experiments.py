@@ -98,9 +98,9 @@ def test_ctrl_c_ends_the_demo_loses_nothing_and_the_same_command_goes_on(
         return any('"train/loss"' in path.read_text() for path in home.glob("lstm-*/outbox.jsonl"))
 
     with demo:
-        until(is_training, seconds=120)
+        until(is_training, seconds=240)
         demo.send_signal(signal.SIGINT)
-        _, err = demo.communicate(timeout=120)
+        _, err = demo.communicate(timeout=240)
     assert demo.returncode == 1
     assert "stopped by SIGINT with 1 of 2 combinations settled. The same command goes on with the rest" in err
     assert "Traceback" not in err

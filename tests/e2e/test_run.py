@@ -186,7 +186,7 @@ def test_interrupting_two_devices_saves_and_resumes(home: Path, until: Callable[
     folder = until(lambda: next(home.glob("lstm-T64-s0-*"), None))
     until(lambda: (folder / "outbox.jsonl").exists() and len(series(folder, "train/loss")) >= 5)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=240)
     assert "Interrupted" in errors
     assert "--resume" in errors
     assert ask(home, "SELECT status FROM runs") == [("KILLED",)]
@@ -235,7 +235,7 @@ def test_second_ctrl_c_ends_the_run_at_once_and_it_is_recorded_as_killed(home: P
     time.sleep(0.5)
     assert process.poll() is None  # the first only asks
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=240)
     assert "stopped at once by the second Ctrl-C" in errors
     assert ask(home, "SELECT status FROM runs") == [("KILLED",)]
 

@@ -79,7 +79,7 @@ def test_a_killed_driver_leaves_nothing_behind_and_the_next_one_goes_on(
     first.kill()
     first.wait()
     until(lambda: not at_work(home))
-    assert drive(*SLOW).wait(120) == 0
+    assert drive(*SLOW).wait(240) == 0
     once_each(home)
     assert max(trial.attempts for trial in read(home).trials) == 2
 
@@ -90,7 +90,7 @@ def test_a_second_driver_takes_over_from_one_that_is_killed(
     first, second = drive(*SLOW, "--workers", "1"), drive(*SLOW, "--workers", "1")
     until(lambda: len(list(home.glob("*/checkpoints/last.ckpt"))) == 2)
     first.kill()
-    assert second.wait(120) == 0
+    assert second.wait(240) == 0
     once_each(home)
 
 
@@ -100,7 +100,7 @@ def test_ctrl_c_saves_what_is_running_and_a_second_one_ends_it_at_once(
     once = drive(*SLOW)
     until(lambda: is_training(home))
     once.send_signal(signal.SIGINT)
-    _, said = once.communicate(timeout=60)
+    _, said = once.communicate(timeout=180)
     assert once.returncode == 1
     assert "stopped by SIGINT with 0 of 3 combinations settled. The same command goes on with the rest" in said
     assert {trial.state for trial in read(home).trials} == {"stopped", "waiting"}
@@ -110,9 +110,9 @@ def test_ctrl_c_saves_what_is_running_and_a_second_one_ends_it_at_once(
     twice.send_signal(signal.SIGINT)
     time.sleep(0.05)
     twice.send_signal(signal.SIGINT)
-    assert twice.wait(30) != 0
+    assert twice.wait(60) != 0
 
-    assert drive(*SLOW).wait(120) == 0
+    assert drive(*SLOW).wait(240) == 0
     once_each(home)
     until(lambda: not at_work(home))
 
@@ -123,7 +123,7 @@ def test_a_study_stops_when_it_is_asked_to(
     driver = drive(*SLOW)
     until(lambda: is_training(home))
     subprocess.run([sys.executable, "-m", "undertow.cli", "study", "stop", "bombs"], cwd=home, check=True)
-    _, said = driver.communicate(timeout=60)
+    _, said = driver.communicate(timeout=180)
     assert "stopped by `undertow study stop`" in said
 
 
@@ -148,7 +148,7 @@ def test_a_ledger_locked_for_ten_seconds_is_waited_for(
         time.sleep(10)
         assert driver.poll() is None
         blocker.execute("ROLLBACK")
-    assert driver.wait(120) == 0
+    assert driver.wait(240) == 0
     once_each(home)
     assert [trial.attempts for trial in read(home).trials] == [1, 1, 1]
 

@@ -88,7 +88,7 @@ def trial_of(driver: "subprocess.Popen[str]") -> psutil.Process | None:
 
 def ended(process: "subprocess.Popen[str]", code: int = 0) -> str:
     """What a process said, once it has ended as it should."""
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == code, err
     return out + err
 
@@ -155,7 +155,7 @@ def test_a_driver_and_the_trial_of_another_are_killed_and_the_study_completes(
     one, other = [
         cli(*work, at=at, machine=machine, **stores) for at, machine in zip(("one", "other"), machines, strict=True)
     ]
-    until(lambda: trial_of(one) and trial_of(other), seconds=120)
+    until(lambda: trial_of(one) and trial_of(other), seconds=240)
     trial = trial_of(other)
     assert trial
     one.kill()
@@ -180,7 +180,7 @@ def test_a_study_is_stopped_by_its_address_and_outlives_a_crash_of_the_server(
     shut.touch()
     where = ["--storage", stores["UNDERTOW_STUDY_URI"]]
     first = cli("study", "run", "bombs.yaml", *GATED, **stores)
-    until(lambda: trial_of(first), seconds=120)
+    until(lambda: trial_of(first), seconds=240)
     stand = json.loads(ended(cli("study", "status", "bombs", *where, "--json")))
     assert [*stand["drivers"].values()] == [[first.pid]]
     assert stand["running"]
@@ -193,7 +193,7 @@ def test_a_study_is_stopped_by_its_address_and_outlives_a_crash_of_the_server(
     attempts = [max(1, trial.attempts + (trial.state == "stopped")) for trial in results(stores).trials]
     shut.touch()
     second = cli("study", "run", "bombs.yaml", *GATED, **stores)
-    until(lambda: trial_of(second), seconds=120)
+    until(lambda: trial_of(second), seconds=240)
     postgresql.stop("immediate")
     shut.unlink()  # so that runs end while nobody can be told of it
     time.sleep(4)

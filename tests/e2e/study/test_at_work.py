@@ -271,7 +271,7 @@ def test_status_tells_of_a_study_at_work_and_stop_ends_it(home: Path, call, plac
         assert "at work: rnn-T16-s0" in call("study", "status", "long").out
         until(lambda: any('"train/loss"' in path.read_text() for path in home.glob("rnn-*/outbox.jsonl")))
         assert "asked to stop" in call("study", "stop", "long").err
-        _, err = driver.communicate(timeout=60)
+        _, err = driver.communicate(timeout=240)
         assert "stopped by `undertow study stop` with 0 of 2 combinations settled" in err
         assert driver.returncode == 1
     finally:

@@ -68,7 +68,7 @@ def _chart(digest: Digest, measure: Measure) -> Chart:
         if group
     ]
     drawn.update_layout(annotations=words)
-    dressed(drawn, 130 + 52 * len(lines))
+    dressed(drawn, 148 + 52 * len(lines))
     drawn.update_xaxes(
         tickvals=list(range(len(panels))), ticktext=panels, title_text=shown(digest.panel_name), showgrid=False
     )
@@ -80,7 +80,7 @@ def _chart(digest: Digest, measure: Measure) -> Chart:
         automargin=True,
         title_text="",
     )
-    drawn.update_layout(margin={"l": 20, "t": 8, "r": 10}, plot_bgcolor="#f2f2f2")
+    drawn.update_layout(margin={"l": 20, "t": 26, "r": 10}, plot_bgcolor="#f2f2f2")  # above: its buttons
     width = 160 + 74 * len(panels)
     title = measure.label if measure.kind == "objective" else measure.label[:1].upper() + measure.label[1:]
     caption = _caption(measure)

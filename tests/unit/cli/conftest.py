@@ -27,6 +27,57 @@ class Outcome(NamedTuple):
 
 Call = Callable[..., Outcome]
 
+MOON = """
+    import torch
+    from undertow import Batch, Cell, CellSpec, Lengths, Options, Task, TaskSpec, Vector, hookimpl
+
+    class Tide(Cell):
+        def __init__(self, input_size, hidden_size, options, length):
+            super().__init__(input_size, hidden_size, options, length)
+            if hidden_size % 2:
+                raise ValueError("the tide has two halves")
+            self.pull = torch.nn.Parameter(torch.zeros(hidden_size, input_size))
+            self.rest = torch.nn.Parameter(torch.zeros(7), requires_grad=False)
+
+        def initial_state(self, batch_size):
+            return self.pull.new_zeros(batch_size, 3), self.pull.new_zeros(batch_size, 2, 2)
+
+        def step(self, z, state):
+            return state
+
+    class Swift(Tide):
+        def scan(self, x_TBI, state):
+            return x_TBI, state
+
+    class Ports(Task):
+        shape, inputs, output_size, solved = "aligned", Vector(2), 5, "when _all_ arrive"
+
+        def __init__(self, options, length, seed):
+            self.length, self.trivial_loss = length, 1 / length
+
+        def size(self, split):
+            return 1200 if split == "train" else None
+
+        def batch(self, split, indices): ...
+        def loss(self, output, target): ...
+        def cues(self, batch): ...
+
+    @hookimpl
+    def undertow_register_cells():
+        yield CellSpec(
+            name="tide", summary="Comes and goes.", factory=":Tide", state=("level", "flow"),
+            equation="level' = |level| + flow\\nflow' = flow", paper="Newton, <i>Principia</i>",
+        )
+        yield CellSpec(name="swift-tide", summary="The same, *fast* | far.", factory=":Swift", state=("level", "flow"))
+
+    @hookimpl
+    def undertow_register_tasks():
+        yield TaskSpec(
+            name="ports", summary="Which port?", factory=":Ports", shape="aligned",
+            lengths=Lengths(default=12, minimum=3, maximum=99), metrics={"accuracy": "max", "delay": "min"},
+        )
+"""
+
 
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -77,3 +128,11 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     yield install
     for module in modules:
         sys.modules.pop(module, None)
+
+
+@pytest.fixture
+def moon(runs: Path) -> Path:
+    """A scratch file with cells and a task that can be built, in the working folder."""
+    path = Path("moon.py")
+    path.write_text(dedent(MOON))
+    return path

@@ -41,57 +41,6 @@ SCRATCH = """
 
 BROKEN = "raise RuntimeError('no water')\n"
 
-MOON = """
-    import torch
-    from undertow import Batch, Cell, CellSpec, Lengths, Options, Task, TaskSpec, Vector, hookimpl
-
-    class Tide(Cell):
-        def __init__(self, input_size, hidden_size, options, length):
-            super().__init__(input_size, hidden_size, options, length)
-            if hidden_size % 2:
-                raise ValueError("the tide has two halves")
-            self.pull = torch.nn.Parameter(torch.zeros(hidden_size, input_size))
-            self.rest = torch.nn.Parameter(torch.zeros(7), requires_grad=False)
-
-        def initial_state(self, batch_size):
-            return self.pull.new_zeros(batch_size, 3), self.pull.new_zeros(batch_size, 2, 2)
-
-        def step(self, z, state):
-            return state
-
-    class Swift(Tide):
-        def scan(self, x_TBI, state):
-            return x_TBI, state
-
-    class Ports(Task):
-        shape, inputs, output_size, solved = "aligned", Vector(2), 5, "when _all_ arrive"
-
-        def __init__(self, options, length, seed):
-            self.length, self.trivial_loss = length, 1 / length
-
-        def size(self, split):
-            return 1200 if split == "train" else None
-
-        def batch(self, split, indices): ...
-        def loss(self, output, target): ...
-        def cues(self, batch): ...
-
-    @hookimpl
-    def undertow_register_cells():
-        yield CellSpec(
-            name="tide", summary="Comes and goes.", factory=":Tide", state=("level", "flow"),
-            equation="level' = |level| + flow\\nflow' = flow", paper="Newton, <i>Principia</i>",
-        )
-        yield CellSpec(name="swift-tide", summary="The same, *fast* | far.", factory=":Swift", state=("level", "flow"))
-
-    @hookimpl
-    def undertow_register_tasks():
-        yield TaskSpec(
-            name="ports", summary="Which port?", factory=":Ports", shape="aligned",
-            lengths=Lengths(default=12, minimum=3, maximum=99), metrics={"accuracy": "max", "delay": "min"},
-        )
-"""
-
 ASK = """
 import sys
 from undertow.cli import main
@@ -100,20 +49,11 @@ print("torch" in sys.modules, file=sys.stderr)
 sys.exit(code)
 """
 
-ROOT = Path(__file__).parents[3]
-
 
 @pytest.fixture
 def scratch(runs: Path) -> Path:
     path = Path("tide.py")
     path.write_text(dedent(SCRATCH))
-    return path
-
-
-@pytest.fixture
-def moon(runs: Path) -> Path:
-    path = Path("moon.py")
-    path.write_text(dedent(MOON))
     return path
 
 
@@ -345,90 +285,3 @@ def test_a_size_or_source_that_means_nothing_is_refused(call: Call, words: tuple
     code, out, err = call("list", *words)
     assert (code, out) == (2, "")
     assert complaint in err
-
-
-# --- tables of Markdown ----------------------------------------------------------------------------------------------
-
-
-def test_markdown_of_cells_keeps_bars_and_marks_as_they_are(call: Call, moon: Path) -> None:
-    out = call("list", "cells", "--markdown", "--from", str(moon.resolve()), "--plugin", moon).out
-    assert out.splitlines() == [
-        "| cell | update | state | options | source |",
-        "| --- | --- | --- | --- | --- |",
-        r"| `swift-tide` | The same, \*fast\* \| far. | level, flow |  |  |",
-        r"| `tide` | `level' = \|level\| + flow`<br>`flow' = flow` | level, flow |  | Newton, \<i>Principia\</i> |",
-    ]
-
-
-def test_markdown_of_what_was_built_has_more_columns(call: Call, moon: Path) -> None:
-    here = ("--markdown", "--from", str(moon.resolve()), "--plugin", moon)
-    heading, _, _, tide = call("list", "cells", "--width", "4", *here).out.splitlines()
-    assert heading == "| cell | update | state | runs on | parameters (1 input, 4 units) | options | source |"
-    assert "| the loop over steps | 4 |" in tide
-    heading, _, ports = call("list", "tasks", "--build", *here).out.splitlines()
-    assert heading == "| task | shape | what | length | scores | trivial loss | solved | options | source |"
-    assert r"| 3 to 99 (12) | `accuracy`, `delay` | 0.08333 | when \_all\_ arrive |" in ports
-
-
-def test_a_table_is_written_between_its_markers_and_touches_nothing_else(call: Call, moon: Path) -> None:
-    readme = Path("README.md")
-    readme.write_text("# Tides\n<!-- tasks: begin -->\nold\n<!-- tasks: end -->\nand the rest\n")
-    words = ("list", "tasks", "--from", str(moon.resolve()), "--plugin", moon)
-    table = call(*words, "--markdown").out
-    assert call(*words, "--write", readme).out == "README.md: the table of tasks is written\n"
-    expected = f"# Tides\n<!-- tasks: begin -->\n\n{table}\n<!-- tasks: end -->\nand the rest\n"
-    assert readme.read_text() == expected
-    assert call(*words, "--write", readme).out == "README.md: the table of tasks is as it was\n"
-    assert readme.read_text() == expected
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["no markers\n", "<!-- tasks: begin -->\n", "<!-- cells: begin -->\n<!-- cells: end -->\n"],
-    ids=["none", "no end", "of another kind"],
-)
-def test_a_file_without_markers_is_left_alone(call: Call, text: str) -> None:
-    readme = Path("README.md")
-    readme.write_text(text)
-    code, out, err = call("list", "tasks", "--write", readme)
-    assert (code, out) == (2, "")
-    assert "`<!-- tasks: begin -->` and `<!-- tasks: end -->`" in err
-    assert readme.read_text() == text
-
-
-def test_a_file_that_is_not_there_is_no_place_for_a_table(call: Call) -> None:
-    assert "nowhere.md: No such file" in call("list", "tasks", "--write", "nowhere.md").err
-
-
-def test_markdown_of_plugins_has_all_that_each_offers(call: Call, moon: Path) -> None:
-    *_, last = call("plugin", "list", "--markdown", "--plugin", moon).out.splitlines()
-    assert last == f"| `{moon.resolve()}` | cells: `swift-tide`, `tide`<br>tasks: `ports` |"
-
-
-TABLES = [
-    (readme, kind)
-    for readme in sorted(ROOT.glob("plugins/*/README.md"))
-    for kind in ("cells", "tasks", "probes")
-    if f"<!-- {kind}: begin -->" in readme.read_text()
-]
-
-
-def test_every_shipped_kind_has_a_table() -> None:
-    assert {(f"undertow-{kind}", kind) for kind in ("cells", "tasks", "probes")} <= {
-        (readme.parent.name, kind) for readme, kind in TABLES
-    }
-
-
-@pytest.mark.parametrize(("readme", "kind"), TABLES, ids=lambda value: getattr(value, "parent", Path(str(value))).name)
-def test_the_table_in_a_plugins_readme_is_what_its_specs_say(call: Call, readme: Path, kind: str) -> None:
-    build = () if kind == "probes" else ("--build",)
-    table = call("list", kind, "--from", readme.parent.name, *build, "--markdown").out
-    assert f"<!-- {kind}: begin -->\n\n{table}\n<!-- {kind}: end -->\n" in readme.read_text(), "run `make tables`"
-
-
-def test_the_table_of_the_plugins_is_what_they_offer(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    shipped = [folder.parent.name for folder in ROOT.glob("plugins/*/pyproject.toml")]
-    monkeypatch.setenv("UNDERTOW_PLUGINS_ALLOW", ",".join(shipped))
-    table = call("plugin", "list", "--markdown").out
-    text = (ROOT / "plugins" / "README.md").read_text()
-    assert f"<!-- plugins: begin -->\n\n{table}\n<!-- plugins: end -->\n" in text, "run `make tables`"

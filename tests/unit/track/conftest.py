@@ -76,8 +76,9 @@ def place(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def folder(place: TrackHome) -> Iterator[RunFolder]:
-    """A run that lives as long as the test does, unless it is released."""
-    made = place.new_run()
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunFolder]:
+    """A run in the `place` that lives as long as the test does, unless it is released."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    made = TrackHome(tmp_path).new_run()
     yield made
     made.release()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from undertow_cells.projection import NARROW, projection
+from undertow_cells.projection import NARROW, blocks, projection
 
 T, B, ROWS = 6, 3, 4
 FEATURES = [1, 2, NARROW, NARROW + 1]
@@ -46,3 +46,10 @@ def test_it_takes_part_in_autocast(features: int) -> None:
     given = [each.detach().float() for each in leaves(features, bias=True)]
     with torch.autocast("cpu", torch.bfloat16):
         assert projection(*given).dtype == torch.bfloat16
+
+
+def test_blocks_are_the_parts_of_one_projection_each_for_itself() -> None:
+    x_TBI, weight_OI, bias_O = (torch.randn(*size, dtype=torch.float64) for size in ((5, 3, 4), (6, 4), (6,)))
+    apart = blocks(x_TBI, weight_OI, bias_O, 2)
+    torch.testing.assert_close(torch.cat(apart, -1), functional.linear(x_TBI, weight_OI, bias_O))
+    assert all(block.is_contiguous() for block in apart)

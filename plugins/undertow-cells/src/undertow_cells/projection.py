@@ -22,3 +22,15 @@ def projection(x_TBI: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -
     rows, weight_IO = x_TBI.flatten(0, -2), weight_OI.t().contiguous()
     projected = rows @ weight_IO if bias_O is None else torch.addmm(bias_O, rows, weight_IO)
     return projected.view(*x_TBI.shape[:-1], len(weight_OI))
+
+
+def blocks(x_TBI: Tensor, weight_OI: Tensor, bias_O: Tensor, count: int) -> list[Tensor]:
+    """W x + b by blocks of rows, each a tensor of its own.
+
+    On slices of one wide tensor, whose gradients have to be put together again, elementwise work takes a tenth longer.
+
+    Returns:
+        `count` tensors, `(T, B, O / count)` each.
+    """
+    rows = zip(weight_OI.chunk(count), bias_O.chunk(count), strict=True)
+    return [projection(x_TBI, weight, bias) for weight, bias in rows]

@@ -12,7 +12,7 @@ from undertow import GateKind, State
 from undertow_cells.linear.affine import AffineCell
 from undertow_cells.linear.candidate import candidate
 from undertow_cells.linear.options import MinGruOptions
-from undertow_cells.projection import projection
+from undertow_cells.projection import blocks
 
 
 class MinGRU(AffineCell):
@@ -39,7 +39,7 @@ class MinGRU(AffineCell):
 
     def parts(self, x_TBI: Tensor) -> tuple[Tensor, ...]:
         """The factor 1 - z and the addend z ∘ n."""
-        gate, new = projection(x_TBI, self.weight, self.bias).chunk(2, -1)
+        gate, new = blocks(x_TBI, self.weight, self.bias, 2)
         z = gate.sigmoid()
         return 1 - z, z * candidate(new, self.positive)
 

@@ -13,7 +13,7 @@ from undertow import GateKind, State
 from undertow_cells.linear.affine import AffineCell
 from undertow_cells.linear.candidate import candidate
 from undertow_cells.linear.options import MinLstmOptions
-from undertow_cells.projection import projection
+from undertow_cells.projection import blocks
 
 
 class MinLSTM(AffineCell):
@@ -50,8 +50,8 @@ class MinLSTM(AffineCell):
         forget, let_in, new = self._linear(x_TBI)
         return torch.cat([*self._shares(forget, let_in, new), forget.sigmoid(), let_in.sigmoid()], -1)
 
-    def _linear(self, x: Tensor) -> tuple[Tensor, ...]:
-        return projection(x, self.weight, self.bias).chunk(3, -1)
+    def _linear(self, x: Tensor) -> list[Tensor]:
+        return blocks(x, self.weight, self.bias, 3)
 
     def _shares(self, forget: Tensor, let_in: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
         share = torch.sigmoid(functional.logsigmoid(let_in) - functional.logsigmoid(forget))

@@ -12,7 +12,7 @@ from torch.nn import functional
 from undertow import GateKind, State
 from undertow_cells.linear.affine import AffineCell
 from undertow_cells.linear.options import RgLruOptions
-from undertow_cells.projection import projection
+from undertow_cells.projection import blocks, projection
 
 C = 8.0
 """The paper's constant c: how far a fully open recurrence gate can take the factor down."""
@@ -43,7 +43,8 @@ class RGLRU(AffineCell):
     def parts(self, x_TBI: Tensor) -> tuple[Tensor, ...]:
         """The factor a, the addend, and for `gates` r and i."""
         u_TBH = x_TBI if self.weight_in is None else projection(x_TBI, self.weight_in)
-        r, i = functional.linear(u_TBH, self.weight, self.bias).sigmoid().chunk(2, -1)
+        from_x = self.weight if self.weight_in is None else self.weight @ self.weight_in  # W (W_u x) = (W W_u) x
+        r, i = (block.sigmoid() for block in blocks(x_TBI, from_x, self.bias, 2))
         log_a = -C * functional.softplus(-self.Lambda) * r
         rest = torch.finfo(log_a.dtype).tiny - torch.expm1(2 * log_a)  # at 0 the root would have no derivative
         return log_a.exp(), rest.sqrt() * (i * u_TBH), r, i

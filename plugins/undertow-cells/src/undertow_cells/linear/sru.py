@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from undertow import GateKind, State
 from undertow_cells.linear.affine import AffineCell
 from undertow_cells.linear.options import SruOptions
-from undertow_cells.projection import projection
+from undertow_cells.projection import blocks, projection
 
 
 class SRU(AffineCell):
@@ -47,11 +47,10 @@ class SRU(AffineCell):
     def parts(self, x_TBI: Tensor) -> tuple[Tensor, ...]:
         """The factor f, the addend, and what is shown: r and α x."""
         H = self.hidden_size
-        new, gates, *other = projection(x_TBI, self.weight).split_with_sizes(
-            [H, 2 * H] if self.input_size == H else [H, 2 * H, H], -1
-        )
-        f, r = (gates + self.bias).sigmoid().chunk(2, -1)
-        return f, (1 - f) * new, r, other[0] if other else self.alpha * x_TBI
+        new, gates, other = self.weight.tensor_split([H, 3 * H])
+        f, r = (block.sigmoid() for block in blocks(x_TBI, gates, self.bias, 2))
+        x_TBH = projection(x_TBI, other) if len(other) else self.alpha * x_TBI
+        return f, (1 - f) * projection(x_TBI, new), r, x_TBH
 
     def readout(self, z: Tensor, state: State) -> Tensor:
         """r ∘ φ(c') + (1 - r) ∘ α x."""

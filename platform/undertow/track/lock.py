@@ -13,6 +13,7 @@ import fcntl
 import os
 import time
 import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -52,7 +53,8 @@ class FileLock:
                 os.close(fd)
                 return False
             time.sleep(_POLL)
-        os.pwrite(fd, str(os.getpid()).ljust(_DIGITS).encode(), 0)
+        with suppress(OSError):  # a full disk takes no number, and the lock is held all the same
+            os.pwrite(fd, str(os.getpid()).ljust(_DIGITS).encode(), 0)
         self._fd = fd
         _held.add(self)
         return True
@@ -78,9 +80,7 @@ class FileLock:
 
     def holder(self) -> int | None:
         """The process that holds it; None if there is none, or it has not said so yet."""
-        if not self.is_held():
-            return None
-        said = self.path.read_bytes()
+        said = self.path.read_bytes() if self.is_held() else b""
         return int(said) if said.strip() else None
 
     def _forget(self) -> None:

@@ -1,5 +1,6 @@
 """The run folder: who it is, whether it lives, how it is found, and how far it is shipped."""
 
+import errno
 import json
 import os
 import signal
@@ -178,6 +179,17 @@ def test_looking_whether_a_lock_is_held_does_not_take_it(tmp_path: Path) -> None
     assert second.holder() is None
     assert second.acquire(timeout=1)
     second.release()
+
+
+def test_a_lock_is_held_on_a_disk_that_takes_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with FileLock(tmp_path / "lock") as lock:
+        assert lock.acquire()
+        assert FileLock(lock.path).is_held()
+        assert FileLock(lock.path).holder() is None
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"offset": 3, "unknown": 1}'])

@@ -92,10 +92,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An initialised MLflow database to copy, made once: its migrations take seconds."""
-    from undertow.track.sink import Sink
+    from undertow.tracking.mlflow.store import Store
 
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    assert Sink(f"sqlite:///{path}", path.parent / "artifacts").answers()
+    assert Store(f"sqlite:///{path}", path.parent / "artifacts").answers()
     return path
 
 
@@ -255,7 +255,9 @@ def tracked(postgresql: PostgreSQL) -> Iterator[str]:
     name = f"undertow-{secrets.token_hex(6)}"
     url = postgresql.make(name)
     # In a process of its own, whose connections end with it: nobody may be connected to what is copied.
-    make = "import os; from undertow.track.sink import Sink; assert Sink(os.environ['URL'], None).answers()"
+    make = (
+        "import os; from undertow.tracking.mlflow.store import Store; assert Store(os.environ['URL'], None).answers()"
+    )
     subprocess.run([sys.executable, "-c", make], env={**os.environ, "URL": url}, check=True)
     yield name
     postgresql.drop(name)

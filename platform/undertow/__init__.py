@@ -12,8 +12,11 @@ never waits for it.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from undertow._version import __version__ as __version__
+
 if TYPE_CHECKING:
-    from undertow.contract import (
+    from undertow import draws
+    from undertow.api.contract import (
         Batch,
         Cell,
         Curve,
@@ -28,25 +31,24 @@ if TYPE_CHECKING:
         Tokens,
         Vector,
     )
+    from undertow.api.hookspecs import hookimpl
+    from undertow.api.spec import CellSpec, Lengths, Options, ProbeSpec, TaskSpec
     from undertow.errors import Diverged, Interrupted, RequestError, UndertowError
-    from undertow.experiment import RunResult, run
-    from undertow.hookspecs import hookimpl
     from undertow.nn.loop import trajectory, unroll, unroll_by_steps
-    from undertow.spec import CellSpec, Lengths, Options, ProbeSpec, TaskSpec
+    from undertow.runs.experiment import RunResult, run
     from undertow.studies.run import study
 
-__version__ = "0.1.0"
 
 _HOME = {
-    "undertow.contract": (
+    "undertow.api.contract": (
         "Batch", "Cell", "Curve", "GateKind", "Measurement", "Model", "Probe", "Split", "State", "Subject", "Task",
         "Tokens", "Vector",
     ),
     "undertow.errors": ("Diverged", "Interrupted", "RequestError", "UndertowError"),
-    "undertow.hookspecs": ("hookimpl",),
+    "undertow.api.hookspecs": ("hookimpl",),
     "undertow.nn.loop": ("trajectory", "unroll", "unroll_by_steps"),
-    "undertow.experiment": ("RunResult", "run"),
-    "undertow.spec": ("CellSpec", "Lengths", "Options", "ProbeSpec", "TaskSpec"),
+    "undertow.runs.experiment": ("RunResult", "run"),
+    "undertow.api.spec": ("CellSpec", "Lengths", "Options", "ProbeSpec", "TaskSpec"),
     "undertow.studies.run": ("study",),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -55,6 +57,7 @@ __all__ = [  # noqa: RUF022  (grouped as above)
     "Batch", "Cell", "Curve", "GateKind", "Measurement", "Model", "Probe", "Split", "State", "Subject", "Task",
     "Tokens", "Vector",
     "Diverged", "Interrupted", "RequestError", "UndertowError",
+    "draws",
     "hookimpl",
     "trajectory", "unroll", "unroll_by_steps",
     "RunResult", "run", "study",
@@ -63,6 +66,8 @@ __all__ = [  # noqa: RUF022  (grouped as above)
 
 
 def __getattr__(name: str) -> object:
+    if name == "draws":
+        return import_module("undertow.draws")
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'undertow' has no attribute {name!r}")
     return getattr(import_module(_MODULE_OF[name]), name)

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from benchmarks.row import Row
 from benchmarks.timing import Seconds, device, forward_backward, in_ms, interleaved, ratios
 from undertow import Cell, State
-from undertow.contract import Scans
+from undertow.api.contract import Scans
 from undertow.nn import unroll, unroll_by_steps
-from undertow.plugins import load_plugins
+from undertow.plugins.host import load_plugins
 
 _FUSED = "nn.LSTM"
 _PEERS = {

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from benchmarks.peers.unrolled import norms_by_step
 from benchmarks.row import Row
 from benchmarks.timing import device, in_ms, interleaved, ratios
+from undertow.api.contract import Batch, Curve, Measurement, Subject
 from undertow.config.load import load_mapping
-from undertow.contract import Batch, Curve, Measurement, Subject
-from undertow.nn import SequenceModel, build_model, build_probes, build_task, measuring
+from undertow.nn import SequenceModel, build_model, build_probes, build_task, isolated
 
 _STEP, _PROFILE, _UNROLLED = "training step", "profile", "unrolled"
 _FULL_PRECISION = -30.0  # log10; the squares and products of smaller float32 numbers lose their last digits
@@ -45,7 +45,7 @@ def _rows(cell: str, quick: bool) -> list[Row]:
     subject = Subject(model=model, task=task, batch=batch, state=state, step=0, seconds_per_step=None, batch_size=B)
 
     def profile() -> Measurement:
-        with measuring(model):
+        with isolated(model):
             return probe.measure(subject)
 
     def unrolled() -> list[Tensor]:

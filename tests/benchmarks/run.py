@@ -24,7 +24,7 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the measurements import each other as `benchmarks.<name>`
 
 from benchmarks.row import Row, as_table
-from undertow.train.allocator import keep_freed_memory
+from undertow.train.runtime import keep_freed_memory
 
 _QUICK = ("startup", "steps", "cells", "gradient", "loop")
 _FULL = (*_QUICK, "study")  # even a tiny one has to start everything there is, many times

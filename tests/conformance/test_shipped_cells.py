@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from undertow.contract import Cell
-from undertow.plugins import load_plugins
+from undertow.api.contract import Cell
+from undertow.plugins.host import load_plugins
 from undertow.testing import CellConformance
 
 REGISTRY = load_plugins()

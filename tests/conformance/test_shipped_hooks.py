@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import undertow
-from undertow.plugins import load_plugins
+from undertow.plugins.host import load_plugins
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
 HEAVY = ("torch", "torchrecurrent", "sklearn", "torchmetrics", "pytorch_lightning", "mlflow", "optuna")
@@ -30,7 +30,7 @@ def test_hooks_import_nothing_heavy(hooks: str) -> None:
 
 def test_listing_calls_the_hooks_without_anything_heavy() -> None:
     code = (
-        "import sys; from undertow.plugins import load_plugins; r = load_plugins(); "
+        "import sys; from undertow.plugins.host import load_plugins; r = load_plugins(); "
         f"assert r.cells and r.tasks; print(*sorted(set(sys.modules) & set({HEAVY!r})))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from undertow.plugins import load_plugins
+from undertow.plugins.host import load_plugins
 from undertow.testing import ProbeConformance
 
 REGISTRY = load_plugins()

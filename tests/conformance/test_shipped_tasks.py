@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from undertow.plugins import load_plugins
+from undertow.plugins.host import load_plugins
 from undertow.testing import TaskConformance
 
 REGISTRY = load_plugins()

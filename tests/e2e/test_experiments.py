@@ -13,7 +13,7 @@ import pytest
 import undertow
 from undertow.cli import main
 from undertow.config.load import load_experiment
-from undertow.studies.load import is_study, load_study
+from undertow.studies.plan.load import is_study, load_study
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = ROOT / "experiments"

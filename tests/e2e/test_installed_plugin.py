@@ -49,7 +49,7 @@ CELL = """
 
 ASK = """
     import json, sys
-    from undertow.plugins import load_plugins
+    from undertow.plugins.host import load_plugins
     registry = load_plugins()
     cell = registry.cell("third-party-leaky")
     print(json.dumps({

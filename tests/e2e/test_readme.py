@@ -9,7 +9,7 @@ import yaml
 
 from undertow.cli import main
 from undertow.config.load import load_mapping
-from undertow.studies.load import load_study_mapping
+from undertow.studies.plan.load import load_study_mapping
 
 pytestmark = pytest.mark.usefixtures("settled_home")
 

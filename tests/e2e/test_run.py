@@ -17,7 +17,7 @@ import torch
 
 import undertow
 from undertow.errors import RequestError, UndertowError
-from undertow.experiment import resume
+from undertow.runs.experiment import resume
 
 pytestmark = pytest.mark.usefixtures("settled_home")
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-import undertow.track
-from undertow.track import Outbox, RunFolder, ShipperProcess, start_shipper, sync
-from undertow.track.folder import shipper_lock
-from undertow.track.lock import FileLock
+import undertow.tracking
+from undertow._system.lock import FileLock
+from undertow.tracking import Outbox, RunFolder, ShipperProcess, start_shipper, sync
+from undertow.tracking.folder import shipper_lock
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +27,7 @@ Until = Callable[..., None]
 TRAINING = """
 import sys, time
 from pathlib import Path
-from undertow.track import Outbox, RunFolder, start_shipper
+from undertow.tracking import Outbox, RunFolder, start_shipper
 home = Path(sys.argv[1])
 folder = RunFolder.create(home, "lstm-T256-s0", experiment="waves", uri=None, config_yaml="")
 shipper = start_shipper(home)
@@ -76,12 +76,12 @@ def ask(home: Path, query: str) -> list[tuple[object, ...]]:
 
 
 def test_the_guide_of_the_package_runs_as_it_is_written(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    guide = undertow.track.__doc__ or ""
+    guide = undertow.tracking.__doc__ or ""
     example = textwrap.dedent(
         "\n".join(line for line in guide.split("What is on disk")[0].splitlines() if line[:4] == " " * 4)
     )
     monkeypatch.setenv("UNDERTOW_HOME", str(home))
-    names = {name: getattr(undertow.track, name) for name in undertow.track.__all__}
+    names = {name: getattr(undertow.tracking, name) for name in undertow.tracking.__all__}
     exec(example, names)
     names["shipper"].close(timeout=20)
     assert ask(home, "select status from runs") == [("FINISHED",)]

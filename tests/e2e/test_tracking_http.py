@@ -16,8 +16,8 @@ from typing import Literal
 
 import pytest
 
-from undertow.track import Outbox, RunFolder, ShipperProcess, sync
-from undertow.track.sink import Sink
+from undertow.tracking import Outbox, RunFolder, ShipperProcess, sync
+from undertow.tracking.mlflow.store import Store
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +36,7 @@ class Server:
             self.port = int(probe.getsockname()[1])
         self.uri = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
-        assert Sink(f"sqlite:///{self.database}", root).answers(), "the store is made before the clock runs"
+        assert Store(f"sqlite:///{self.database}", root).answers(), "the store is made before the clock runs"
 
     def start(self) -> None:
         if self._process is None:

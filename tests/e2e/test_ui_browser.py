@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import undertow
-from undertow.track import Outbox, RunFolder, sync
-from undertow.track.views import chart_view
+from undertow.tracking import Outbox, RunFolder, sync
+from undertow.tracking.mlflow.views import chart_view
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

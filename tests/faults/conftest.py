@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from undertow.studies.load import LoadedStudy, load_study
+from undertow.studies.plan.load import LoadedStudy, load_study
 
 BOMB = """
 import os, signal, time

@@ -13,11 +13,12 @@ import psutil
 import pytest
 
 from undertow.errors import RequestError
-from undertow.studies.driver import Watch
-from undertow.studies.ledger import Ledger
-from undertow.studies.load import LoadedStudy, load_study
-from undertow.studies.results import StudyResults, read_results
+from undertow.report.results import StudyResults
+from undertow.studies.plan.load import LoadedStudy, load_study
 from undertow.studies.run import run_study
+from undertow.studies.store.ledger import Ledger
+from undertow.studies.store.results import read_results
+from undertow.studies.work.driver import Watch
 
 Bombs = Callable[..., LoadedStudy]
 Until = Callable[..., None]

@@ -16,12 +16,13 @@ import psutil
 import pytest
 
 from undertow.errors import RequestError
-from undertow.studies.ledger import Ledger
-from undertow.studies.load import LoadedStudy
-from undertow.studies.results import StudyResults, read_results
+from undertow.report.results import StudyResults
+from undertow.studies.plan.load import LoadedStudy
 from undertow.studies.status import read_status
-from undertow.track.records import Metric, items
-from undertow.track.sink import Sink
+from undertow.studies.store.ledger import Ledger
+from undertow.studies.store.results import read_results
+from undertow.tracking.mlflow.store import Store
+from undertow.tracking.records import Metric, items
 
 Bombs = Callable[..., LoadedStudy]
 NewDatabase = Callable[..., str]
@@ -42,12 +43,12 @@ probes: [{name: gradient-profile, every: 10}]
 """
 ELSEWHERE = """
 import sys
-import undertow.studies.driver, undertow.studies.ledger, undertow.studies.status
+import undertow.studies.work.driver, undertow.studies.store.ledger, undertow.studies.status
 from undertow.cli import main
 
-undertow.studies.driver.machine = lambda: sys.argv[1]
-undertow.studies.driver._BEAT = 0.5
-undertow.studies.ledger.SILENCE = 4.0
+undertow.studies.work.driver.machine = lambda: sys.argv[1]
+undertow.studies.work.driver._BEAT = 0.5
+undertow.studies.store.ledger.SILENCE = 4.0
 sys.exit(main(sys.argv[2:]))
 """
 """The command line on another machine, as far as drivers can tell; the days are shorter there."""
@@ -251,7 +252,7 @@ def test_looking_at_an_empty_database_leaves_it_empty(new_database: NewDatabase,
 def test_a_store_that_is_not_there_does_not_hold_up_the_others(postgresql: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    sink = Sink(postgresql.url.set(port=port).render_as_string(hide_password=False), Path("artifacts"))
+    store = Store(postgresql.url.set(port=port).render_as_string(hide_password=False), Path("artifacts"))
     began = time.monotonic()
-    assert not sink.answers()
+    assert not store.answers()
     assert time.monotonic() - began < 5.0, "MLflow alone tries for two minutes"

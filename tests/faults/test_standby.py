@@ -8,10 +8,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from undertow.studies.executor import LocalExecutor
-from undertow.studies.load import load_study_mapping
-from undertow.studies.trial import Job
-from undertow.worker import Result
+from undertow.runs.process import Result
+from undertow.studies.plan.load import load_study_mapping
+from undertow.studies.work.executor import LocalExecutor
+from undertow.studies.work.job import Job
 
 SMALL = {
     "task": {"name": "adding", "length": 16},

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from undertow.studies.driver import Watch
-from undertow.studies.load import LoadedStudy
+from undertow.studies.plan.load import LoadedStudy
 from undertow.studies.run import run_study
+from undertow.studies.work.driver import Watch
 
 Bombs = Callable[..., LoadedStudy]
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 def test_each_fault_costs_its_own_trial_only(
     bombs: Bombs, home: Path, notes: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("undertow.studies.driver._GRACE", 0.5)
+    monkeypatch.setattr("undertow.studies.work.driver._GRACE", 0.5)
     modes = ["raise", "die", "memory", "nan", "hang", "fine"]
     results, _ = run_study(
         bombs("study.trial_timeout=6", "study.memory_per_trial=0.5", modes=modes), home=home, watch=notes

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from undertow.config.load import load_mapping
-from undertow.nn import build_model, build_task, measuring, unroll, unroll_by_steps
+from undertow.nn import build_model, build_task, isolated, unroll, unroll_by_steps
+from undertow.train.callbacks.checkpoints import LAST, StopRequest
 from undertow.train.devices import resolve_devices
 from undertow.train.job import train
 from undertow.train.record import Record
-from undertow.train.saving import LAST, StopRequest
 from undertow_probes.gradient_profile import gradient_norms
 
 pytestmark = pytest.mark.gpu
@@ -51,7 +51,7 @@ def test_fused_scan_equals_steps(cell: str) -> None:
 def test_profile_on_the_gpu_equals_the_profile_on_the_cpu(cell: str) -> None:
     task, model, batch = network(cell)
     lags = [1, 2, 5, 17, 59]
-    with measuring(model):
+    with isolated(model):
         on_gpu = gradient_norms(model, task, batch, lags).cpu()
     model.cpu()
     on_cpu = gradient_norms(model, task, batch._replace(input=batch.input.cpu(), target=batch.target.cpu()), lags)

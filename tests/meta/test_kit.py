@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import undertow.testing
-from undertow.plugins import load_plugins
+from undertow.plugins.host import load_plugins
 from undertow.testing import CellConformance, Conformance, ProbeConformance, TaskConformance, run_checks
 
 HERE = Path(__file__).parent
@@ -138,7 +138,7 @@ def test_the_kit_needs_no_pytest() -> None:
         if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in node.names
     }
-    assert "undertow.contract" in imported
+    assert "undertow.api.contract" in imported
     assert not {name for name in imported if name and name.split(".")[0] in ("pytest", "_pytest")}
 
 

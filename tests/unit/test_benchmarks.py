@@ -73,8 +73,8 @@ def test_contestants_of_the_study_train_alike(home: Path, empty_store: Path, mon
     from benchmarks.grid import Combination, Grid, Outcome
     from benchmarks.peers import bare_study
     from benchmarks.peers.optuna_lightning_mlflow import Worker
-    from undertow.stopping import StopRequest
-    from undertow.studies.load import load_study
+    from undertow._system.stopping import StopRequest
+    from undertow.studies.plan.load import load_study
     from undertow.train.devices import resolve_devices
     from undertow.train.job import train
     from undertow.train.record import Record
@@ -112,7 +112,7 @@ def test_contestants_of_the_study_train_alike(home: Path, empty_store: Path, mon
 def test_study_of_the_benchmark_is_the_grid_that_is_promised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(_BENCHMARKS.parent)
     from benchmarks.grid import Grid
-    from undertow.studies.load import load_study
+    from undertow.studies.plan.load import load_study
 
     file = _BENCHMARKS / "study.yaml"
     grid, loaded = Grid.read(file), load_study(file)

@@ -31,7 +31,7 @@ import importlib, json, sys
 seen, found = set(), {{}}
 for step in json.loads(sys.argv[1]):
     if step == {PLUGINS!r}:
-        importlib.import_module("undertow.plugins").load_plugins(strict=True)
+        importlib.import_module("undertow.plugins.host").load_plugins(strict=True)
     else:
         importlib.import_module(step)
     loaded = {{name.partition(".")[0] for name in sys.modules}}
@@ -52,10 +52,10 @@ STEPS = [*light_modules(), PLUGINS]
 
 @pytest.fixture(scope="module")
 def dragged_in() -> dict[str, set[str]]:
-    """For each step the top-level modules that it was the first to import, `undertow.contract` last."""
+    """For each step the top-level modules that it was the first to import, `undertow.api.contract` last."""
     shipped = ",".join(path.name for path in (ROOT / "plugins").iterdir() if (path / "pyproject.toml").exists())
     done = subprocess.run(
-        [sys.executable, "-P", "-c", IMPORT_IN_TURN, json.dumps([*STEPS, "undertow.contract"])],
+        [sys.executable, "-P", "-c", IMPORT_IN_TURN, json.dumps([*STEPS, "undertow.api.contract"])],
         env=os.environ | {"UNDERTOW_PLUGINS_ALLOW": shipped, "UNDERTOW_PLUGINS_BLOCK": ""},
         capture_output=True,
         text=True,
@@ -70,9 +70,15 @@ def test_nothing_heavy_is_imported_by(step: str, dragged_in: dict[str, set[str]]
 
 
 def test_the_exception_is_seen_to_import_torch(dragged_in: dict[str, set[str]]) -> None:
-    assert "torch" in dragged_in["undertow.contract"]
+    assert "torch" in dragged_in["undertow.api.contract"]
 
 
 def test_every_module_is_looked_at() -> None:
-    assert {"undertow", "undertow.spec", "undertow.plugins", "undertow.track.outbox", "undertow.cli"} <= set(STEPS)
-    assert not {"undertow.contract", "undertow.nn", "undertow.train.job"} & set(STEPS)
+    assert {
+        "undertow",
+        "undertow.api.spec",
+        "undertow.plugins.host",
+        "undertow.tracking.outbox",
+        "undertow.cli",
+    } <= set(STEPS)
+    assert not {"undertow.api.contract", "undertow.nn", "undertow.train.job"} & set(STEPS)

@@ -14,8 +14,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from undertow._system.gc import importing, skip_final_collection
 from undertow.errors import UndertowError
-from undertow.garbage import importing, leave_behind
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,12 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    leave_behind()
+    skip_final_collection()
     with importing():
         from cyclopts.exceptions import CycloptsError
 
         from undertow.cli.app import app
-        from undertow.cli.console import fail
+        from undertow.cli.output.console import fail
 
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words

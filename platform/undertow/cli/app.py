@@ -27,20 +27,22 @@ for _position, (_name, _function, _help) in enumerate(
         ("check", "configuration:check_command", "Validate configurations, all of them and all that is wrong."),
         ("show", "configuration:show_command", "Show a configuration: its values and where each comes from."),
         ("list", "catalogue:list_command", "List the cells, tasks or probes there are; with NAME, all about one."),
-        ("sync", "tracking:sync_command", "Ship what an unreachable tracking server missed."),
+        ("sync", "sync:sync_command", "Ship what an unreachable tracking server missed."),
         ("ui", "ui:ui_command", "Open the MLflow UI and the Optuna dashboard on what was recorded."),
         ("doctor", "doctor:doctor_command", "Look at devices, versions, the tracking store and plugin failures."),
     )
 ):
-    app.command(f"undertow.cli.{_function}", name=_name, help=_help, sort_key=_position)
+    app.command(f"undertow.cli.commands.{_function}", name=_name, help=_help, sort_key=_position)
 
 plugin = App(name="plugin", help="Look after plugins.", sort_key=3, **_SHARED)
-plugin.command("undertow.cli.catalogue:plugin_list_command", name="list", help="List every plugin, and what failed.")
 plugin.command(
-    "undertow.cli.new_plugin:plugin_new_command", name="new", help="Write a new plugin that passes its checks."
+    "undertow.cli.commands.catalogue:plugin_list_command", name="list", help="List every plugin, and what failed."
 )
 plugin.command(
-    "undertow.cli.check_plugin:plugin_check_command",
+    "undertow.cli.commands.plugin_new:plugin_new_command", name="new", help="Write a new plugin that passes its checks."
+)
+plugin.command(
+    "undertow.cli.commands.plugin_check:plugin_check_command",
     name="check",
     help="Hold a plugin to its contract, check by check.",
 )
@@ -53,5 +55,5 @@ for _name, _function, _help in (
     ("stop", "study_stop_command", "Have a study save what is running and stop."),
     ("report", "study_report_command", "Write the report of a study: one HTML file."),
 ):
-    study.command(f"undertow.cli.study:{_function}", name=_name, help=_help)
+    study.command(f"undertow.cli.commands.study:{_function}", name=_name, help=_help)
 app.command(study)

@@ -15,14 +15,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from undertow.config.password import starred
+from undertow._system.redact import redacted
 from undertow.config.resolve import resolve, validate
 from undertow.config.schema import ExperimentConfig
 from undertow.config.source import Source, read_file, read_mapping
 from undertow.config.yaml12 import Keys, write
 from undertow.errors import RequestError
-from undertow.plugins import load_plugins
-from undertow.registry import Registry
+from undertow.plugins.host import load_plugins
+from undertow.plugins.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,11 @@ def dump(config: ExperimentConfig) -> str:
 
 
 def without_password(config: ExperimentConfig) -> ExperimentConfig:
-    """The same, with the password of its tracking URI starred out: what may be stored and shown."""
+    """The same, with the password of its tracking URI redacted: what may be stored and shown."""
     uri = config.track.uri
-    if uri is None or uri == starred(uri):
+    if uri is None or uri == redacted(uri):
         return config
-    track = config.track.model_copy(update={"uri": starred(uri)})
+    track = config.track.model_copy(update={"uri": redacted(uri)})
     return config.model_copy(update={"track": track})
 
 

@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from undertow.api.spec import Options, Spec, TaskSpec
 from undertow.config.explain import explain
 from undertow.config.schema import ExperimentConfig, ProbeConfig
 from undertow.config.source import Source, shown
 from undertow.config.yaml12 import Keys
 from undertow.errors import RequestError, did_you_mean
-from undertow.registry import Registry, blame
-from undertow.spec import Options, Spec, TaskSpec
+from undertow.plugins.registry import Registry, describe_error
 
 M = TypeVar("M", bound=BaseModel)
 S = TypeVar("S", bound=Spec)
@@ -101,7 +101,7 @@ class _Check:
             if isinstance(valid, Options):
                 return valid.model_dump()
         except Exception as error:  # noqa: BLE001  # a validator of a plugin's own may raise anything
-            self._wrong(f"the options of `{spec.name}` cannot be checked: {blame(error)}.", *way)
+            self._wrong(f"the options of `{spec.name}` cannot be checked: {describe_error(error)}.", *way)
         else:
             self.problems += valid
         return {}

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from undertow.config.section import Count, Fraction, NonNegative, Positive, Section
 from undertow.config.study_schema import StudyConfig
+from undertow.config.types import Count, Fraction, NonNegative, Positive, Section
 
 
 class TaskConfig(Section):

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from undertow.config.section import Count, Positive, Section
+from undertow.config.types import Count, Positive, Section
 
 Scalar = str | bool | int | float | None
 

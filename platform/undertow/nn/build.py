@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from undertow.api.contract import Batch, Cell, Probe, Scans, State, Task, Tokens, Vector
+from undertow.api.spec import CellSpec, TaskSpec
 from undertow.config.schema import ExperimentConfig
-from undertow.contract import Batch, Cell, Probe, Scans, State, Task, Tokens, Vector
 from undertow.errors import RequestError
 from undertow.nn.model import SequenceModel
-from undertow.registry import Registry
-from undertow.spec import CellSpec, TaskSpec
+from undertow.plugins.registry import Registry
 
 _TRIED = 2
 """Examples and time steps of the trial run: the fewest that tell a batch from a step."""
@@ -36,7 +36,7 @@ def build_task(config: ExperimentConfig, registry: Registry) -> Task:
     options = spec.options.model_validate(config.task.options.get(spec.name, {}))
     length = config.task.length or spec.lengths.default
     task: Task = registry.factory(spec)(options, length, config.seed)
-    _hold_task_to_its_word(spec, task, length)
+    _validate_task(spec, task, length)
     return task
 
 
@@ -54,7 +54,7 @@ def build_model(config: ExperimentConfig, registry: Registry, task: Task) -> Seq
     for _ in range(config.cell.layers):
         cells.append(factory(width, config.cell.hidden_size, options, _steps(task)))
         width = cells[-1].output_size
-    _hold_cell_to_its_word(spec, cells[0])
+    _validate_cell(spec, cells[0])
     return SequenceModel(
         cells,
         inputs=task.inputs,
@@ -104,7 +104,7 @@ def _steps(task: Task) -> int:
     return (1 if task.shape in ("one-to-one", "one-to-many") else task.length) + task.writes
 
 
-def _hold_cell_to_its_word(spec: CellSpec, cell: Cell) -> None:
+def _validate_cell(spec: CellSpec, cell: Cell) -> None:
     """Run two steps of two examples and compare every shape with the contract."""
     at = f"cell `{spec.name}` ({spec.factory})"
     dtype = next((p.dtype for p in cell.parameters()), torch.get_default_dtype())
@@ -128,7 +128,7 @@ def _hold_cell_to_its_word(spec: CellSpec, cell: Cell) -> None:
             _expect_state(f"{at}: scan's state", spec, scanned[1], like=state)
 
 
-def _hold_task_to_its_word(spec: TaskSpec, task: Task, length: int) -> None:
+def _validate_task(spec: TaskSpec, task: Task, length: int) -> None:
     """Make two validation examples and compare what comes with the contract."""
     at = f"task `{spec.name}` ({spec.factory})"
     for what, got, expected in (

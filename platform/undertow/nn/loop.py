@@ -12,7 +12,7 @@ T time, B batch, I input, H hidden.
 import torch
 from torch import Tensor
 
-from undertow.contract import Cell, Scans, State
+from undertow.api.contract import Cell, Scans, State
 
 
 def unroll(cell: Cell, x_TBI: Tensor, state: State) -> tuple[Tensor, State]:

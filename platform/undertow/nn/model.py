@@ -26,9 +26,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from undertow.contract import Cell, State, Tokens, Vector
+from undertow.api.contract import Cell, State, Tokens, Vector
+from undertow.api.spec import Shape
 from undertow.nn.loop import unroll
-from undertow.spec import Shape
 
 
 class SequenceModel(nn.Module):
@@ -146,9 +146,9 @@ class SequenceModel(nn.Module):
         x_TBI = self.encode(input, target)
         after = self.writes if target is None else 0
         y_TBH, state = self.advance(x_TBI, self.initial_state(x_TBI.shape[1]), after)
-        return self._write(state, len(input)) if self.writes and target is None else self.answer(y_TBH)
+        return self._write(state, len(input)) if self.writes and target is None else self.output(y_TBH)
 
-    def answer(self, y_TBH: Tensor) -> Tensor:
+    def output(self, y_TBH: Tensor) -> Tensor:
         """The top layer's readout at every step, those that write included, to the output; as `forward` returns it."""
         if self.writes:
             return self.decode(y_TBH[-self.writes :].transpose(0, 1))

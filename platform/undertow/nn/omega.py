@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from undertow.contract import Cell, State
+from undertow.api.contract import Cell, State
 from undertow.nn.model import SequenceModel
 
 

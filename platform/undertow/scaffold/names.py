@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import undertow
 from undertow.errors import RequestError
-from undertow.registry import Entry, Registry
+from undertow.plugins.registry import Entry, Registry
 
 Kind = Literal["cell", "task", "probe"]
 

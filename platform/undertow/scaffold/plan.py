@@ -12,7 +12,7 @@ from pathlib import Path
 from string import Template
 
 from undertow.errors import RequestError
-from undertow.plugins import load_plugins
+from undertow.plugins.host import load_plugins
 from undertow.scaffold.names import Kind, Names, require_free
 
 _SUFFIX = ".template"

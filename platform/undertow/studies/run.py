@@ -12,23 +12,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from undertow._system.gc import importing
+from undertow._system.stopping import StopRequest
 from undertow.errors import Interrupted
-from undertow.garbage import importing
-from undertow.stopping import StopRequest
-from undertow.studies.driver import Driver, Watch
-from undertow.studies.executor import LocalExecutor
-from undertow.studies.ledger import Ledger
-from undertow.studies.live import LiveView
-from undertow.studies.load import LoadedStudy, load_study, load_study_mapping
-from undertow.studies.parent import ParentRun
-from undertow.studies.report.ahead import import_ahead
-from undertow.studies.results import StudyResults, read_results
-from undertow.studies.slots import shares, visible_gpus
-from undertow.studies.storage import storage_url
-from undertow.studies.tally import Tally
-from undertow.track import Provenance, RunFolder, home_folder, provenance, start_shipper
-from undertow.track.records import Status
-from undertow.track.views import chart_view
+from undertow.report.ahead import import_ahead
+from undertow.report.results import StudyResults
+from undertow.studies.plan.load import LoadedStudy, load_study, load_study_mapping
+from undertow.studies.progress import TerminalView
+from undertow.studies.store.counts import Counts
+from undertow.studies.store.ledger import Ledger
+from undertow.studies.store.results import read_results
+from undertow.studies.store.storage import storage_url
+from undertow.studies.work.driver import Driver, Watch
+from undertow.studies.work.executor import LocalExecutor
+from undertow.studies.work.parent import ParentRun
+from undertow.studies.work.slots import shares, visible_gpus
+from undertow.tracking import Provenance, RunFolder, home_folder, provenance, start_shipper
+from undertow.tracking.mlflow.views import chart_view
+from undertow.tracking.records import Status
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -71,7 +72,7 @@ def study(
         loaded = load_study_mapping(config, set, files)
     else:
         loaded = load_study(Path(config), set, files)
-    with LiveView(loaded, quiet=not progress) as view:
+    with TerminalView(loaded, quiet=not progress) as view:
         where = Path(home).absolute() if home else home_folder()
         results, _ = run_study(loaded, home=where, watch=view, limit=limit, retry_failed=retry_failed)
     return results.study, results.frame()
@@ -143,9 +144,9 @@ def run_study(
     return results, RunFolder.place(home, loaded.name, ledger.about["run"]) / REPORT
 
 
-def _hand_in(parent: ParentRun, results: StudyResults, stand: Tally) -> None:
+def _hand_in(parent: ParentRun, results: StudyResults, stand: Counts) -> None:
     """The report and the table, as far as the study has come."""
-    from undertow.studies.report import markdown_table, write_report
+    from undertow.report import markdown_table, write_report
 
     report = write_report(results, parent.folder.path / REPORT)
     states = ", ".join(f"{count} {state}" for state, count in stand.states.items())
@@ -166,7 +167,7 @@ def _view(results: StudyResults) -> Mapping[str, str]:
     return chart_view(results.name, group_by=factors or None, metrics=curves, search=search) if curves else {}
 
 
-def _status(stand: Tally) -> Status:
+def _status(stand: Counts) -> Status:
     if stand.settled < stand.total:
         return "KILLED"
     return "FINISHED" if stand.states.get("complete") else "FAILED"

@@ -1,7 +1,7 @@
 """How a study stands, in a second, also while others work on it.
 
     status = read_status("sqlite:///runs/optuna.db", "vanishing-digits")
-    status.tally.settled, status.tally.total
+    status.counts.settled, status.counts.total
 
 Optuna would read all that thousands of trials have recorded. So its tables are asked directly for the little that is
 needed; they have not changed since 2022, and a test holds this against what the ledger says.
@@ -15,15 +15,15 @@ from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
-from undertow.config.password import starred
+from undertow._system.database import database_file, engine_options, require_driver
+from undertow._system.redact import redacted
 from undertow.errors import RequestError, did_you_mean
-from undertow.studies.attempt import ATTEMPT, END, KEY, WORK, by_key
-from undertow.studies.identity import ABOUT, space_of
-from undertow.studies.ledger import DRIVER, SILENCE
-from undertow.studies.life import is_alive, machine
-from undertow.studies.storage import cannot_open, no_database
-from undertow.studies.tally import Tally, tally
-from undertow.track.database import database_file, engine_options, require_driver
+from undertow.studies.store.attempt import ATTEMPT, END, KEY, WORK, by_key
+from undertow.studies.store.counts import Counts, count
+from undertow.studies.store.identity import ABOUT, space_of
+from undertow.studies.store.ledger import DRIVER, SILENCE
+from undertow.studies.store.storage import cannot_open, no_database
+from undertow.studies.work.liveness import is_alive, machine
 
 _TRIALS = (
     "SELECT trial_id, number, state, datetime_start, datetime_complete FROM trials WHERE study_id = :id ORDER BY number"
@@ -45,7 +45,7 @@ class Status:
 
     Attributes:
         name: Its name.
-        tally: Its combinations by state.
+        counts: Its combinations by state.
         running: The runs that are at work now, by name, with the time they began.
         failed: The runs that have failed for good, by name, with the reason.
         drivers: Process numbers of the drivers at work, by machine.
@@ -54,7 +54,7 @@ class Status:
     """
 
     name: str
-    tally: Tally
+    counts: Counts
     running: Mapping[str, datetime]
     failed: Mapping[str, str]
     drivers: Mapping[str, list[int]]
@@ -82,7 +82,7 @@ def read_status(url: str, name: str) -> Status:
                 raise no_database(url)
             studies = {row.study_name: row.study_id for row in connection.execute(text("SELECT * FROM studies"))}
             if name not in studies:
-                raise RequestError(f"there is no study `{name}` in {starred(url)}.{did_you_mean(name, studies)}")
+                raise RequestError(f"there is no study `{name}` in {redacted(url)}.{did_you_mean(name, studies)}")
             which = {"id": studies[name]}
             told = {key: json.loads(value) for key, value in connection.execute(text(_ABOUT), which)}
             rows = connection.execute(text(_TRIALS), which).all()
@@ -96,7 +96,7 @@ def read_status(url: str, name: str) -> Status:
     finally:
         engine.dispose()
     if ABOUT not in told:
-        raise RequestError(f"`{name}` in {starred(url)} is a study of Optuna's, but not one of Undertow's")
+        raise RequestError(f"`{name}` in {redacted(url)} is a study of Optuna's, but not one of Undertow's")
     return _status(name, told, rows, said, values)
 
 
@@ -119,7 +119,7 @@ def _status(
     objective = about["objectives"][0]
     space = space_of(about)
     total = sum(1 for _ in space.points()) * space.samples
-    stand = tally(attempts, total, about["retries"], objective["direction"])
+    stand = count(attempts, total, about["retries"], objective["direction"])
     last = [tries[-1] for tries in attempts.values()]
     seconds = [
         (_time(each.ended) - _time(each.began)).total_seconds()
@@ -132,7 +132,7 @@ def _status(
             drivers.setdefault(record["host"].partition("/")[0], []).append(record["pid"])
     return Status(
         name=name,
-        tally=stand,
+        counts=stand,
         running={
             each.work.name if each.work else f"trial {each.trial.number}": _time(each.trial.began)
             for each in last
@@ -141,7 +141,7 @@ def _status(
         failed={
             each.work.name if each.work else f"trial {each.trial.number}": each.end[1]
             for each, tries in zip(last, attempts.values(), strict=True)
-            if each.state == "FAIL" and tally({"": tries}, 1, about["retries"], "minimize").states.get("failed")
+            if each.state == "FAIL" and count({"": tries}, 1, about["retries"], "minimize").states.get("failed")
         },
         drivers=drivers,
         objective=objective["metric"],

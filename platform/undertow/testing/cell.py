@@ -16,14 +16,14 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from undertow.contract import Cell, GateKind, Scans, State, Vector
+from undertow.api.contract import Cell, GateKind, Scans, State, Vector
+from undertow.api.spec import CellSpec
+from undertow.nn.isolation import isolated
 from undertow.nn.loop import trajectory, unroll, unroll_by_steps
-from undertow.nn.measuring import measuring
 from undertow.nn.model import SequenceModel
-from undertow.spec import CellSpec
 from undertow.testing.adding import LENGTH, TRIVIAL_LOSS, adding
+from undertow.testing.asserts import expect, expect_all_close, expect_close, expect_finite, expect_shape
 from undertow.testing.conformance import Conformance
-from undertow.testing.expecting import expect, expect_all_close, expect_close, expect_finite, expect_shape
 
 T, B, IN, H = 8, 3, 2, 4
 
@@ -429,7 +429,7 @@ class CellConformance(Conformance):
         there.load_state_dict(cell.state_dict())
         there = there.cuda()
         for way, run in self.ways(cell).items():
-            with measuring(there):  # torch's fused kernels have no backward in evaluation mode
+            with isolated(there):  # torch's fused kernels have no backward in evaluation mode
                 on_gpu = _gradients(there, run)
             for name, expected in _gradients(cell, run).items():
                 remedy = "Make every tensor on the cell's own device, from a parameter or a buffer."

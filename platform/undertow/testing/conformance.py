@@ -17,10 +17,10 @@ from unittest import SkipTest
 
 from pydantic import ValidationError
 
-from undertow.plugins import load_plugins
-from undertow.registry import Entry, Registry
-from undertow.spec import Options, Spec
-from undertow.testing.expecting import expect
+from undertow.api.spec import Options, Spec
+from undertow.plugins.host import load_plugins
+from undertow.plugins.registry import Entry, Registry
+from undertow.testing.asserts import expect
 
 Kind = Literal["cell", "task", "probe"]
 

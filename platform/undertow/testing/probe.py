@@ -1,6 +1,6 @@
 """The contract of a probe, check by check, on small networks of every kind that a run can have.
 
-A probe is called as a run calls it: within `measuring`, which puts the network into evaluation mode and restores modes,
+A probe is called as a run calls it: within `isolation`, which puts the network into evaluation mode and restores modes,
 buffers and random states afterwards. All else is the probe's own to leave alone.
 """
 
@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from undertow.contract import Measurement, Model, Probe, Subject, Task
-from undertow.nn.measuring import measuring
+from undertow.api.contract import Measurement, Model, Probe, Subject, Task
+from undertow.api.spec import ProbeSpec
+from undertow.nn.isolation import isolated
 from undertow.nn.model import SequenceModel
-from undertow.spec import ProbeSpec
+from undertow.testing.asserts import expect
 from undertow.testing.conformance import Conformance
-from undertow.testing.expecting import expect
-from undertow.testing.small import NETWORKS, small_network
+from undertow.testing.networks import NETWORKS, small_network
 
 _LEGAL = re.compile(r"[\w\-. :/]+", re.ASCII)
 _STEPS = 4
@@ -51,7 +51,7 @@ class ProbeConformance(Conformance):
 
     def measured(self, subject: Subject) -> Measurement:
         """What the probe finds, called as a run calls it."""
-        with measuring(cast(nn.Module, subject.model)):
+        with isolated(cast(nn.Module, subject.model)):
             return self.build().measure(subject)
 
     # --- it changes nothing ------------------------------------------------------------------------------------------

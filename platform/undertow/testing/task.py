@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from undertow.contract import Answers, Batch, Split, Task, Tokens
-from undertow.spec import TaskSpec
+from undertow.api.contract import Answers, Batch, Split, Task, Tokens
+from undertow.api.spec import TaskSpec
+from undertow.testing.asserts import expect, expect_finite, expect_shape
 from undertow.testing.conformance import Conformance
-from undertow.testing.elsewhere import SPLITS, Elsewhere, digest
-from undertow.testing.expecting import expect, expect_finite, expect_shape
-from undertow.testing.guessing import answers_shape, guess
+from undertow.testing.other_process import SPLITS, Elsewhere, digest
+from undertow.testing.trivial_loss import answers_shape, guess
 
 _SOME = (4, 0, 7, 7)
 """Numbers of examples, out of order and one twice."""

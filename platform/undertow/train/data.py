@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
+from undertow.api.contract import Batch, Split, Task
 from undertow.config.schema import TrainConfig
-from undertow.contract import Batch, Split, Task
 from undertow.draws import permutation
 
 Indices = NDArray[np.int64]

@@ -19,21 +19,22 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 
+from undertow._system.stopping import StopRequest
+from undertow.api.contract import Task
 from undertow.config.schema import ExperimentConfig
-from undertow.contract import Task
 from undertow.nn import SequenceModel, build_model, build_other_lengths, build_probes, build_task
-from undertow.registry import Registry
-from undertow.stopping import StopRequest
-from undertow.train.allocator import keep_freed_memory
+from undertow.plugins.registry import Registry
+from undertow.train.callbacks.checkpoints import BEST, LAST, Checkpoints
+from undertow.train.callbacks.lengths import OtherLengths
+from undertow.train.callbacks.probing import Probing
+from undertow.train.callbacks.progress import ProgressReport
+from undertow.train.callbacks.recorder import Recorder
 from undertow.train.clock import Clock
 from undertow.train.data import TaskData
 from undertow.train.devices import Devices
 from undertow.train.learner import Learner
-from undertow.train.lengths import OtherLengths
-from undertow.train.probing import Probing
-from undertow.train.progress import ProgressReport
-from undertow.train.record import Record, Recorder
-from undertow.train.saving import BEST, LAST, Saving
+from undertow.train.record import Record
+from undertow.train.runtime import keep_freed_memory
 
 # What Lightning advises about choices that are made here on purpose.
 _ADVICE = (
@@ -89,7 +90,7 @@ def train(
         *_early_stopping(config, registry),
         *([ProgressReport(config.run_name, config.train.max_steps, record)] if progress else []),
         _best_checkpoint(config, registry, folder),
-        Saving(folder, config.train.checkpoint.every, config.train.val_every, stop, clock),
+        Checkpoints(folder, config.train.checkpoint.every, config.train.val_every, stop, clock),
     ]
     if task.trivial_loss is not None:  # beside the losses, so that what was learned can be told from what is given
         record.scalars({"task/trivial_loss": task.trivial_loss}, 0)

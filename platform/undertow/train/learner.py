@@ -8,8 +8,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from undertow.api.contract import Batch, Task
 from undertow.config.schema import ExperimentConfig
-from undertow.contract import Batch, Task
 from undertow.errors import Diverged
 from undertow.nn.model import SequenceModel
 from undertow.nn.omega import omega
@@ -53,7 +53,7 @@ class Learner(pl.LightningModule):
 
     def _loss(self, batch: Batch, y_TBH: Tensor) -> Tensor:
         """The mean loss of a batch from the top layer's readout at every step."""
-        losses, _ = supervised(self.task, self.model.answer(y_TBH), batch)
+        losses, _ = supervised(self.task, self.model.output(y_TBH), batch)
         return losses.mean()
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:

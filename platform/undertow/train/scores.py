@@ -11,7 +11,7 @@ from torch import Tensor, nn, ones_like
 from torch import bool as torch_bool
 from torchmetrics import MeanMetric, Metric
 
-from undertow.contract import Batch, Task
+from undertow.api.contract import Batch, Task
 
 
 class Scores(nn.Module):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import undertow
 from benchmarks.setting import Setting
-from undertow.track import start_shipper
+from undertow.tracking import start_shipper
 
 
 def main() -> None:

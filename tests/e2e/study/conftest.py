@@ -14,9 +14,10 @@ import pytest
 import yaml
 
 from undertow.cli import main
-from undertow.studies.ledger import Ledger
-from undertow.studies.results import StudyResults, read_results
-from undertow.track import RunFolder
+from undertow.report.results import StudyResults
+from undertow.studies.store.ledger import Ledger
+from undertow.studies.store.results import read_results
+from undertow.tracking import RunFolder
 
 SMALL = """\
 question: Does the gradient reach the first mark?

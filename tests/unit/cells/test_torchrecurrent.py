@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from undertow import Cell, RequestError, State
 from undertow.config.schema import ExperimentConfig
 from undertow.nn import unroll
-from undertow.plugins import load_plugins
+from undertow.plugins.host import load_plugins
 from undertow_torchrecurrent.table import TABLE, Line
 
 REGISTRY = load_plugins(allow=["undertow-cells", "undertow-torchrecurrent"], strict=True)

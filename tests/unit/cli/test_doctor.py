@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from undertow.cli import doctor
-from undertow.track import Outbox, RunFolder
+from undertow.cli.commands import doctor
+from undertow.tracking import Outbox, RunFolder
 
 Call = Callable[..., Any]
 

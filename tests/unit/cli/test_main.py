@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import pytest
 
 import undertow
-from undertow.cli import catalogue
+from undertow.cli.commands import catalogue
 from undertow.errors import UndertowError
 
 Call = Callable[..., Any]

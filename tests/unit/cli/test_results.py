@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from undertow.cli.results import result_table
-from undertow.experiment import RunResult
+from undertow.cli.output.runs import result_table
+from undertow.runs.experiment import RunResult
 
 Make = Callable[..., RunResult]
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from undertow import experiment
 from undertow.config.load import Loaded, dump
 from undertow.errors import Interrupted, UndertowError
-from undertow.experiment import RunResult
-from undertow.track import RunFolder
+from undertow.runs import experiment
+from undertow.runs.experiment import RunResult
+from undertow.tracking import RunFolder
 
 Call = Callable[..., Any]
 

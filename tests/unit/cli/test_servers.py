@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from undertow.cli import servers
-from undertow.cli.servers import Server, free_port, serving, wait_until_up
+from undertow.cli.servers import server as servers
+from undertow.cli.servers.server import Server, free_port, serving, wait_until_up
 from undertow.errors import RequestError, UndertowError
 
 SERVER = """
@@ -36,7 +36,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 COMMAND = """
 import sys
 from pathlib import Path
-from undertow.cli.servers import *
+from undertow.cli.servers.server import *
 ports = sys.argv[2:]
 servers = [
     Server(f"server {port}", f"http://127.0.0.1:{port}", "/", [sys.executable, sys.argv[1], port], {}, Path(port))
@@ -174,20 +174,20 @@ time.sleep(99)
 
 KEEPER = """
 import sys
-from undertow.cli import keeper
-keeper.STOP_SECONDS = 0.5
-keeper.keep([sys.executable, "-c", sys.argv[1]])
+from undertow.cli.servers import supervisor
+supervisor.STOP_SECONDS = 0.5
+supervisor.keep([sys.executable, "-c", sys.argv[1]])
 """
 
 
 def test_a_server_that_does_not_want_to_end_is_killed(until: Callable[..., None]) -> None:
     words = [sys.executable, "-c", KEEPER, STUBBORN]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as keeper:
-        assert keeper.stdin is not None
-        assert keeper.stdout is not None
-        assert keeper.stdout.readline() == b"ready\n"
-        [stubborn] = psutil.Process(keeper.pid).children()
-        os.killpg(keeper.pid, signal.SIGTERM)
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as supervisor:
+        assert supervisor.stdin is not None
+        assert supervisor.stdout is not None
+        assert supervisor.stdout.readline() == b"ready\n"
+        [stubborn] = psutil.Process(supervisor.pid).children()
+        os.killpg(supervisor.pid, signal.SIGTERM)
         time.sleep(0.3)
         assert keeper.poll() is None
         assert not is_gone(stubborn.pid)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from undertow.cli import ui
+from undertow.cli.commands import ui
 
 Call = Callable[..., Any]
 

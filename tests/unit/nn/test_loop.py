@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
+from undertow.api.contract import Tokens, Vector
 from undertow.config.schema import ExperimentConfig
-from undertow.contract import Tokens, Vector
 from undertow.errors import RequestError
-from undertow.nn import SequenceModel, build_model, build_task, measuring, trajectory, unroll, unroll_by_steps
-from undertow.plugins import load_plugins
+from undertow.nn import SequenceModel, build_model, build_task, isolated, trajectory, unroll, unroll_by_steps
+from undertow.plugins.host import load_plugins
 
 REGISTRY = load_plugins()
 CELLS = ("rnn", "lstm", "gru", "ugrnn")
@@ -82,7 +82,7 @@ def test_measuring_restores_modes_buffers_and_random_states() -> None:
     expected = (torch.rand(1), random.random(), np.random.rand())
     torch.manual_seed(1), random.seed(1), np.random.seed(1)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    with measuring(model):
+    with isolated(model):
         assert not model[0].training
         assert model[2].training  # cuDNN has no backward otherwise
         model[0].train()(torch.randn(8, 3))

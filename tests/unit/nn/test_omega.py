@@ -6,7 +6,7 @@ import torch
 from undertow import Vector
 from undertow.nn import SequenceModel
 from undertow.nn.omega import omega
-from undertow.plugins import load_plugins
+from undertow.plugins.host import load_plugins
 
 REGISTRY = load_plugins()
 T, B, H = 5, 3, 4
@@ -20,7 +20,7 @@ def network(cell: str, layers: int = 1) -> SequenceModel:
 
 
 def loss_of(model: SequenceModel):
-    return lambda y_TBH: model.answer(y_TBH).square().sum()
+    return lambda y_TBH: model.output(y_TBH).square().sum()
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
@@ -36,7 +36,7 @@ def test_it_is_the_papers_sum_over_steps(cell: str) -> None:
             state = layer.step(z, state)
             states.append(state)
         loss = (
-            model.answer(torch.stack([layer.readout(z, s) for z, s in zip(z_TB, states, strict=True)])).square().sum()
+            model.output(torch.stack([layer.readout(z, s) for z, s in zip(z_TB, states, strict=True)])).square().sum()
         )
         flat = [
             torch.cat(torch.autograd.grad(loss, s, retain_graph=True, materialize_grads=True), 1)[0] for s in states

@@ -5,7 +5,7 @@ import torch
 
 from undertow import Tokens, Vector
 from undertow.nn import SequenceModel
-from undertow.plugins import load_plugins
+from undertow.plugins.host import load_plugins
 
 REGISTRY = load_plugins()
 T, U, B, O = 6, 4, 3, 5  # noqa: E741  (the shape letter)

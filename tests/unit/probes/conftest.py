@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from undertow import Batch, Cell, Options, State, Subject, Task, Vector
 from undertow.config.schema import ExperimentConfig
 from undertow.nn import SequenceModel, build_model, build_task
-from undertow.nn.measuring import measuring
-from undertow.plugins import load_plugins
+from undertow.nn.isolation import isolated
+from undertow.plugins.host import load_plugins
 from undertow_probes.joint import flatten, joint_step, unflatten
 
 REGISTRY = load_plugins()
@@ -148,7 +148,7 @@ def leaves_no_trace() -> Callable[..., None]:
         before = {name: value.clone() for name, value in model.state_dict().items()}
         gradients = [p.grad.clone() for p in model.parameters()]
         modes, random_state = [m.training for m in model.modules()], torch.get_rng_state()
-        with measuring(model):
+        with isolated(model):
             measurement = probe.measure(subject)
         assert measurement.scalars
         assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())

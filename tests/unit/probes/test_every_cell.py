@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from undertow.config.schema import ExperimentConfig
-from undertow.nn import build_probes, measuring
-from undertow.plugins import load_plugins
+from undertow.nn import build_probes, isolated
+from undertow.plugins.host import load_plugins
 
 REGISTRY = load_plugins()
 CELLS = [name for name, entry in REGISTRY.cells.items() if entry.plugin.distribution == "undertow-cells"]
@@ -31,7 +31,7 @@ def test_a_cell_can_be_measured_in_every_way(cell: str, make_subject, is_recorda
     config = ExperimentConfig.model_validate({"task": {"name": "adding"}, "cell": {"name": cell}, "probes": probes})
     subject = make_subject(cell, length=10, layers=2, hidden=4, dtype=torch.float32)
     for name, probe in build_probes(config, REGISTRY).items():
-        with measuring(subject.model):
+        with isolated(subject.model):
             measurement = probe.measure(subject)
         is_recordable(measurement)
         if name not in BY_GATES:
@@ -49,7 +49,7 @@ def test_a_network_that_is_lost_gives_nothing_that_cannot_be_recorded(name, cell
     with torch.no_grad():
         subject.model.layers[0].U[0, 0] = math.nan
     (probe,) = build_probes(config, REGISTRY).values()
-    with measuring(subject.model):
+    with isolated(subject.model):
         is_recordable(probe.measure(subject))
 
 

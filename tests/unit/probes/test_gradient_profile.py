@@ -10,7 +10,7 @@ from torch import Tensor
 from undertow import Subject
 from undertow.config.schema import ExperimentConfig
 from undertow.nn import SequenceModel, build_model, build_task
-from undertow.plugins import load_plugins
+from undertow.plugins.host import load_plugins
 from undertow_probes.curves import FLOOR, log_spaced
 from undertow_probes.gradient_profile import GradientProfile, gradient_norms, summarise
 from undertow_probes.options import GradientProfileOptions

@@ -9,7 +9,7 @@ from torch.nn import functional
 from undertow import Batch, Task, Tokens
 from undertow.config.schema import ExperimentConfig
 from undertow.nn import SequenceModel, build_probes
-from undertow.plugins import load_plugins
+from undertow.plugins.host import load_plugins
 from undertow_cells.gated.lstm import LSTM
 from undertow_cells.gated.options import LstmOptions
 from undertow_probes.gradient_profile import gradient_norms

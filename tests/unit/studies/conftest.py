@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from undertow.studies.ledger import Ledger
-from undertow.studies.load import LoadedStudy, load_study_mapping
+from undertow.studies.plan.load import LoadedStudy, load_study_mapping
+from undertow.studies.store.ledger import Ledger
 
 Mapped = dict[str, Any]
 
@@ -33,7 +33,7 @@ def load(mapping: Mapped) -> Callable[..., LoadedStudy]:
 @pytest.fixture(scope="session")
 def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database of Optuna's to copy, made once."""
-    from undertow.studies.storage import open_storage
+    from undertow.studies.store.storage import open_storage
 
     path = tmp_path_factory.mktemp("ledger") / "optuna.db"
     open_storage(f"sqlite:///{path}")

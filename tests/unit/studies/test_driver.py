@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from undertow.stopping import StopRequest
-from undertow.studies.attempt import Work
-from undertow.studies.driver import Driver
-from undertow.studies.executor import Running
-from undertow.studies.ledger import Ledger
-from undertow.studies.load import LoadedStudy
-from undertow.studies.slots import Slot
-from undertow.studies.space import Combination, Params
-from undertow.studies.trial import Job
-from undertow.worker import Result
+from undertow._system.stopping import StopRequest
+from undertow.config.space import Combination, Params
+from undertow.runs.process import Result
+from undertow.studies.plan.load import LoadedStudy
+from undertow.studies.store.attempt import Work
+from undertow.studies.store.ledger import Ledger
+from undertow.studies.work.driver import Driver
+from undertow.studies.work.executor import Running
+from undertow.studies.work.job import Job
+from undertow.studies.work.slots import Slot
 
 
 class Done:
@@ -111,7 +111,7 @@ def test_a_driver_without_work_takes_over_what_another_machine_leaves_behind(
     def elsewhere(combination: Combination, params: Params, before: Work | None) -> Work:
         return Work("dead", "another machine", "/nowhere", "1" * 32, "abandoned")
 
-    monkeypatch.setattr("undertow.studies.ledger.SILENCE", 0.5)
+    monkeypatch.setattr("undertow.studies.store.ledger.SILENCE", 0.5)
     other = open_ledger("study.vary={seed: [0]}")
     other.plan()
     assert other.claim(elsewhere)

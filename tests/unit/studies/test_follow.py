@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from undertow.studies.follow import Follower
-from undertow.track import Outbox
+from undertow.studies.work.follow import Follower
+from undertow.tracking import Outbox
 
 
 def test_news_are_told_once_and_remembered(tmp_path: Path) -> None:

@@ -11,14 +11,14 @@ import pytest
 from optuna.exceptions import StorageInternalError
 from sqlalchemy import event
 
+from undertow.config.space import Combination, Params
 from undertow.errors import RequestError
-from undertow.studies.attempt import Work
-from undertow.studies.identity import ABOUT
-from undertow.studies.ledger import Claim, Ledger, Outcome
-from undertow.studies.results import read_results
-from undertow.studies.space import Combination, Params
 from undertow.studies.status import read_status
-from undertow.track import tracking_uri
+from undertow.studies.store.attempt import Work
+from undertow.studies.store.identity import ABOUT
+from undertow.studies.store.ledger import Claim, Ledger, Outcome
+from undertow.studies.store.results import read_results
+from undertow.tracking import tracking_uri
 
 DONE = Outcome(metrics={"val/loss": 0.5}, curves={"gradient/h/by_lag": ([1, 2], [0.0, -1.0])}, steps=3, seconds=2.0)
 Open = Callable[..., Ledger]
@@ -236,9 +236,9 @@ def test_status_says_what_the_ledger_says(open_ledger: Open) -> None:
     ledger.fail(take(ledger), "failed", "it broke", Outcome())
     take(ledger)
     status = read_status(f"sqlite:///{Path('optuna.db').absolute()}", "small")
-    assert (status.tally.total, status.tally.settled) == (4, 3)
-    assert status.tally.states == {"complete": 2, "failed": 1, "running": 1}
-    assert status.tally.best == (0.75, "cell.name=rnn seed=1")
+    assert (status.counts.total, status.counts.settled) == (4, 3)
+    assert status.counts.states == {"complete": 2, "failed": 1, "running": 1}
+    assert status.counts.best == (0.75, "cell.name=rnn seed=1")
     assert status.failed == {"cell.name=lstm seed=0": "it broke"}
     assert list(status.running) == ["cell.name=lstm seed=1"]
 

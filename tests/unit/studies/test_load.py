@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from undertow.errors import RequestError
-from undertow.studies.load import LoadedStudy, load_study
+from undertow.studies.plan.load import LoadedStudy, load_study
 
 STUDY = """\
 task: {name: digits-by-pixel}

@@ -9,9 +9,9 @@ import pytest
 
 from undertow.config.study_schema import Named
 from undertow.errors import RequestError
-from undertow.studies.attempt import Work
-from undertow.studies.ledger import Ledger, Outcome
-from undertow.studies.sampling import PRUNERS, SAMPLERS, make_pruner, make_sampler
+from undertow.studies.plan.sampling import PRUNERS, SAMPLERS, make_pruner, make_sampler
+from undertow.studies.store.attempt import Work
+from undertow.studies.store.ledger import Ledger, Outcome
 
 WORK = Work("me", "here", "/runs/a", "1" * 32, "a")
 HAD = sorted(set(SAMPLERS) - ({"cmaes"} if find_spec("cmaes") is None else set()))

@@ -5,7 +5,7 @@ import pytest
 from undertow.config.schema import TrainConfig
 from undertow.config.study_schema import StudyConfig
 from undertow.errors import RequestError
-from undertow.studies.slots import Slot, shares
+from undertow.studies.work.slots import Slot, shares
 
 
 def study(**values: object) -> StudyConfig:

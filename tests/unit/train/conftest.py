@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
+from undertow._system.stopping import StopRequest
 from undertow.config.load import load_mapping
-from undertow.stopping import StopRequest
+from undertow.train.callbacks.checkpoints import LAST
 from undertow.train.devices import resolve_devices
 from undertow.train.job import train
 from undertow.train.record import Record
-from undertow.train.saving import LAST
 
 
 @dataclass

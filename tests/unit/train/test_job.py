@@ -9,11 +9,11 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
+from undertow._system.stopping import StopRequest
 from undertow.errors import Diverged, Interrupted, UndertowError
-from undertow.stopping import StopRequest
-from undertow.train.denormals import denormals_flushed
+from undertow.train.callbacks.checkpoints import BEST, LAST
 from undertow.train.record import Record
-from undertow.train.saving import BEST, LAST
+from undertow.train.runtime import denormals_flushed
 
 PROBES = "probes=[{name: gradient-profile, every: 7}, {name: saturation, every: 5}, {name: cost, every: 5}]"
 
@@ -145,16 +145,16 @@ def test_finite_data_resumes_in_the_middle_of_a_pass(run_job) -> None:
 
 
 def test_rows_already_in_the_journal_are_not_written_again() -> None:
-    class Sink:
+    class Store:
         rows: list[tuple[str, float, int]] = []  # noqa: RUF012
 
         def metrics(self, rows) -> None:
             self.rows += rows
 
-    record = Record(Sink(), {"train/loss": {10}})
+    record = Record(Store(), {"train/loss": {10}})
     record.scalars({"train/loss": 1.0}, 10)
     record.scalars({"train/loss": 0.5}, 20)
-    assert Sink.rows == [("train/loss", 0.5, 20)]
+    assert Store.rows == [("train/loss", 0.5, 20)]
     assert record.latest == {"train/loss": 0.5}
 
 
@@ -278,7 +278,7 @@ def test_memory_that_was_freed_is_kept_for_the_next_step() -> None:
     """
     code = """
 import resource, torch
-from undertow.train.allocator import keep_freed_memory
+from undertow.train.runtime import keep_freed_memory
 
 def pages(steps=50):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -314,7 +314,7 @@ def test_only_callbacks_with_something_to_do_are_called_at_each_step(run_job, mo
 
     monkeypatch.setattr(pl.Trainer, "fit", noting)
     run_job("probes=[]", folder="plain")
-    assert sorted(used) == ["ModelCheckpoint", "Recorder", "Saving"]
+    assert sorted(used) == ["Checkpoints", "ModelCheckpoint", "Recorder"]
     used.clear()
     run_job(PROBES, "evaluate.lengths=[20]", folder="measured")
-    assert sorted(used) == ["ModelCheckpoint", "OtherLengths", "Probing", "Recorder", "Saving"]
+    assert sorted(used) == ["ModelCheckpoint", "OtherLengths", "Probing", "Recorder", "Checkpoints"]

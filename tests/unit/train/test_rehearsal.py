@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from undertow.studies.executor import _PRELOAD
+from undertow.studies.work.executor import _PRELOAD
 
 REHEARSED = """
 import os

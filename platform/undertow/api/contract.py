@@ -1,0 +1,300 @@
+"""The three contracts: what a cell, a task and a probe must do. Authors subclass one of them and write a page.
+
+Shapes: T time, B batch, I input, H hidden, S supervised steps, C cues. Time comes first everywhere except at the data
+border, where a batch comes first.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from undertow.api.spec import Options, Shape
+
+State = tuple[Tensor, ...]
+"""One tensor per state part, each with leading dimension B."""
+
+Split = Literal["train", "val", "test"]
+
+GateKind = Literal["sigmoid", "tanh", "relu"]
+
+
+class Cell(nn.Module, ABC):
+    """One layer's recurrence. Write `initial_state` and `step`; the rest is optional.
+
+    The platform owns the time loop, the stacking and the dropout between layers, so a cell is never written twice for
+    speed. Running a sequence in one piece, or in pieces that hand the state on, must give the same result.
+
+    A factory is called as ``factory(input_size, hidden_size, options, length)``; `length` is the number of time steps
+    of the task, for initialisations that depend on it.
+
+    Attributes:
+        keeps: The share of its state that a unit keeps at a step, as the name of one of its `gates` or ``"1 - name"``;
+            empty where no gate says so.
+    """
+
+    keeps: str = ""
+
+    def __init__(self, input_size: int, hidden_size: int, options: Options, length: int) -> None:
+        super().__init__()
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.options = options
+        self.length = length
+
+    @property
+    def output_size(self) -> int:
+        """The width of `readout`."""
+        return self.hidden_size
+
+    @abstractmethod
+    def initial_state(self, batch_size: int) -> State:
+        """The state before the first step, on the cell's own device and dtype; leading dimension `batch_size`."""
+
+    def project(self, x_TBI: Tensor) -> Tensor:
+        """All that does not depend on the state, for all steps in one matrix product; default: the input itself.
+
+        Args:
+            x_TBI: The input, any number of steps.
+
+        Returns:
+            `z_TB…`, cut along time into what `step` takes.
+        """
+        return x_TBI
+
+    @abstractmethod
+    def step(self, z: Tensor, state: State) -> State:
+        """One step: `z_B…` from `project` and the state before it, to the state after it."""
+
+    def readout(self, z: Tensor, state: State) -> Tensor:
+        """What the layer shows at a step, `(B, output_size)`; default: the first state part.
+
+        Args:
+            z: The step's projection, for a layer that shows its input beside its state.
+            state: The state *after* the step.
+        """
+        return state[0]
+
+    def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
+        """Activations inside a step, by name, each with its kind; default: none.
+
+        Args:
+            z: From `project`, any leading dimensions.
+            state: The state *before* the step, the same leading dimensions.
+
+        Returns:
+            The activated values, the same leading dimensions.
+        """
+        return {}
+
+
+@runtime_checkable
+class Scans(Protocol):
+    """A cell with a faster way through a whole sequence: a fused kernel, a parallel scan."""
+
+    def scan(self, x_TBI: Tensor, state: State) -> tuple[Tensor, State]:
+        """The readout at every step and the last state; must equal `project` once and `step` in a loop.
+
+        It takes the input and not its projection, since a fused kernel projects for itself.
+
+        Args:
+            x_TBI: The input, any number of steps.
+            state: The state before the first of them.
+
+        Returns:
+            `y_TBH` and the state after the last step.
+        """
+        ...
+
+
+class Batch(NamedTuple):
+    """Examples side by side, batch first.
+
+    Attributes:
+        input: `(B, T, I)` numbers, or `(B, T)` token numbers.
+        target: `(B,)` or `(B, O)` for one answer a sequence, `(B, T)` or `(B, T, O)` for one a step; `(B, U)` symbols
+            for a shape that writes.
+    """
+
+    input: Tensor
+    target: Tensor
+
+
+class Vector(NamedTuple):
+    """Inputs are vectors of this width."""
+
+    width: int
+
+
+class Tokens(NamedTuple):
+    """Inputs are token numbers below `vocabulary`; the model embeds them."""
+
+    vocabulary: int
+
+
+class Task(ABC):
+    """Data, loss, score, and the truth about the task.
+
+    A factory is called as ``factory(options, length, seed)``. Examples are a pure function of (seed, split, index):
+    whichever process, rank or batch asks for example 7 gets the same one.
+
+    Attributes:
+        shape: Which of the five shapes it is.
+        inputs: `Vector` or `Tokens`.
+        output_size: Width of the output: the number of classes, or of predicted values.
+        length: Time steps of one sequence; for one-to-many, those written.
+        writes: How many steps U are written after the input is read, for one-to-many and seq2seq; else 0.
+        trivial_loss: The loss of the best predictor that ignores the input, in the unit of `loss`, or None.
+        solved: What counts as solved, in words, such as ``"val/loss < 0.05"``; empty if nothing does.
+    """
+
+    shape: Shape
+    inputs: Vector | Tokens
+    output_size: int
+    length: int
+    writes: int = 0
+    trivial_loss: float | None = None
+    solved: str = ""
+
+    @abstractmethod
+    def size(self, split: Split) -> int | None:
+        """How many examples the split holds; None if it never runs out."""
+
+    @abstractmethod
+    def batch(self, split: Split, indices: NDArray[Any]) -> Batch:
+        """The examples of these indices, shape `(B,)`, made all at once."""
+
+    @abstractmethod
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """The loss of each answer, not reduced: `(B,)` for one a sequence, `(B, T)` or `(B, U)` for one a step."""
+
+    def supervised(self, batch: Batch) -> Tensor | None:
+        """Which steps have a target: `(B, T)` bool if aligned, `(B, U)` for a task that writes; None: every one."""
+        return None
+
+    def metrics(self) -> Mapping[str, Metric]:
+        """New torchmetrics objects by name (those of the spec), each fed `(answers, output_size)` and its targets.
+
+        Those of a task that writes are fed whole sequences: `(B, U, output_size)`, and targets `(B, U)` that are -1
+        where there is none.
+        """
+        return {}
+
+    @abstractmethod
+    def cues(self, batch: Batch) -> Tensor:
+        """The steps whose information the answer at the last supervised step needs: `(B, C)` integers.
+
+        Steps count from the first that is read; those that write follow those that read.
+        """
+
+
+@runtime_checkable
+class Answers(Protocol):
+    """A task that can say what is right for any input: optional, for generated tasks, whose cues can then be checked.
+
+    The conformance kit exchanges steps between examples, cues for cues and other steps for other steps, and asks for
+    the answer again.
+    """
+
+    def answer(self, input: Tensor) -> Tensor:
+        """The target from the input alone, by the task's definition and whatever the steps hold.
+
+        Args:
+            input: As `Batch.input`.
+
+        Returns:
+            As `Batch.target`; for an input that `batch` made, equal to its target.
+        """
+        ...
+
+
+class Model(Protocol):
+    """What a probe sees of a network: it can be run whole or in pieces, and its layers looked into."""
+
+    @property
+    def layers(self) -> Sequence[Cell]:
+        """The cells, the lowest first."""
+        ...
+
+    def encode(self, input: Tensor, target: Tensor | None = None) -> Tensor:
+        """A batch's input, batch first, to `x_TBI`; with its target, the steps that write as well."""
+        ...
+
+    def initial_state(self, batch_size: int) -> tuple[State, ...]:
+        """The state of every layer before the first step."""
+        ...
+
+    def advance(self, x_TBI: Tensor, state: tuple[State, ...], after: int = 0) -> tuple[Tensor, tuple[State, ...]]:
+        """Run some steps: the top layer's `y_TBH` and the state of every layer to hand on.
+
+        Args:
+            x_TBI: The input of the lowest layer.
+            state: Before the first of them.
+            after: How many steps of the sequence follow: a gradient that is cut is cut so many steps before its end.
+        """
+        ...
+
+    def decode(self, y: Tensor) -> Tensor:
+        """The top layer's readout, any leading dimensions, to the output."""
+        ...
+
+
+class Curve(NamedTuple):
+    """Values along an axis of whole steps, such as lag."""
+
+    steps: Sequence[int]
+    values: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a probe found.
+
+    Attributes:
+        scalars: Value by metric name, such as ``gradient/h/half_life``.
+        curves: Curve by metric name, such as ``gradient/h/by_lag``.
+    """
+
+    scalars: Mapping[str, float] = field(default_factory=dict)
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a probe measures.
+
+    Attributes:
+        model: The network, not wrapped by any strategy.
+        task: Its task.
+        batch: A fixed sub-batch of the validation split, on the model's device.
+        state: Names of the cell's state parts, in their order.
+        step: Training steps done.
+        seconds_per_step: Of training so far, without probes and validation; None before the first step.
+        batch_size: Examples of one training step, over all devices.
+    """
+
+    model: Model
+    task: Task
+    batch: Batch
+    state: tuple[str, ...]
+    step: int
+    seconds_per_step: float | None
+    batch_size: int
+
+
+class Probe(ABC):
+    """A measurement that leaves weights, gradients, buffers and random state as they were.
+
+    A factory is called as ``factory(options)``. The platform runs it on rank 0, outside autograd's view of training.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    @abstractmethod
+    def measure(self, subject: Subject) -> Measurement:
+        """Measure; every value finite, every name legal in MLflow (letters, digits, ``_ - . / :`` and blanks)."""

@@ -1,0 +1,143 @@
+"""`undertow doctor`: is all that a run needs there, and what to do if it is not."""
+
+import os
+import platform
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from undertow import __version__
+from undertow._system.redact import redacted
+from undertow.cli.options import Home, Json
+from undertow.cli.output.console import emit, out
+from undertow.errors import UndertowError
+from undertow.tracking.folder import RunFolder, home_folder, tracking_uri
+from undertow.tracking.mlflow.addresses import is_server
+from undertow.tracking.mlflow.lookup import ask, query
+
+_LIBRARIES = ("torch", "pytorch-lightning", "torchmetrics", "mlflow", "optuna", "pluggy", "pydantic", "cyclopts")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        what: What it is.
+        found: What it is like.
+        remedy: What to do about it; empty when all is well.
+    """
+
+    what: str
+    found: str
+    remedy: str = ""
+
+
+def doctor_command(*, home: Home = None, json: Json = False) -> int:
+    """Look at devices, versions, the tracking store and plugin failures; exit code 1 if something needs attention."""
+    findings = list(_examine(home.absolute() if home else home_folder()))
+    problems = [finding for finding in findings if finding.remedy]
+    if json:
+        emit(
+            {
+                "ok": not problems,
+                "findings": [
+                    {"what": each.what, "found": each.found, "ok": not each.remedy, "remedy": each.remedy}
+                    for each in findings
+                ],
+            }
+        )
+    else:
+        from undertow.cli.output.tables import table
+
+        rows = [["attention" if each.remedy else "ok", each.what, each.found] for each in findings]
+        out().print(table(["", "what", "found"], rows))
+        for problem in problems:
+            out().print(f"{problem.what}: {problem.remedy}", soft_wrap=True)
+    return 1 if problems else 0
+
+
+def _examine(home: Path) -> Iterator[Finding]:
+    yield Finding("undertow", f"{__version__}, Python {platform.python_version()} on {platform.platform(terse=True)}")
+    yield from _libraries()
+    yield from _devices()
+    yield from _plugins()
+    yield from _store(home)
+    yield from _runs(home)
+
+
+def _libraries() -> Iterator[Finding]:
+    for name in _LIBRARIES:
+        try:
+            yield Finding(name, metadata.version(name))
+        except metadata.PackageNotFoundError:
+            yield Finding(name, "not installed", f"pip install {name}")
+
+
+def _devices() -> Iterator[Finding]:
+    try:
+        import torch
+    except (ImportError, OSError) as error:  # OSError: a shared library of it is missing
+        yield Finding("devices", f"torch cannot be imported: {error}", "install torch anew: pip install torch")
+        return
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        gpus.append("mps")
+    built_for = f"torch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "torch is built without CUDA"
+    yield Finding("GPUs", ", ".join(gpus) or f"none ({built_for})")
+    yield Finding("CPU", f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads")
+
+
+def _plugins() -> Iterator[Finding]:
+    from undertow.plugins.host import load_plugins
+
+    registry = load_plugins()
+    offered = f"{len(registry.cells)} cells, {len(registry.tasks)} tasks, {len(registry.probes)} probes"
+    remedy = "" if registry.cells and registry.tasks else "install some: pip install undertow-cells undertow-tasks"
+    yield Finding("plugins", offered, remedy)
+    for failure in registry.failures:
+        yield Finding(f"plugin {failure.plugin}", f"{failure.stage}: {failure.reason}", failure.remedy)
+
+
+def _store(home: Path) -> Iterator[Finding]:
+    try:
+        uri = tracking_uri(home, None)
+    except UndertowError as error:
+        yield Finding("tracking store", str(error), "unset MLFLOW_TRACKING_URI, or name a database or a server")
+        return
+    remedy = "runs go on meanwhile and lose nothing; once it is back: undertow sync"
+    if uri.startswith("sqlite:///"):
+        file = Path(uri.removeprefix("sqlite:///"))
+        if not file.exists():
+            yield Finding("tracking store", f"{file}: not there yet; the first run makes it")
+            return
+        try:
+            count = query(file, "SELECT count(*) FROM runs WHERE lifecycle_stage = 'active'")[0][0]
+            yield Finding("tracking store", f"{file}: {count} runs")
+        except sqlite3.Error as error:
+            yield Finding("tracking store", f"{file}: {error}", "move the file away: `undertow sync` fills a new one")
+    elif is_server(uri):
+        try:
+            ask(uri, "experiments/search", {"max_results": 1})
+            yield Finding("tracking store", f"{redacted(uri)} answers")
+        except OSError as error:
+            yield Finding("tracking store", f"{redacted(uri)}: {error}", remedy)
+    else:
+        from undertow.tracking.mlflow.store import Store
+
+        answers = Store(uri, home / "artifacts").answers()
+        found = f"{redacted(uri)} {'answers' if answers else 'does not answer'}"
+        yield Finding("tracking store", found, "" if answers else remedy)
+
+
+def _runs(home: Path) -> Iterator[Finding]:
+    folders = list(RunFolder.all(home))
+    waiting = [folder for folder in folders if not folder.shipped and not folder.is_alive()]
+    alive = sum(folder.is_alive() for folder in folders)
+    found = f"{home}: {len(folders)}, {alive} running, {len(waiting)} not shipped"
+    yield Finding("run folders", found, f"undertow sync {home}" if waiting else "")
+    refused = [folder.path.name for folder in folders if folder.progress().rejected]
+    if refused:
+        yield Finding("refused records", ", ".join(refused), "read rejected.jsonl in these run folders")

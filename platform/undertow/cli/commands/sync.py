@@ -1,0 +1,67 @@
+"""`undertow sync`: ship what an unreachable tracking server missed."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+from undertow.cli.options import Json
+from undertow.cli.output.console import emit, err, out
+from undertow.cli.output.tables import table
+from undertow.tracking.folder import home_folder
+from undertow.tracking.shipping.sync import SyncResult, sync
+
+
+def sync_command(
+    folder: Annotated[
+        Path | None, Parameter(help="Where the runs are, or one run's folder; else UNDERTOW_HOME, or ./runs.")
+    ] = None,
+    /,
+    *,
+    json: Json = False,
+) -> int:
+    """Ship what an unreachable tracking server missed."""
+    home = folder or home_folder()
+    results = _sync(home)
+    code = 1 if any(result.left or result.error for result in results) else 0
+    if json:
+        emit({"left": sum(result.left for result in results), "runs": [_document(result) for result in results]})
+        return code
+    if not results:
+        out().print(f"Nothing to ship in {home}: the store has every record.", soft_wrap=True)
+        return code
+    columns = ["run", "shipped", "left", "rejected"]
+    rows = [[result.folder.name, str(result.shipped), str(result.left), str(result.rejected)] for result in results]
+    out().print(table(columns, rows, right=columns[1:]))
+    for result in results:
+        if result.error:
+            err().print(f"{result.folder.name}: {result.error}", soft_wrap=True)
+        if result.rejected:
+            err().print(
+                f"{result.folder.name}: what the store refused is in {result.folder / 'rejected.jsonl'}", soft_wrap=True
+            )
+    return code
+
+
+def _sync(home: Path) -> list[SyncResult]:
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn()
+    with Progress(*columns, console=err(), transient=True) as bars:
+        bar_of: dict[Path, int] = {}
+
+        def progress(folder: Path, done: int, total: int) -> None:
+            if folder not in bar_of:
+                bar_of[folder] = bars.add_task(folder.name)
+            bars.update(bars.task_ids[bar_of[folder]], completed=done, total=total)
+
+        return sync(home, progress)
+
+
+def _document(result: SyncResult) -> dict[str, object]:
+    return {
+        "folder": str(result.folder),
+        "shipped": result.shipped,
+        "left": result.left,
+        "rejected": result.rejected,
+        "error": result.error,
+    }

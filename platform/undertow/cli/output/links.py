@@ -1,0 +1,41 @@
+"""Where the charts of a run are, found without importing MLflow.
+
+for line in where_to_look(result.folder):
+    print(line)
+
+A study's parent run has a saved view as well: `where_to_look(folder, view="vanishing-digits")`.
+"""
+
+from pathlib import Path
+
+from undertow.tracking.folder import RunFolder, home_folder
+from undertow.tracking.mlflow.addresses import address_of, chart_address, is_server, view_address
+from undertow.tracking.mlflow.lookup import find_experiment, has_view
+from undertow.tracking.mlflow.views import view_id
+
+HOST = "127.0.0.1"
+PORT = 5000
+
+HINT = "Type by_lag$ into the search of its charts to see how the gradients fall, one curve a run."
+
+
+def where_to_look(folder: Path, view: str | None = None) -> list[str]:
+    """Say how to see a run: the command, if it takes one, and the address of its experiment's charts.
+
+    Args:
+        folder: The run's.
+        view: The name of the saved view that its experiment opens with, if the store has it by now.
+    """
+    run = RunFolder.open(folder)
+    uri = run.identity.uri
+    experiment_id = find_experiment(uri, run.identity.experiment)
+    server = address_of(uri) if is_server(uri) else f"http://{HOST}:{PORT}"
+    if view is not None and experiment_id is not None and has_view(uri, experiment_id, view):
+        address, hint = view_address(server, experiment_id, view_id(view)), []
+    else:
+        address, hint = chart_address(server, experiment_id), [HINT]
+    if is_server(uri):
+        return [f"Look at {address}", *hint]
+    home = run.path.parent
+    command = "undertow ui" if home == home_folder() else f"undertow ui --home {home}"
+    return [f"Look with: {command}", f"           {address}", *hint]

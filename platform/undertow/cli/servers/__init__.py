@@ -1,0 +1,1 @@
+"""Servers that end with the command that starts them."""

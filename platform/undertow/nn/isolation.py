@@ -1,0 +1,43 @@
+"""Look without touching: run a probe so that training cannot tell that it happened.
+
+    with isolated(model):
+        measurement = probe.measure(subject)
+
+Weights are safe because a probe asks for gradients with `torch.autograd.grad`, which stores none; the rest is
+held here.
+"""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+
+
+@contextmanager
+def isolated(model: nn.Module) -> Iterator[None]:
+    """Put `model` into evaluation mode and restore modes, buffers and every random state afterwards.
+
+    torch's recurrent kernels stay in training mode: cuDNN refuses to run backward otherwise, and one layer of them has
+    nothing that depends on the mode.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    model.eval()
+    for module in model.modules():
+        if isinstance(module, nn.RNNBase):
+            module.train()
+    try:
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())), torch.enable_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        with torch.no_grad():
+            for buffer, value in buffers:
+                buffer.copy_(value)
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)

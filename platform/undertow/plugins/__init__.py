@@ -1,0 +1,4 @@
+"""Plugins: which distributions have some (`discovery`), how they are loaded (`host`), what they offer (`registry`).
+
+`scratch` imports a plugin that is one file; `validation` checks a spec before it is registered.
+"""

@@ -1,0 +1,201 @@
+"""What the loaded plugins offer, by name; a class is imported only when a run asks for it.
+
+    registry = load_plugins()
+    spec = registry.cell("lstm")        # an unknown name says which one was probably meant
+    LSTM = registry.factory(spec)       # imports the plugin's class, and torch with it
+
+A plugin that failed to load is kept as a `PluginFailure` beside those that did not, so that nothing is lost
+without a word: the error about an unknown name mentions it, and `require_all_loaded` refuses to go on.
+"""
+
+import importlib
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+from undertow.api.spec import CellSpec, ProbeSpec, Spec, TaskSpec
+from undertow.errors import RequestError, did_you_mean
+
+S = TypeVar("S", bound=Spec)
+
+Stage = Literal["discover", "import", "register", "hook", "spec", "api", "duplicate"]
+"""Where loading stopped, in the order in which it goes."""
+
+_MACHINERY = ("<frozen importlib", str(Path(importlib.__file__).parent), str(Path(__file__).parent))
+"""Where the frames of importing lie, which are never to blame."""
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A plugin that was loaded.
+
+    Attributes:
+        name: ``<distribution>:<entry point>``, or the path of a scratch file.
+        distribution: The distribution it came with, or the path of a scratch file.
+        version: Of the distribution; of a scratch file, the start of its SHA-256.
+        module: The module that holds its hooks.
+        entry: What its entry point names; empty for a scratch file.
+        scratch: Whether it is a file named on the spot, not an installed distribution.
+    """
+
+    name: str
+    distribution: str
+    version: str
+    module: str
+    entry: str = ""
+    scratch: bool = False
+
+    def __str__(self) -> str:
+        """The distribution and its version, as people name them."""
+        return f"{self.distribution} {self.version}".strip()
+
+
+@dataclass(frozen=True)
+class PluginFailure:
+    """A plugin, or one thing it offers, that was left out.
+
+    Attributes:
+        plugin: As `Plugin.name`.
+        distribution: As `Plugin.distribution`.
+        version: As `Plugin.version`.
+        stage: Where loading stopped.
+        reason: What is wrong, in a sentence or two.
+        remedy: What to do about it.
+    """
+
+    plugin: str
+    distribution: str
+    version: str
+    stage: Stage
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """The message for people."""
+        return f"{self.plugin} ({self.version or 'no version'}), {self.stage}: {self.reason} {self.remedy}"
+
+
+@dataclass(frozen=True)
+class Entry(Generic[S]):
+    """A spec and the plugin that it came from."""
+
+    spec: S
+    plugin: Plugin
+
+
+@dataclass(frozen=True)
+class Registry:
+    """All cells, tasks and probes by name, the plugins they came from, and what was left out."""
+
+    cells: Mapping[str, Entry[CellSpec]] = field(default_factory=dict)
+    tasks: Mapping[str, Entry[TaskSpec]] = field(default_factory=dict)
+    probes: Mapping[str, Entry[ProbeSpec]] = field(default_factory=dict)
+    plugins: tuple[Plugin, ...] = ()
+    failures: tuple[PluginFailure, ...] = ()
+
+    def cell(self, name: str) -> CellSpec:
+        """The cell of this name.
+
+        Raises:
+            RequestError: There is none; the message has the nearest name.
+        """
+        return self._find("cell", self.cells, name)
+
+    def task(self, name: str) -> TaskSpec:
+        """The task of this name.
+
+        Raises:
+            RequestError: There is none; the message has the nearest name.
+        """
+        return self._find("task", self.tasks, name)
+
+    def probe(self, name: str) -> ProbeSpec:
+        """The probe of this name.
+
+        Raises:
+            RequestError: There is none; the message has the nearest name.
+        """
+        return self._find("probe", self.probes, name)
+
+    def factory(self, spec: Spec) -> type[Any]:
+        """Import the class that a spec names.
+
+        Args:
+            spec: A spec of this registry.
+
+        Returns:
+            A subclass of `Cell`, `Task` or `Probe`, as the spec's kind asks.
+
+        Raises:
+            RequestError: It cannot be imported, or is not such a class.
+        """
+        from undertow.api import contract
+
+        kind, entries, base = next(
+            (kind, entries, base)
+            for of, kind, entries, base in (
+                (CellSpec, "cell", self.cells, contract.Cell),
+                (TaskSpec, "task", self.tasks, contract.Task),
+                (ProbeSpec, "probe", self.probes, contract.Probe),
+            )
+            if isinstance(spec, of)
+        )
+        entry = entries.get(spec.name)
+        origin = str(entry.plugin) if entry else "no loaded plugin"
+        where = f"{kind} `{spec.name}` of {origin}: its factory `{spec.factory}`"
+        module, _, name = spec.factory.partition(":")
+        try:
+            found = getattr(importlib.import_module(module), name)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plugin's module may raise anything, SystemExit too
+            raise RequestError(f"{where} cannot be imported: {describe_error(error)}.") from error
+        if not (isinstance(found, type) and issubclass(found, base)):
+            raise RequestError(f"{where} is {found!r}, not a subclass of `undertow.{base.__name__}`.")
+        return found
+
+    def require_all_loaded(self) -> None:
+        """Refuse to go on when anything was left out.
+
+        Raises:
+            RequestError: It lists every failure.
+        """
+        if self.failures:
+            listed = "\n".join(f"  {failure}" for failure in self.failures)
+            raise RequestError(f"not every plugin could be loaded, and strict mode asks for it:\n{listed}")
+
+    def distributions(self) -> dict[str, str]:
+        """The version of every distribution (or scratch file) that a plugin was loaded from."""
+        return {plugin.distribution: plugin.version for plugin in self.plugins}
+
+    def _find(self, kind: str, entries: Mapping[str, Entry[S]], name: str) -> S:
+        if name in entries:
+            return entries[name].spec
+        failed = ", ".join(dict.fromkeys(failure.distribution for failure in self.failures))
+        lost = f" Not loaded in full: {failed}; see `undertow plugin list --failed`." if failed else ""
+        raise RequestError(f"there is no {kind} {name!r}.{did_you_mean(name, entries)}{lost}")
+
+
+def describe_error(error: BaseException, within: Path | None = None) -> str:
+    """Say in one line what was raised and where, such as ``ValueError: no (hooks.py:3)``.
+
+    Args:
+        error: What was caught.
+        within: Prefer the last line of this file to the last line of all.
+    """
+    frames = [
+        (frame.filename, frame.lineno)
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(_MACHINERY)
+    ]
+    if isinstance(error, SyntaxError) and error.filename:
+        frames.append((error.filename, error.lineno))
+        words = error.msg
+    else:
+        words = next(iter(str(error).splitlines()), "")
+    if within is not None:
+        frames = [frame for frame in frames if frame[0] == str(within)] or frames
+    at = f" ({frames[-1][0]}:{frames[-1][1]})" if frames else ""
+    return f"{type(error).__name__}{': ' if words else ''}{words}{at}"

@@ -1,0 +1,73 @@
+"""What a running trial has recorded so far, read from its outbox.
+
+follower = Follower(folder / "outbox.jsonl")
+for name, value, step in follower.news(): ...
+
+One way for a trial in one process and for one over several devices, on the training thread of neither.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from undertow.tracking.records import Metric
+from undertow.tracking.shipping.batch import read_tail
+
+_SNAPSHOT = re.compile(r"(.+/by_\w+)/at-(\d+)")
+_DIGITS = 5  # of a snapshot's values: a picture needs no more, and the ledger holds thousands
+
+
+class Follower:
+    """Reads an outbox as it grows.
+
+    Attributes:
+        latest: The latest value of every scalar, by metric name.
+        best: Smallest and largest value of every scalar, by metric name.
+        step: The latest training step.
+    """
+
+    def __init__(self, outbox: Path) -> None:
+        self.latest: dict[str, float] = {}
+        self.best: dict[str, tuple[float, float]] = {}
+        self.step = 0
+        self._outbox = outbox
+        self._offset = 0
+        self._snapshots: dict[str, dict[int, dict[int, float]]] = {}
+
+    def news(self) -> Iterator[tuple[str, float, int]]:
+        """Scalars recorded since the last look: name, value, training step."""
+        while True:
+            try:
+                tail = read_tail(self._outbox, self._offset)
+            except FileNotFoundError:
+                return
+            if not tail:
+                return
+            for entry in tail:
+                if isinstance(entry.item, Metric) and self._is_scalar(entry.item):
+                    metric = entry.item
+                    yield metric.key, metric.value, metric.step
+            self._offset = max(entry.end for entry in tail if entry.end is not None)
+
+    def history(self, curves: Mapping[str, tuple[list[int], list[float]]]) -> dict[str, dict[int, list[float]]]:
+        """Earlier values of these curves, by training step, for every step that has all their points."""
+        found: dict[str, dict[int, list[float]]] = {}
+        for name, (axis, _) in curves.items():
+            for step, points in sorted(self._snapshots.get(name, {}).items()):
+                if all(each in points for each in axis):
+                    found.setdefault(name, {})[step] = [points[each] for each in axis]
+        return found
+
+    def _is_scalar(self, metric: Metric) -> bool:
+        """Whether it is one; its value is remembered, and so is a point of a snapshot."""
+        if snapshot := _SNAPSHOT.fullmatch(metric.key):
+            steps = self._snapshots.setdefault(snapshot[1], {})
+            steps.setdefault(int(snapshot[2]), {})[metric.step] = round(metric.value, _DIGITS)
+            return False
+        if "/by_" in metric.key:
+            return False
+        low, high = self.best.get(metric.key, (metric.value, metric.value))
+        self.best[metric.key] = min(low, metric.value), max(high, metric.value)
+        self.latest[metric.key] = metric.value
+        self.step = max(self.step, metric.step)
+        return True

@@ -1,0 +1,207 @@
+"""Small networks to measure: what a probe is checked on, so that the kit needs no plugin but the one that it checks.
+
+T time, B batch, I input, H hidden.
+"""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from undertow.api.contract import Batch, Cell, GateKind, Split, State, Subject, Task, Tokens, Vector
+from undertow.api.spec import Options, Shape
+from undertow.draws import integers, uniforms
+from undertow.nn.model import SequenceModel
+
+HIDDEN, EXAMPLES = 8, 6
+
+
+class Plain(Cell):
+    """h' = tanh(W x + U h), by `scan` of torch's fused kernel too."""
+
+    def __init__(self, input_size: int, hidden_size: int, options: Options, length: int) -> None:
+        super().__init__(input_size, hidden_size, options, length)
+        self.kernel = nn.RNN(input_size, hidden_size, bias=False)
+
+    @property
+    def W(self) -> Tensor:
+        """From the input, `(H, I)`."""
+        return cast(Tensor, self.kernel.weight_ih_l0)
+
+    @property
+    def U(self) -> Tensor:
+        """From the state, `(H, H)`."""
+        return cast(Tensor, self.kernel.weight_hh_l0)
+
+    def initial_state(self, batch_size: int) -> State:
+        """Zeros, `(B, H)`."""
+        return (self.U.new_zeros(batch_size, self.hidden_size),)
+
+    def project(self, x_TBI: Tensor) -> Tensor:
+        """W x, `(T, B, H)`."""
+        return functional.linear(x_TBI, self.W)
+
+    def step(self, z: Tensor, state: State) -> State:
+        """One step."""
+        return (torch.tanh(z + functional.linear(state[0], self.U)),)
+
+    def scan(self, x_TBI: Tensor, state: State) -> tuple[Tensor, State]:
+        """All steps in one kernel."""
+        y_TBH, h_1BH = self.kernel(x_TBI, state[0].unsqueeze(0))
+        return y_TBH, (h_1BH[0],)
+
+    def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
+        """The new state, `h`."""
+        return {"h": (self.step(z, state)[0], "tanh")}
+
+
+class Gated(Cell):
+    """c' = f ∘ c + tanh(W_g x + U_g h),  f = σ(W_f x + U_f h + 1);  h' = tanh(c'): two state parts, in steps alone."""
+
+    def __init__(self, input_size: int, hidden_size: int, options: Options, length: int) -> None:
+        super().__init__(input_size, hidden_size, options, length)
+        self.W = nn.Linear(input_size, 2 * hidden_size)
+        self.U = nn.Linear(hidden_size, 2 * hidden_size, bias=False)
+
+    def initial_state(self, batch_size: int) -> State:
+        """Zeros for h and c, `(B, H)` each."""
+        zeros = self.U.weight.new_zeros(2, batch_size, self.hidden_size)
+        return (zeros[0], zeros[1])
+
+    def project(self, x_TBI: Tensor) -> Tensor:
+        """W x, `(T, B, 2H)`."""
+        projected: Tensor = self.W(x_TBI)
+        return projected
+
+    def step(self, z: Tensor, state: State) -> State:
+        """One step."""
+        forget, new = (z + self.U(state[0])).chunk(2, -1)
+        c_BH = (forget + 1).sigmoid() * state[1] + new.tanh()
+        return c_BH.tanh(), c_BH
+
+    def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
+        """The forget gate `f`."""
+        forget, _ = (z + self.U(state[0])).chunk(2, -1)
+        return {"f": ((forget + 1).sigmoid(), "sigmoid")}
+
+
+class FirstValue(Task):
+    """Noise; the answer, due at the end, is the sign of its first value: class 0 or 1."""
+
+    shape: Shape = "many-to-one"
+    inputs: Vector | Tokens = Vector(2)
+    output_size = 2
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def size(self, split: Split) -> int | None:
+        """None: examples never run out."""
+        return None
+
+    def batch(self, split: Split, indices: NDArray[Any]) -> Batch:
+        """Numbers `(B, T, 2)` and classes `(B,)`."""
+        u_BN = uniforms(0, f"testing/{split}", indices, 2 * self.length)
+        x_BTI = torch.from_numpy(2 * u_BN - 1).float().view(len(u_BN), self.length, 2)
+        return Batch(x_BTI, (x_BTI[:, 0, 0] > 0).long())
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Cross entropy of each answer."""
+        return functional.cross_entropy(output.movedim(-1, 1), target, reduction="none")
+
+    def cues(self, batch: Batch) -> Tensor:
+        """The first step, `(B, 1)`."""
+        return torch.zeros(len(batch.target), 1, dtype=torch.int64, device=batch.target.device)
+
+
+class OneStep(FirstValue):
+    """The same, seen in one step."""
+
+    shape: Shape = "one-to-one"
+
+    def __init__(self, length: int) -> None:
+        super().__init__(1)
+
+
+class Echo(FirstValue):
+    """Tokens; the answer at each step but the first is the token of the step before it."""
+
+    shape: Shape = "aligned"
+    inputs: Vector | Tokens = Tokens(3)
+    output_size = 3
+
+    def batch(self, split: Split, indices: NDArray[Any]) -> Batch:
+        """Tokens `(B, T)`, and those of the step before, `(B, T)`."""
+        x_BT = torch.from_numpy(integers(0, f"testing/{split}", indices, self.length, 3))
+        return Batch(x_BT, x_BT.roll(1, dims=1))
+
+    def supervised(self, batch: Batch) -> Tensor:
+        """All steps but the first, `(B, T)`."""
+        mask_BT = torch.ones_like(batch.target, dtype=torch.bool)
+        mask_BT[:, 0] = False
+        return mask_BT
+
+    def cues(self, batch: Batch) -> Tensor:
+        """The step before the last, `(B, 1)`."""
+        return torch.full((len(batch.target), 1), self.length - 2, device=batch.target.device)
+
+
+class Spell(FirstValue):
+    """One step is read; six symbols are written: 0 or 1 by the sign of the first value, and 2 from the fourth on."""
+
+    shape: Shape = "one-to-many"
+    output_size = 3
+
+    def __init__(self, length: int) -> None:
+        super().__init__(1)
+        self.length = self.writes = 6
+
+    def batch(self, split: Split, indices: NDArray[Any]) -> Batch:
+        """Numbers `(B, 1, 2)` and symbols `(B, U)`."""
+        x_B1I = torch.from_numpy(2 * uniforms(0, f"testing/{split}", indices, 2) - 1).float().unsqueeze(1)
+        target_BU = (x_B1I[:, :, 0] > 0).long().repeat(1, self.writes)
+        target_BU[:, 3:] = 2
+        return Batch(x_B1I, target_BU)
+
+
+NETWORKS: dict[str, tuple[type[Cell], type[FirstValue], tuple[str, ...], int]] = {
+    "one layer of one state part, the answer at the end": (Plain, FirstValue, ("h",), 1),
+    "two layers of two state parts in steps, the answer at the end": (Gated, FirstValue, ("h", "c"), 2),
+    "two layers over tokens, an answer at most steps": (Plain, Echo, ("h",), 2),
+    "one layer, a sequence of one step": (Gated, OneStep, ("h", "c"), 1),
+    "one layer, one step read and several written": (Plain, Spell, ("h",), 1),
+}
+"""Networks of every kind that a run can have: the cell, the task, the names of its state parts, the layers."""
+
+FIRST = next(iter(NETWORKS))
+
+
+def small_network(kind: str = FIRST, length: int = 12, hidden: int = HIDDEN) -> tuple[SequenceModel, Task, Subject]:
+    """A network in training mode, its task, and what a probe gets of both; torch's random state is as it was."""
+    cell, make_task, state, layers = NETWORKS[kind]
+    task = make_task(length)
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        width = task.inputs.width if isinstance(task.inputs, Vector) else hidden
+        cells = [cell(hidden if depth else width, hidden, Options(), task.length) for depth in range(layers)]
+        model = SequenceModel(
+            cells,
+            inputs=task.inputs,
+            output_size=task.output_size,
+            shape=task.shape,
+            writes=task.writes,
+            dropout=0.2 if layers > 1 else 0.0,
+        )
+    subject = Subject(
+        model=model,
+        task=task,
+        batch=task.batch("val", torch.arange(EXAMPLES).numpy()),
+        state=state,
+        step=3,
+        seconds_per_step=0.01,
+        batch_size=EXAMPLES,
+    )
+    return model.train(), task, subject

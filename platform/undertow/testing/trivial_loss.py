@@ -1,0 +1,137 @@
+"""What guessing costs: the loss of the best answer that does not look at the input, found by minimising the task's own.
+
+    measured = guess(task)
+    measured.loss, measured.error
+
+An answer that ignores the input is a constant: one vector, or, where every step has a target, one for all steps or one
+for each, whichever is better. The constant is fitted to some examples by L-BFGS, whatever the loss is: from the mean of
+the targets, or the logarithm of the frequency of each class, where squared error and cross entropy have their minimum
+already. Its loss is measured on others, until that is known to a quarter of a per cent, since a constant looks better
+than it is on the examples that it was fitted to.
+
+B batch, T time, O output, N examples.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from undertow.api.contract import Batch, Split, Task
+from undertow.draws import permutation
+
+_FITTED = 2_000_000
+"""Numbers that the constant is fitted to, at most."""
+_MEASURED = 20_000_000
+"""Numbers that its loss is measured on, at most; of inputs and outputs, whichever are more."""
+_CLOSE = 0.0025
+"""The relative error at which the loss is known well enough."""
+
+
+@dataclass(frozen=True)
+class Guess:
+    """The cost of guessing.
+
+    Attributes:
+        loss: Of the best constant.
+        error: The standard error of that, from how much the examples differ.
+        examples: How many it was measured on.
+    """
+
+    loss: float
+    error: float
+    examples: int
+
+
+def guess(task: Task) -> Guess:
+    """Measure what guessing costs: on training examples where they are counted, else on those of validation."""
+    held = task.size("train")
+    split: Split = "val" if held is None else "train"
+    width = max(_numbers(task, task.batch(split, np.arange(1 if held == 1 else 2))), 1)
+    fitted = min(max(_FITTED // width, 64), 16_384)
+    if held is not None:
+        fitted = min(fitted, held // 2)
+        order = permutation(0, "testing/guess", held)
+        mine, others = order[:fitted], order[fitted:]
+    else:
+        mine, others = np.arange(fitted), np.arange(fitted, fitted + _MEASURED // width)
+    constants = _fit(task, task.batch(split, mine))
+    totals, squares, counted = torch.zeros(len(constants)), torch.zeros(len(constants)), 0
+    totals, squares = totals.double(), squares.double()
+    chunk = max(min(_FITTED // width, 8_192), 1)
+    best, error = math.inf, math.inf
+    for start in range(0, min(len(others), max(_MEASURED // width, chunk)), chunk):
+        batch = task.batch(split, others[start : start + chunk])
+        with torch.no_grad():
+            losses_KB = torch.stack([_losses(task, constant, batch) for constant in constants]).double()
+        totals, squares = totals + losses_KB.sum(1), squares + losses_KB.square().sum(1)
+        counted += losses_KB.shape[1]
+        means = totals / counted
+        chosen = int(means.argmin())
+        best = float(means[chosen])
+        error = math.sqrt(max(float(squares[chosen]) / counted - best**2, 0.0) / counted)
+        if counted >= 4 * chunk and error < _CLOSE * best:
+            break
+    return Guess(best, error, counted)
+
+
+def _numbers(task: Task, batch: Batch) -> int:
+    """Numbers of one example: of its input, or of the answers to it."""
+    return max(batch.input[0].numel(), math.prod(answers_shape(task, batch)[1:]) * task.output_size)
+
+
+def answers_shape(task: Task, batch: Batch) -> tuple[int, ...]:
+    """The shape of the answers: one a sequence, or one for each step that is read, or written."""
+    if task.shape == "aligned":
+        return (len(batch.input), batch.input.shape[1])
+    return (len(batch.input), task.writes) if task.writes else (len(batch.input),)
+
+
+def _losses(task: Task, constant: Tensor, batch: Batch) -> Tensor:
+    """The mean loss of each example's answers, weighted so that the mean over examples is that over answers."""
+    examples = len(batch.target)
+    losses = task.loss(constant.expand(*answers_shape(task, batch), task.output_size), batch.target)
+    mask = task.supervised(batch)
+    if mask is None:
+        return losses.reshape(examples, -1).mean(1)
+    return torch.where(mask, losses, 0.0).sum(1) / mask.sum(1).float().mean()
+
+
+def _fit(task: Task, batch: Batch) -> list[Tensor]:
+    """The best constants: `(O,)`, and where there are answers at several steps also `(T, O)`."""
+    found = [_descend(task, batch, _start(task, batch, each_step=False))]
+    if len(answers_shape(task, batch)) > 1:
+        found.append(_descend(task, batch, _start(task, batch, each_step=True)))
+    return found
+
+
+def _start(task: Task, batch: Batch, *, each_step: bool) -> Tensor:
+    """Where squared error and cross entropy have their minimum."""
+    target = batch.target
+    if target.is_floating_point():
+        seen = target.float()
+    else:
+        seen = functional.one_hot(target.clamp(0, task.output_size - 1), task.output_size).float()
+    mask = task.supervised(batch)
+    weight = torch.ones(seen.shape[:-1]) if mask is None else mask.float()
+    over = 0 if each_step else tuple(range(seen.ndim - 1))
+    count = weight.sum(over).clamp(min=1.0).unsqueeze(-1)
+    mean = (seen * weight.unsqueeze(-1)).sum(over) / count
+    return mean if target.is_floating_point() else (mean + 1e-4).log()
+
+
+def _descend(task: Task, batch: Batch, start: Tensor) -> Tensor:
+    constant = start.clone().requires_grad_()
+    optimizer = torch.optim.LBFGS([constant], max_iter=20, line_search_fn="strong_wolfe", tolerance_grad=1e-4)
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        loss = _losses(task, constant, batch).mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.item()
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    return constant.detach()

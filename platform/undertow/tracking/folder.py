@@ -1,0 +1,268 @@
+"""The run folder: who a run is, where its outbox lies, and whether its process lives.
+
+    folder = RunFolder.create(home_folder(), "lstm-T256-s0", experiment="vanishing", uri=None, config_yaml=text)
+    ...
+    folder.release()
+
+    RunFolder.find(home_folder(), "lstm-T256-s0")      # by name, folder, or either id
+
+A run is alive as long as its process holds the folder's lock; the kernel sees to that, whatever way the process ends.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from undertow._system.atomic import write_atomically
+from undertow._system.database import is_database_server, require_driver
+from undertow._system.lock import FileLock
+from undertow.errors import RequestError, did_you_mean
+from undertow.tracking.shipping.cursor import Cursor
+
+_PATIENCE = 2.0  # seconds; a shipper holds the lock for a moment when it writes KILLED for a dead run
+
+
+def home_folder(default: str | Path = "runs") -> Path:
+    """The folder that holds the runs and the store: `UNDERTOW_HOME`, or else `default`; absolute."""
+    return Path(os.environ.get("UNDERTOW_HOME") or default).absolute()
+
+
+def tracking_uri(home: Path, configured: str | None) -> str:
+    """Where a run is tracked: as configured, else MLFLOW_TRACKING_URI, else an SQLite store in `home`.
+
+    Raises:
+        RequestError: The address is a folder, which MLflow no longer writes to, or a database whose driver is missing.
+    """
+    uri = configured or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home.absolute()}/mlflow.db"
+    if urlsplit(uri).scheme in ("", "file") and uri != "databricks":
+        raise RequestError(
+            f"{uri!r} cannot be a tracking URI: MLflow no longer writes to a plain folder.\n"
+            "Say sqlite:///FILE.db, postgresql://HOST/NAME or http://HOST:PORT, or leave `track.uri` out."
+        )
+    if is_database_server(uri):
+        require_driver(uri)
+    if uri.startswith("sqlite:///"):  # absolute, since the shipper may be started from elsewhere
+        return "sqlite:///" + str(Path(uri.removeprefix("sqlite:///")).absolute())
+    return uri
+
+
+def shipper_lock(home: Path) -> Path:
+    """The file whose lock makes a process the one shipper of this home."""
+    return home / ".shipper.lock"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a run is, fixed when its folder is made.
+
+    Attributes:
+        uuid: Unique in the world; MLflow's run carries it as the tag `undertow.run`.
+        name: The run's name, such as ``lstm-T256-s0``; not unique.
+        experiment: The MLflow experiment.
+        uri: The MLflow tracking URI.
+        parent: The uuid of the run that this one belongs to, in the same experiment; empty for a run of its own.
+    """
+
+    uuid: str
+    name: str
+    experiment: str
+    uri: str
+    parent: str = ""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How much of an outbox MLflow has.
+
+    Attributes:
+        done: Bytes stored.
+        total: Bytes written.
+        left: Records not stored yet.
+        rejected: Records that MLflow would not take; they are in `rejected.jsonl`.
+        run_id: The run's id in MLflow, once there is one.
+    """
+
+    done: int
+    total: int
+    left: int
+    rejected: int
+    run_id: str | None
+
+
+class RunFolder:
+    """One run's folder; made by `create`, `open` or `find`."""
+
+    def __init__(self, path: Path, identity: Identity) -> None:
+        self.path = path
+        self.identity = identity
+        self.lock = FileLock(path / "lock")
+
+    @property
+    def outbox(self) -> Path:
+        """Every record of the run."""
+        return self.path / "outbox.jsonl"
+
+    @property
+    def cursor(self) -> Path:
+        """How far MLflow has the outbox."""
+        return self.path / "cursor.json"
+
+    @property
+    def rejected(self) -> Path:
+        """What MLflow would not take."""
+        return self.path / "rejected.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the run is saved."""
+        return self.path / "checkpoints"
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def result(self) -> Path:
+        """What came of the run; written by the run."""
+        return self.path / "result.json"
+
+    @classmethod
+    def place(cls, home: Path, name: str, uuid: str) -> Path:
+        """Where the folder of a run is made."""
+        slug = re.sub(r"[^\w.\-]+", "-", name).strip(".-") or "run"
+        return home.absolute() / f"{slug[:100]}-{uuid[:6]}"
+
+    @classmethod
+    def create(
+        cls,
+        home: Path,
+        name: str,
+        *,
+        experiment: str,
+        uri: str | None,
+        config_yaml: str,
+        uuid: str | None = None,
+        parent: str = "",
+    ) -> Self:
+        """Make a new folder below `home`, and hold its lock until `release` or the end of this process.
+
+        Args:
+            home: From `home_folder`; made if it is not there.
+            name: The run's name; the folder gets six more letters to be unique.
+            experiment: The MLflow experiment.
+            uri: As configured; see `tracking_uri`.
+            config_yaml: The resolved configuration.
+            uuid: Unique in the world; a new one when absent. Writers on several machines may share one, each with a
+                folder in a home of its own: MLflow then has one run.
+            parent: The uuid of the run that this one belongs to, in the same experiment.
+
+        Raises:
+            RequestError: The run has a folder here already.
+        """
+        identity = Identity(uuid or uuid4().hex, name, experiment, tracking_uri(home, uri), parent)
+        path = cls.place(home, name, identity.uuid)
+        folder = cls(path, identity)
+        path.mkdir(parents=True, exist_ok=True)  # it may be there: a process killed in here leaves it without run.json
+        folder.acquire()
+        if (path / "run.json").exists():
+            folder.release()
+            raise RequestError(f"The run {path.name} has a folder already: {path}")
+        folder.checkpoints.mkdir(exist_ok=True)
+        write_atomically(folder.config, config_yaml)
+        # Last, since a shipper looks only at folders that say who they are. Private: a URI may hold a password.
+        write_atomically(path / "run.json", json.dumps(asdict(identity), indent=2), private=True)
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open the folder of an earlier run.
+
+        Raises:
+            RequestError: It is not the folder of a run.
+        """
+        try:
+            identity = Identity(**json.loads((path / "run.json").read_text("utf-8")))
+        except (FileNotFoundError, NotADirectoryError):
+            raise RequestError(f"{path} is not the folder of a run: it holds no run.json.") from None
+        except (ValueError, TypeError) as error:
+            raise RequestError(f"{path / 'run.json'} cannot be read: {error}") from error
+        return cls(path.absolute(), identity)
+
+    @classmethod
+    def find(cls, home: Path, ref: str) -> Self:
+        """Find a run by the path of its folder, or below `home` by folder, name, or its id here or in MLflow.
+
+        Raises:
+            RequestError: There is no such run, or several; the message names what there is.
+        """
+        if (Path(ref) / "run.json").is_file():
+            return cls.open(Path(ref))
+        folders = list(cls.all(home))
+        for folder in folders:
+            if ref in (folder.path.name, folder.identity.uuid, Cursor.load(folder.cursor).run_id):
+                return folder
+        named = [folder for folder in folders if folder.identity.name == ref]
+        if len(named) == 1:
+            return named[0]
+        if named:
+            choices = "\n".join(f"  {folder.path.name}" for folder in named)
+            raise RequestError(f"{len(named)} runs are named `{ref}`. Say which folder:\n{choices}")
+        known = {folder.path.name for folder in folders} | {folder.identity.name for folder in folders}
+        raise RequestError(f"There is no run `{ref}` in {home}.{did_you_mean(ref, known)}")
+
+    @classmethod
+    def all(cls, home: Path) -> Iterator[Self]:
+        """Every run folder below `home`, in the order of their names; unreadable ones are passed over."""
+        for path in sorted(home.iterdir()) if home.is_dir() else []:
+            if (path / "run.json").is_file():
+                try:
+                    yield cls.open(path)
+                except RequestError:
+                    continue
+
+    def acquire(self) -> None:
+        """Hold the lock again, to go on with the run.
+
+        Raises:
+            RequestError: Its process is still running.
+        """
+        if not self.lock.acquire(_PATIENCE):
+            raise RequestError(f"The run {self.path.name} is still running: wait for it, or stop it first.")
+
+    def release(self) -> None:
+        """Say that this process has written its last record."""
+        self.lock.release()
+
+    def is_alive(self) -> bool:
+        """Whether a process works on the run."""
+        return self.lock.is_held()
+
+    def progress(self) -> Progress:
+        """How much of the outbox MLflow has."""
+        cursor = Cursor.load(self.cursor)
+        try:
+            with self.outbox.open("rb") as file:
+                file.seek(cursor.offset)
+                left = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+                total = file.tell()
+        except FileNotFoundError:
+            total = left = 0
+        return Progress(cursor.offset, max(total, cursor.offset), left, cursor.rejected, cursor.run_id)
+
+    @property
+    def shipped(self) -> bool:
+        """Whether MLflow has the whole outbox."""
+        try:
+            return Cursor.load(self.cursor).offset >= self.outbox.stat().st_size
+        except FileNotFoundError:
+            return True
+
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.path)!r})"

@@ -1,0 +1,186 @@
+"""The outbox: what a run has to say, one JSON line each, in a file of its own.
+
+    with Outbox(folder.outbox) as outbox:
+        outbox.metrics([("train/loss", 0.7, 10)])
+
+A line is one `write` on a file opened for appending, so it is in the kernel's hands when the call returns: a killed
+process loses nothing that it was told was written. Only status lines wait for the disk as well.
+"""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, SupportsFloat, SupportsIndex
+
+from undertow.tracking.records import STATUSES, Status, check_name, metric_row
+
+if TYPE_CHECKING:
+    from undertow.tracking.folder import Identity
+
+_BLOCK = 65536
+
+
+class Outbox:
+    """The one writer of an outbox; opening it cuts away a line that a killed process left torn.
+
+    Args:
+        path: The file; made if it is not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._size = _cut_torn_line(self._fd)
+
+    @property
+    def size(self) -> int:
+        """Bytes written, all of them whole lines."""
+        return self._size
+
+    def start(
+        self,
+        identity: "Identity",
+        *,
+        tags: Mapping[str, object] | None = None,
+        params: Mapping[str, object] | None = None,
+        description: str = "",
+    ) -> None:
+        """Say that the run begins now; the first record of every outbox.
+
+        Args:
+            identity: From the run folder.
+            tags: Text by name; MLflow's own names (``mlflow.source.git.commit``) included.
+            params: Text by name; they can never change.
+            description: Markdown, shown above the run in the UI.
+        """
+        note = {"mlflow.note.content": description} if description else {}
+        self._append(
+            "start",
+            run=identity.uuid,
+            name=identity.name,
+            experiment=identity.experiment,
+            tags=_texts({**(tags or {}), **note}),
+            params=_texts(params or {}),
+        )
+
+    def metrics(self, rows: Iterable[tuple[str, SupportsFloat, SupportsIndex]]) -> None:
+        """Record points of metrics, each with the time of this call.
+
+        Args:
+            rows: Name, value, step.
+
+        Raises:
+            ValueError: A value is not finite, a step is not a whole number or a name cannot be stored; then none of
+                the rows is recorded.
+        """
+        now = _now()
+        if checked := [metric_row(key, value, step, now) for key, value, step in rows]:
+            self._append("metrics", at=now, rows=checked)
+
+    def params(self, params: Mapping[str, object]) -> None:
+        """Record parameters; MLflow refuses to change one later."""
+        if params:
+            self._append("params", params=_texts(params))
+
+    def tags(self, tags: Mapping[str, object]) -> None:
+        """Record tags; the last value of a name wins."""
+        if tags:
+            self._append("tags", tags=_texts(tags))
+
+    def experiment_tags(self, tags: Mapping[str, object]) -> None:
+        """Record tags of the run's experiment, which all its runs share; the last value of a name wins.
+
+        Args:
+            tags: Text by name. One that is longer than MLflow takes, 20 000 characters, is rejected and never cut.
+        """
+        if tags:
+            self._append("experiment-tags", tags=_texts(tags))
+
+    def artifact(self, path: str | Path, directory: str = "") -> None:
+        """Record a file or folder to be stored with the run; it must stay as it is until it is shipped.
+
+        Args:
+            path: Below the run folder, or relative to it.
+            directory: Where it goes among the run's artifacts.
+
+        Raises:
+            ValueError: It lies outside the run folder.
+        """
+        root = self.path.parent.absolute()
+        whole = Path(os.path.normpath(root / path))
+        if not whole.is_relative_to(root):
+            raise ValueError(f"{whole} is outside the run folder {root}")
+        self._append("artifact", path=str(whole.relative_to(root)), directory=directory)
+
+    def status(self, status: Status, *, at: int | None = None) -> None:
+        """Record the run's status: RUNNING again after a resume, or how it ended. Waits for the disk.
+
+        Args:
+            status: RUNNING, FINISHED, FAILED or KILLED.
+            at: When, in milliseconds since 1970; now when absent.
+        """
+        if status not in STATUSES:
+            raise ValueError(f"no such status: {status!r}; there is {', '.join(STATUSES)}")
+        self._append("status", at=at, status=status)
+        os.fsync(self._fd)
+
+    def steps(self) -> dict[str, set[int]]:
+        """The steps on record, by metric name, for a resumed run that must not record them again."""
+        found: dict[str, set[int]] = {}
+        with self.path.open("rb") as lines:
+            for line in lines:
+                record = json.loads(line)
+                if record["kind"] == "metrics":
+                    for key, _, step, _ in record["rows"]:
+                        found.setdefault(key, set()).add(step)
+        return found
+
+    def close(self) -> None:
+        """Close the file; what was written stays."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _append(self, kind: str, *, at: int | None = None, **content: Any) -> None:
+        record = {"kind": kind, "at": _now() if at is None else at, **content}
+        line = json.dumps(record, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
+        with self._lock:
+            written = os.write(self._fd, line)
+            if written != len(line):  # a full disk: half a line in the middle would spoil the next one
+                os.ftruncate(self._fd, self._size)
+                raise OSError(f"{self.path}: the disk took {written} of {len(line)} bytes; the record was not kept")
+            self._size += written
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _texts(values: Mapping[str, object]) -> dict[str, str]:
+    return {check_name(key): str(value) for key, value in values.items()}
+
+
+def _cut_torn_line(fd: int) -> int:
+    """Cut the file behind its last newline; return its size."""
+    end = os.fstat(fd).st_size
+    size = end
+    while size > 0:
+        start = max(0, size - _BLOCK)
+        newline = os.pread(fd, size - start, start).rfind(b"\n")
+        if newline >= 0:
+            size = start + newline + 1
+            break
+        size = start
+    if size != end:
+        os.ftruncate(fd, size)
+    return size

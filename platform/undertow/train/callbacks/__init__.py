@@ -1,0 +1,1 @@
+"""Lightning callbacks: recording, probing, checkpoints, evaluation at other lengths, progress."""

@@ -1,0 +1,134 @@
+"""What is saved so that a run can stop at any step and go on as if it had not: `last.ckpt`.
+
+Lightning's checkpoint holds weights, optimiser, schedule, loops and callbacks; data needs only the step (see `data`).
+What is missing for a bit-identical continuation is every rank's random state, added here.
+"""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Checkpoint
+
+from undertow._system.stopping import StopRequest
+from undertow.errors import Interrupted
+from undertow.train.clock import Clock
+
+LAST = "last.ckpt"
+BEST = "best.ckpt"
+
+
+class Checkpoints(Checkpoint):
+    """Saves `last.ckpt` when due, at the end, and when asked to stop.
+
+    A step that is also validated is saved after its validation, so that a resumed run does not miss it.
+
+    Args:
+        folder: Where checkpoints are.
+        every: Steps between two saves; None saves at each validation.
+        val_every: Steps between two validations.
+        stop: Looked at after every step; all ranks stop after the same one.
+        clock: Stopped meanwhile.
+
+    Raises (from its hooks):
+        Interrupted: The run was asked to stop; its checkpoint is written.
+    """
+
+    def __init__(self, folder: Path, every: int | None, val_every: int, stop: StopRequest, clock: Clock) -> None:
+        self._path = folder / LAST
+        self._every = every or val_every
+        self._val_every = val_every
+        self._stop = stop
+        self._clock = clock
+        self._saved_at = -1
+        self._random_state: dict[str, Any] | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take the signals back from Lightning."""
+        self._stop.take_over()
+        self._saved_at = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save and stop as due, unless this step's validation comes first."""
+        if trainer.global_step % self._val_every and not trainer.should_stop:
+            self._save_and_stop_as_due(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save and stop as due."""
+        self._save_and_stop_as_due(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save the trained state."""
+        self._save(trainer)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add the random state of every rank."""
+        states: list[Any] = [_random_state()]
+        if trainer.world_size > 1:
+            states = [None] * trainer.world_size
+            torch.distributed.all_gather_object(states, _random_state())
+        checkpoint["undertow_random_states"] = states
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Remember this rank's random state; it is restored when the first batch begins."""
+        states = checkpoint["undertow_random_states"]
+        self._random_state = states[trainer.global_rank] if trainer.global_rank < len(states) else None
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Restore the random state once, after all set-up that might have drawn from it."""
+        if self._random_state is not None:
+            _set_random_state(self._random_state)
+            self._random_state = None
+
+    def _save_and_stop_as_due(self, trainer: pl.Trainer) -> None:
+        wanted = self._stop.reason is not None
+        if trainer.world_size > 1:
+            wanted = trainer.strategy.reduce_boolean_decision(wanted, all=False)
+        if wanted or trainer.global_step % self._every == 0:
+            self._save(trainer)
+        if wanted:
+            raise Interrupted(f"stopped by {self._stop.reason or 'another rank'} after step {trainer.global_step}")
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        if self._saved_at != trainer.global_step:
+            self._saved_at = trainer.global_step
+            with self._clock.paused():
+                trainer.save_checkpoint(self._path)
+
+
+def _random_state() -> dict[str, Any]:
+    """Of Python, NumPy and torch, in types that `torch.load(weights_only=True)` accepts."""
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    return {
+        "python": random.getstate(),
+        "numpy": (
+            name,
+            torch.from_numpy(np.asarray(keys, dtype=np.int64)),
+            position,
+            has_gauss,
+            float(cached),
+        ),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def _set_random_state(state: dict[str, Any]) -> None:
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    name, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(state["torch"].cpu())
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])

@@ -1,0 +1,426 @@
+"""Reading an experiment: what is accepted, what it becomes, and how each mistake is told."""
+
+import json
+import re
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from undertow._system.redact import redacted
+from undertow.config.load import Loaded, dump, flatten, load_experiment, load_mapping, schema_json, without_password
+from undertow.config.yaml12 import parse
+from undertow.errors import RequestError
+from undertow.plugins.discovery import installed
+
+PLUGIN = """
+    from pathlib import Path
+    from typing import Literal
+    from pydantic import field_validator
+    from undertow import CellSpec, Lengths, Options, ProbeSpec, TaskSpec, hookimpl
+
+    class GatedOptions(Options):
+        forget_bias: float = 1.0
+        start: Literal["zero", "learned"] = "zero"
+        span: tuple[int, int] = (1, 2)
+        table: Path | None = None
+
+    class TouchyOptions(Options):
+        mood: str = "fine"
+
+        @field_validator("mood")
+        @classmethod
+        def break_down(cls, mood):
+            raise RuntimeError("not today")
+
+    class GaugeOptions(Options):
+        lags: int = 32
+
+    @hookimpl
+    def undertow_register_cells():
+        yield CellSpec(name="gated", summary="G.", factory="x:Y", state=("h", "c"), options=GatedOptions)
+        yield CellSpec(name="plain", summary="P.", factory="x:Y", state=("h",))
+        yield CellSpec(name="touchy", summary="T.", factory="x:Y", state=("h",), options=TouchyOptions)
+
+    @hookimpl
+    def undertow_register_tasks():
+        yield TaskSpec(
+            name="count", summary="C.", factory="x:Y", shape="many-to-one",
+            lengths=Lengths(default=64, minimum=8, maximum=512), metrics={"accuracy": "max"},
+        )
+
+    @hookimpl
+    def undertow_register_probes():
+        yield ProbeSpec(name="gauge", summary="G.", factory="x:Y", options=GaugeOptions)
+"""
+
+MORE = """
+    from undertow import CellSpec, hookimpl
+
+    @hookimpl
+    def undertow_register_cells():
+        return [CellSpec(name="more", summary="M.", factory="x:Y", state=("h",))]
+"""
+
+GOOD = """\
+task: {name: count}
+cell:
+  name: gated
+  hidden_size: 16
+probes:
+  - name: gauge
+    every: 10
+plugins: {files: [plug.py]}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, with a scratch plugin; what is installed is blocked."""
+    monkeypatch.setenv("UNDERTOW_PLUGINS_BLOCK", ",".join(name for name, _, _ in installed()))
+    monkeypatch.delenv("UNDERTOW_PLUGINS_ALLOW", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plug.py").write_text(dedent(PLUGIN))
+    return tmp_path
+
+
+def load(text: str, *overrides: str) -> Loaded:
+    Path("x.yaml").write_text(text)
+    return load_experiment("x.yaml", overrides)
+
+
+def refused(text: str, *overrides: str) -> list[str]:
+    with pytest.raises(RequestError) as caught:
+        load(text, *overrides)
+    return str(caught.value).splitlines()
+
+
+def test_a_file_is_resolved_against_its_plugins(folder: Path) -> None:
+    config = load(GOOD + "seed: 3\n").config
+    assert config.task.length == 64
+    assert config.cell.options == {"gated": {"forget_bias": 1.0, "start": "zero", "span": (1, 2), "table": None}}
+    assert config.task.options == {"count": {}}
+    assert config.probes[0].options == {"lags": 32}
+    assert config.plugins.files == [folder / "plug.py"]
+    assert config.run_name == "gated-T64-s3"
+
+
+def test_files_of_a_configuration_are_relative_to_it_and_plugin_files_to_the_working_folder(folder: Path) -> None:
+    (folder / "sub").mkdir()
+    (folder / "sub" / "x.yaml").write_text(GOOD.replace("plug.py", "../plug.py"))
+    (folder / "more.py").write_text(dedent(MORE))
+    loaded = load_experiment(folder / "sub" / "x.yaml", ["cell.name=more"], ["more.py", "plug.py"])
+    assert loaded.config.plugins.files == [folder / "plug.py", folder / "more.py"]
+    assert loaded.origin["plugins.files"].endswith("x.yaml:8, --plugin")
+
+
+def test_each_value_says_where_it_came_from(folder: Path) -> None:
+    text = GOOD.replace("hidden_size: 16", "hidden_size: 16\n  options: {gated: {start: learned}}")
+    origin = load(text, "cell.options.gated.forget_bias=2.0", "optim.lr=1e-2").origin
+    assert origin["cell.hidden_size"] == "x.yaml:4"
+    assert origin["cell.options.gated.start"] == "x.yaml:5"
+    assert origin["cell.options.gated.forget_bias"] == "--set"
+    assert origin["optim.lr"] == "--set"
+    assert origin["probes.0.every"] == "x.yaml:8"
+    assert origin["probes.0.options.lags"] == "default"
+    assert origin["task.length"] == "default"
+    assert origin["train.max_steps"] == "default"
+
+
+def test_options_of_another_known_cell_are_ignored_and_leave_no_trace(folder: Path) -> None:
+    text = GOOD.replace("hidden_size: 16", "options: {gated: {forget_bias: 3.0}, touchy: {mood: any}}")
+    assert load(text, "cell.name=plain").config.cell.options == {"plain": {}}
+
+
+def test_a_dump_loads_back_to_an_equal_configuration(folder: Path) -> None:
+    overrides = ["cell.options.gated={span: [3, 4], table: data/t.csv}", "question='1e-3: yes?'", "optim.lr=1e-5"]
+    config = load(GOOD, *overrides).config
+    Path("again.yaml").write_text(dump(config))
+    assert load_experiment("again.yaml").config == config
+    assert load_mapping(json.loads(json.dumps(parse(dump(config))[0]))).config == config
+
+
+def test_a_mapping_is_as_good_as_a_file(folder: Path) -> None:
+    mapping = {
+        "task": {"name": "count"},
+        "cell": {"name": "plain"},
+        "probes": (),
+        "plugins": {"files": [Path("plug.py")]},
+    }
+    loaded = load_mapping(mapping, ["seed=4"])
+    assert loaded.config.seed == 4
+    assert loaded.origin["cell.name"] == "<mapping>"
+    with pytest.raises(RequestError, match=r"^<mapping>: cell\.hiden_size: unknown key\. Did you mean `hidden_size`\?"):
+        load_mapping({**mapping, "cell": {"name": "plain", "hiden_size": 3}})
+    with pytest.raises(RequestError, match=r"<mapping>: seed: .* is of type object, which YAML cannot hold"):
+        load_mapping({**mapping, "seed": object()})
+    with pytest.raises(RequestError, match=r"<mapping>: cell\.3: keys are text"):
+        load_mapping({**mapping, "cell": {3: 4}})
+
+
+def test_flatten_gives_readable_text_for_all_that_is_set(folder: Path) -> None:
+    overrides = ["track.uri=postgresql://me:secret@host/db", "optim.betas=[0.5, 0.9]", "train.deterministic=true"]
+    flat = flatten(without_password(load(GOOD, *overrides).config))
+    assert flat["cell.name"] == "gated"
+    assert flat["cell.options.gated.forget_bias"] == "1.0"
+    assert flat["probes.gauge.every"] == "10"
+    assert flat["probes.gauge.options.lags"] == "32"
+    assert flat["optim.betas"] == "0.5, 0.9"
+    assert flat["train.deterministic"] == "true"
+    assert flat["track.uri"] == "postgresql://me:***@host/db"
+    assert "optim.clip_norm" not in flat
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgresql+psycopg://me:secret@host:5432/db", "postgresql+psycopg://me:***@host:5432/db"),
+        ("postgresql://me:s/e:c?r@et@host/db", "postgresql://me:***@host/db"),
+        ("track.uri=http://me:secret@host", "track.uri=http://me:***@host"),
+        (
+            "postgresql://host/db?user=me&password=secret&sslmode=require",
+            "postgresql://host/db?user=me&password=***&sslmode=require",
+        ),
+        ("postgresql://me@host:5432/db", "postgresql://me@host:5432/db"),
+        ("http://[::1]:5000", "http://[::1]:5000"),
+        ("sqlite:////a/b@c.db", "sqlite:////a/b@c.db"),
+    ],
+)
+def test_an_address_is_shown_without_its_password(address: str, shown: str) -> None:
+    assert redacted(address) == shown
+
+
+def test_the_schema_describes_every_section() -> None:
+    assert {"task", "cell", "optim", "train", "probes", "track", "plugins", "seed"} <= set(schema_json()["properties"])
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("cell: {name: plain, hidden_size: abc}",
+         "cell.hidden_size: 'abc' is not a whole number; allowed: a whole number >= 1"),
+        ("cell: {name: plain, hidden_size: '64'}",
+         "cell.hidden_size: '64' is not a whole number; allowed: a whole number >= 1"),
+        ("cell: {name: plain, hidden_size: true}",
+         "cell.hidden_size: true is not a whole number; allowed: a whole number >= 1"),
+        ("cell: {name: plain, hidden_size: 64.0}",
+         "cell.hidden_size: 64.0 is not a whole number; allowed: a whole number >= 1"),
+        ("cell: {name: plain, layers: 0}", "cell.layers: 0 is too small; allowed: a whole number >= 1"),
+        ("cell: {name: plain, dropout: 1.0}", "cell.dropout: 1.0 is too large; allowed: a number >= 0 and < 1"),
+        ("cell: {name: plain, hiden_size: 3}", "cell.hiden_size: unknown key. Did you mean `hidden_size`?"),
+        ("cell: {name: null}", "cell.name: null is not text; allowed: text"),
+        ("cell: plain", "cell: 'plain' is not a section; allowed: a section with the keys name, hidden_size, layers, "
+         "dropout, options"),
+        ("optim: {name: adm}",
+         "optim.name: 'adm' is not among the choices; allowed: adam, adamw, sgd, rmsprop. Did you mean `adam`?"),
+        ("optim: {lr: .nan}", "optim.lr: nan is not a finite number; allowed: a number > 0"),
+        ("optim: {lr: no}", "optim.lr: 'no' is not a number; allowed: a number > 0"),
+        ("optim: {betas: [0.5]}", "optim.betas.1: required, but missing; allowed: a number >= 0 and < 1"),
+        ("optim: {betas: 0.5}",
+         "optim.betas: 0.5 is not a list; allowed: a list [a number >= 0 and < 1, a number >= 0 and < 1]"),
+        ("optim: {clip_norm: 1.0, clip_value: 1.0}", "optim: clip_norm and clip_value exclude each other: keep one"),
+        ("train: {devices: 0}",
+         "train.devices: 0 is not among the choices; allowed: auto or a whole number >= 1"),
+        ("train: {early_stopping: {patience: none}}",
+         "train.early_stopping.patience: 'none' is not a whole number; allowed: a whole number >= 1"),
+        ("train: {early_stopping: {pateince: 3}}",
+         "train.early_stopping.pateince: unknown key. Did you mean `patience`?"),
+        ("train: {deterministic: yes}",
+         "train.deterministic: 'yes' is neither true nor false; allowed: true or false"),
+        ("track: {experiment: ''}", "track.experiment: '' is too short; allowed: text that is not empty"),
+        ("track: {tags: {a: 1}}", "track.tags.a: 1 is not text; allowed: text"),
+        ("seed: -1", "seed: -1 is too small; allowed: a whole number >= 0 and < 4294967296"),
+        ("trian: {}", "trian: unknown key. Did you mean `train`?"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_told_with_its_place_and_what_is_allowed(folder: Path, line: str, said: str) -> None:
+    key = line.partition(":")[0]
+    kept = [each for each in ("task: {name: count}", "cell: {name: plain}") if not each.startswith(key)]
+    text = "\n".join([*kept, "probes: []", line])
+    assert refused(text) == [f"x.yaml:{len(kept) + 2}: {said}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("cell:\n  layers: 2\ntask: {name: count}",
+         "x.yaml:1: cell.name: required, but missing; allowed: text (A name from `undertow list cells`)"),
+        ("cell: {name: plain}",
+         "x.yaml:1: task: required, but missing; allowed: a section with the keys name, length, options"),
+    ],
+)  # fmt: skip
+def test_a_missing_key_points_to_its_section(folder: Path, text: str, said: str) -> None:
+    assert refused(text) == [said]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("cell.name=gatde", "cell.name: there is no cell 'gatde'. Did you mean `gated`?"),
+        ("task.name=cuont", "task.name: there is no task 'cuont'. Did you mean `count`?"),
+        ("probes.0.name=guage", "probes.0.name: there is no probe 'guage'. Did you mean `gauge`?"),
+        ("task.length=5", "task.length: task `count` cannot have 5 steps; allowed: 8 to 512"),
+        ("task.length=513", "task.length: task `count` cannot have 513 steps; allowed: 8 to 512"),
+        (
+            "evaluate.lengths=[8, 5]",
+            "evaluate.lengths.1: task `count` cannot have 5 steps; allowed: 8 to 512",
+        ),
+        ("cell.options.gatde={}", "cell.options.gatde: there is no cell 'gatde'. Did you mean `gated`?"),
+        ("task.options.x={}", "task.options.x: there is no task 'x'. There is: count."),
+        ("cell.options.gated.forget_bais=1.0",
+         "cell.options.gated.forget_bais: unknown key. Did you mean `forget_bias`?"),
+        ("cell.options.gated.start=learnt",
+         "cell.options.gated.start: 'learnt' is not among the choices; allowed: zero, learned. "
+         "Did you mean `learned`?"),
+        ("cell.options.gated.span.1=2.5",
+         "cell.options.gated.span.1: 2.5 is not a whole number; allowed: a whole number"),
+        ("probes.0.options.lags='9'", "probes.0.options.lags: '9' is not a whole number; allowed: a whole number"),
+        ("probes.0.options.lag=9", "probes.0.options.lag: unknown key. Did you mean `lags`?"),
+        ("train.checkpoint.metric=val/acuracy",
+         "train.checkpoint.metric: task `count` has no metric 'val/acuracy'. Did you mean `val/accuracy`?"),
+        ("train.early_stopping.metric=accuracy",
+         "train.early_stopping.metric: task `count` has no metric 'accuracy'. Did you mean `val/accuracy`?"),
+    ],
+)  # fmt: skip
+def test_what_only_the_plugins_know_is_told_with_the_override_it_came_from(
+    folder: Path, change: str, said: str
+) -> None:
+    text = GOOD.replace("hidden_size: 16", "options: {gated: {span: [1, 2]}}")
+    assert refused(text, change) == [f"--set {change}: {said}"]
+
+
+def test_mistakes_of_one_pass_are_told_together(folder: Path) -> None:
+    told = refused(GOOD, "cell.name=gatde", "task.length=5", "probes=[{name: gauge}, {name: gauge}]")
+    assert ": cell.name: there is no cell" in told[0]
+    assert ": task.length: task `count` cannot have" in told[1]
+    assert told[2].endswith("probes.1.name: the probe `gauge` is here twice; keep one.")
+    assert len(told) == 3
+
+
+def test_metrics_of_the_task_may_be_watched(folder: Path) -> None:
+    config = load(GOOD, "train.early_stopping.metric=val/accuracy", "train.checkpoint.metric=val/loss").config
+    assert config.train.early_stopping is not None
+    assert config.train.early_stopping.metric == "val/accuracy"
+
+
+def test_a_default_probe_that_is_not_installed_says_how_to_do_without(folder: Path) -> None:
+    text = "task: {name: count}\ncell: {name: plain}\nplugins: {files: [plug.py]}\n"
+    (told,) = refused(text)
+    assert "no probe 'gradient-profile'" in told
+    assert "write `probes: []`" in told
+
+
+def test_options_whose_own_validator_breaks_are_told_and_not_a_stack_trace(folder: Path) -> None:
+    (told,) = refused(GOOD, "cell.name=touchy", "cell.options.touchy.mood=low")
+    assert re.search(r"cell\.options\.touchy: the options of `touchy` cannot be checked: RuntimeError: not today", told)
+    assert "plug.py:" in told
+
+
+def test_an_absent_scratch_file_is_told_at_its_place(folder: Path) -> None:
+    (told,) = refused(GOOD.replace("plug.py", "plug.py, gone.py"))
+    assert told == "x.yaml:8: plugins.files.1: there is no file gone.py."
+
+
+def test_a_strict_configuration_refuses_broken_plugins(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = folder / "broken-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[undertow]\nmain = there_is_no_such_module\n")
+    monkeypatch.syspath_prepend(str(folder))
+    assert len(load(GOOD).registry.failures) == 1
+    assert "broken:main" in "\n".join(refused(GOOD, "plugins.strict=true"))
+
+
+@pytest.mark.parametrize(
+    ("change", "way", "value"),
+    [
+        ("seed=7", ("seed",), 7),
+        ("optim.lr=1e-2", ("optim", "lr"), 0.01),
+        ("optim.betas.1=0.5", ("optim", "betas"), (0.9, 0.5)),
+        ("question=on", ("question",), "on"),
+        ("question=12:30", ("question",), "12:30"),
+        ("question='a: b'", ("question",), "a: b"),
+        ("question=a=b", ("question",), "a=b"),
+        ("optim.clip_norm=", ("optim", "clip_norm"), None),
+        ("train={max_steps: 5}", ("train", "max_steps"), 5),
+        ("optim.scheduler.name=cosine", ("optim", "scheduler", "name"), "cosine"),
+    ],
+)
+def test_an_override_is_read_as_yaml(folder: Path, change: str, way: tuple[str, ...], value: Any) -> None:
+    found: Any = load(GOOD, change).config
+    for step in way:
+        found = getattr(found, step)
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_an_override_can_change_a_part_of_a_default_list(folder: Path) -> None:
+    text = GOOD.replace("probes:\n  - name: gauge\n    every: 10\n", "")
+    config = load(text, "probes.0.every=50", "probes.0.name=gauge").config
+    assert [(probe.name, probe.every) for probe in config.probes] == [("gauge", 50)]
+
+
+def test_the_later_override_wins(folder: Path) -> None:
+    loaded = load(GOOD, "cell={name: gated, layers: 3}", "cell.layers=2")
+    assert loaded.config.cell.layers == 2
+    assert loaded.config.cell.hidden_size == 128
+
+
+def test_a_mistake_inside_an_overridden_section_is_not_blamed_on_the_file(folder: Path) -> None:
+    change = "cell={name: gated, hidden_size: 0}"
+    (told,) = refused(GOOD, change)
+    assert told.startswith(f"--set {change}: cell.hidden_size: 0 is too small")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("seed", "write KEY=VALUE"),
+        ("=3", "write KEY=VALUE"),
+        ("cell..name=x", "write KEY=VALUE"),
+        ("cell.name.x=3", "cell.name is 'gated', which has no keys"),
+        ("probes.1.every=3", "probes has 1 entries, counted from 0; there is none at '1'"),
+        ("probes.first.every=3", "there is none at 'first'"),
+        ("cell=[1", "the value is not valid YAML: while parsing a flow sequence"),
+        ("question=a: b", "needs quotes"),
+    ],
+)
+def test_a_malformed_override_is_refused(folder: Path, change: str, said: str) -> None:
+    told = "\n".join(refused(GOOD, change))
+    assert told.startswith(f"--set {change}: ")
+    assert said in told
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (b"", "x.yaml: the file is empty"),
+        (b"# nothing\n", "x.yaml: the file is empty"),
+        (b"- a\n", "x.yaml:1: found ['a']; an experiment starts with keys"),
+        (b"task:\n  name: a: b\n", "x.yaml:2:10: not valid YAML: mapping values are not allowed here"),
+        (b"task: {name: a\n", "x.yaml:2:1: not valid YAML: while parsing a flow mapping"),
+        (b"task: {}\ntask: {}\n", "x.yaml:2:1: not valid YAML: the key `task` is here twice, first in line 1"),
+        (b"1: 2\n", "x.yaml:1:1: not valid YAML: 1 is not a key"),
+        (b"a: \xff\n", "x.yaml:1: this is not UTF-8 text: found byte 0xff"),
+        (b"a: 1\x00\n", "x.yaml:1:5: not valid YAML: the character '\\x00' is not allowed"),
+        (b"a: !!python/name:os.system\n", "x.yaml:1:4: not valid YAML: the tag"),
+        (b"a: &a [*a]\n", "x.yaml:1:4: not valid YAML: an alias that contains itself"),
+        (b"a: 1\n---\nb: 2\n", "x.yaml:2:1: not valid YAML: expected a single document"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_refused_at_its_line(folder: Path, raw: bytes, said: str) -> None:
+    (folder / "x.yaml").write_bytes(raw)
+    with pytest.raises(RequestError) as caught:
+        load_experiment("x.yaml")
+    assert str(caught.value).startswith(said)
+
+
+def test_a_file_that_is_not_there_says_what_is(folder: Path) -> None:
+    (folder / "digits.yaml").write_text(GOOD)
+    with pytest.raises(RequestError, match=r"^digit\.yaml: no such file\. Did you mean `digits\.yaml`\?$"):
+        load_experiment("digit.yaml")
+    with pytest.raises(RequestError, match=r"^\.: this is a folder; name a file in it\. There is: digits\.yaml\.$"):
+        load_experiment(".")
+    with pytest.raises(RequestError, match="no such file: there is no folder nowhere"):
+        load_experiment("nowhere/x.yaml")

@@ -1,0 +1,65 @@
+"""Which combinations a study has."""
+
+from undertow.config.space import Combination, Range, Space
+
+
+def test_every_combination_is_there_once_with_the_last_key_fastest() -> None:
+    space = Space(vary={"cell.name": ("rnn", "lstm"), "seed": (0, 1)}, search={})
+    assert [str(each) for each in space.combinations()] == [
+        "cell.name=rnn seed=0",
+        "cell.name=rnn seed=1",
+        "cell.name=lstm seed=0",
+        "cell.name=lstm seed=1",
+    ]
+
+
+def test_an_option_of_one_cell_is_varied_for_that_cell_alone() -> None:
+    space = Space(vary={"cell.name": ("rnn", "lstm"), "cell.options.lstm.forget_bias": (0.0, 1.0)}, search={})
+    assert [dict(each.params) for each in space.combinations()] == [
+        {"cell.name": "rnn"},
+        {"cell.name": "lstm", "cell.options.lstm.forget_bias": 0.0},
+        {"cell.name": "lstm", "cell.options.lstm.forget_bias": 1.0},
+    ]
+
+
+def test_an_option_of_the_cell_that_all_runs_share_is_varied() -> None:
+    key = "cell.options.lstm.forget_bias"
+    assert len(list(Space(vary={key: (0.0, 1.0)}, search={}, base={"cell.name": "lstm"}).points())) == 2
+    assert len(list(Space(vary={key: (0.0, 1.0)}, search={}, base={"cell.name": "gru"}).points())) == 1
+
+
+def test_each_point_is_sampled_as_often_as_the_search_asks() -> None:
+    space = Space(vary={"seed": (0, 1)}, search={"optim.lr": Range(1e-4, 1e-2, log=True)}, samples=3)
+    found = list(space.combinations())
+    assert [(each.params["seed"], each.sample) for each in found] == [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2), (1, 2)]
+    assert len({each.key for each in found}) == 6
+
+
+def test_a_conditional_key_is_searched_only_where_its_condition_holds() -> None:
+    space = Space(
+        vary={},
+        search={
+            "cell.name": Range(choices=("rnn", "lstm")),
+            "cell.options.lstm.forget_bias": Range(0.0, 4.0),
+            "optim.momentum": Range(0.0, 0.9, when={"optim.name": "sgd"}),
+        },
+        base={"optim.name": "adam"},
+    )
+    assert set(space.searched_at({})) == {"cell.name"}
+    assert set(space.searched_at({"cell.name": "rnn"})) == set()
+    assert set(space.searched_at({"cell.name": "lstm"})) == {"cell.options.lstm.forget_bias"}
+
+
+def test_the_key_of_a_combination_does_not_depend_on_the_order_of_its_values() -> None:
+    one, other = Combination({"seed": 0, "cell.name": "rnn"}), Combination({"cell.name": "rnn", "seed": 0})
+    assert one.key == other.key
+    assert Combination({"seed": 1, "cell.name": "rnn"}).key != one.key
+
+
+def test_a_case_decides_what_else_matters() -> None:
+    space = Space(
+        vary={"case": ("plain", "gated"), "cell.options.lstm.forget_bias": (0.0, 1.0)},
+        search={},
+        cases={"plain": {"cell.name": "rnn"}, "gated": {"cell.name": "lstm", "cell.hidden_size": 8}},
+    )
+    assert [tuple(each.values()) for each in space.points()] == [("plain",), ("gated", 0.0), ("gated", 1.0)]

@@ -1,0 +1,174 @@
+"""A study by hand: gradients that fall exponentially, scores that follow, and an Optuna study in memory to go with."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import optuna
+import pytest
+
+from undertow.config.space import Combination, Range, Space
+from undertow.report.results import Objective, StudyResults, TrialResult
+
+HALF_LIVES = {"rnn": 2.0, "lstm": 60.0, "gru": 30.0, "ugrnn": 12.0}
+"""Time steps; of the cell state four times as long."""
+
+COSTS = {"rnn": 1450, "lstm": 4810, "gru": 3690, "ugrnn": 2570}
+
+
+@dataclass
+class Recipe:
+    """A study to make.
+
+    Attributes:
+        space: What is varied and searched.
+        states: States other than complete, by the text of a combination.
+        grows: Combinations whose gradient grows.
+        objectives: What is made small or large; the loss is made here, and the accuracy.
+    """
+
+    space: Space
+    states: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    grows: tuple[str, ...] = ()
+    objectives: tuple[Objective, ...] = (Objective("val/loss", "minimize"),)
+    name: str = "vanishing-digits"
+    question: str = "How many steps back does the gradient still reach, by cell and length?"
+
+
+def grid(
+    cells: tuple[str, ...] = ("rnn", "lstm", "gru", "ugrnn"),
+    lengths: tuple[int, ...] = (64, 128, 256, 512),
+    seeds: int = 3,
+    samples: int = 1,
+) -> Space:
+    """Cells × lengths × seeds; searched by learning rate when there are samples."""
+    search = {"optim.lr": Range(low=1e-4, high=1e-2, log=True)} if samples > 1 else {}
+    vary: dict[str, tuple[Any, ...]] = {"cell.name": cells, "task.length": lengths, "seed": tuple(range(seeds))}
+    return Space({key: values for key, values in vary.items() if values}, search, samples, {"task.name": "digits"})
+
+
+def make(recipe: Recipe) -> StudyResults:
+    """The results of a study."""
+    study = optuna.create_study(
+        directions=[each.direction for each in recipe.objectives], sampler=optuna.samplers.RandomSampler(seed=0)
+    )
+    trials = tuple(_trial(number, each, recipe, study) for number, each in enumerate(recipe.space.combinations()))
+    return StudyResults(
+        name=recipe.name,
+        question=recipe.question,
+        config_yaml="question: How far?\ntask: {name: digits, length: 64}\ncell: {name: lstm}\n",
+        space=recipe.space,
+        objectives=recipe.objectives,
+        facts={"undertow": "0.1.0", "torch": "2.13.0", "commit": "0e7a6f2", "machine": "2 cores, Python 3.11"},
+        trials=trials,
+        study=study,
+    )
+
+
+def lags_up_to(last: int, count: int = 32) -> list[int]:
+    return sorted({round(last ** (place / (count - 1))) for place in range(count)})
+
+
+def _trial(number: int, combination: Combination, recipe: Recipe, study: optuna.Study) -> TrialResult:
+    dice = Random(str(combination))
+    params: dict[str, Any] = dict(combination.params)
+    if recipe.space.search:
+        params["optim.lr"] = 10 ** dice.uniform(-4, -2)
+    state, reason = recipe.states.get(str(combination), ("complete", ""))
+    cell, length = str(params.get("cell.name", "lstm")), int(params.get("task.length", 64))
+    if state == "missing":
+        return TrialResult(params, combination.sample, "missing")
+    grows = str(combination) in recipe.grows
+    curves: dict[str, tuple[list[int], list[float]]] = {}
+    history: dict[str, dict[int, list[float]]] = {}
+    metrics = {
+        "task/trivial_loss": math.log(10),
+        "cost/parameters": float(COSTS.get(cell, 1000)),
+        "cost/activation_bytes": 12.0 * length * COSTS.get(cell, 1000) / 10,
+        "cost/steps_per_second": 2e5 / length / math.sqrt(COSTS.get(cell, 1000)) * dice.uniform(0.9, 1.1),
+    }
+    for part in ("h", "c") if cell == "lstm" else ("h",):
+        half_life = HALF_LIVES.get(cell, 10.0) * (4 if part == "c" else 1) * dice.uniform(0.8, 1.25)
+        half_life *= (64 / length) ** 0.3 * (-1 if grows else 1)
+        lags = lags_up_to(length - 1)
+        slope, start = -math.log10(2) / half_life, dice.uniform(-2.2, -1.8)
+
+        def values(progress: float, slope: float = slope, start: float = start, lags: list[int] = lags) -> list[float]:
+            return [max(-50.0, start + slope * (3 - 2 * progress) * lag + dice.gauss(0, 0.05)) for lag in lags]
+
+        name = f"gradient/{part}"
+        curves[f"{name}/by_lag"] = (lags, values(1.0))
+        history[f"{name}/by_lag"] = {step: values(step / 500) for step in range(0, 500, 50)}
+        metrics[f"{name}/half_life"] = half_life
+        metrics[f"{name}/growth"] = float(grows)
+        metrics[f"{name}/reach"] = float(max([lag for lag in lags if slope * lag > -3] or [0]))
+        metrics[f"{name}/at_cue"] = max(-50.0, start + slope * lags[-1])
+    loss = 2.3 / (1 + 0.05 * metrics["gradient/h/reach"] * 64 / length) * dice.uniform(0.9, 1.1)
+    if "optim.lr" in params:
+        loss *= 1 + (math.log10(params["optim.lr"]) + 3) ** 2
+    scores = {"val/loss": loss, "val/accuracy": math.exp(-loss)}
+    scored = tuple(scores[each.metric] for each in recipe.objectives)
+    if state in ("complete", "failed", "pruned"):
+        study.add_trial(
+            optuna.trial.create_trial(
+                state={"complete": optuna.trial.TrialState.COMPLETE, "pruned": optuna.trial.TrialState.PRUNED}.get(
+                    state, optuna.trial.TrialState.FAIL
+                ),
+                params=params,
+                distributions={key: _distribution(key, recipe.space) for key in params},
+                values=scored if state == "complete" else None,
+            )
+        )
+    done = state == "complete"
+    return TrialResult(
+        params,
+        combination.sample,
+        state,  # type: ignore[arg-type]
+        number=number,
+        attempts=1,
+        reason=reason,
+        values=scored if done else (),
+        metrics=metrics | scores if done else {},
+        curves=curves if done else {},
+        history=history if done else {},
+        steps=500 if done else 120,
+        seconds=12.5,
+        run_name=f"{cell}-T{length}-s{params.get('seed', 0)}",
+        run=f"run{number}",
+        folder=f"/home/ada/runs/{recipe.name}/{cell}-T{length}-s{params.get('seed', 0)}-{combination.sample}",
+    )
+
+
+def _distribution(key: str, space: Space) -> optuna.distributions.BaseDistribution:
+    if key in space.search:
+        return optuna.distributions.FloatDistribution(1e-4, 1e-2, log=True)
+    return optuna.distributions.CategoricalDistribution(space.vary[key])
+
+
+@pytest.fixture(scope="session")
+def make_study() -> Callable[..., StudyResults]:
+    """Makes a study of a space and anything else that a `Recipe` has."""
+    return lambda space, **options: make(Recipe(space, **options))
+
+
+@pytest.fixture(scope="session")
+def make_grid() -> Callable[..., Space]:
+    """Makes a grid of cells, lengths and seeds."""
+    return grid
+
+
+@pytest.fixture(scope="session")
+def whole(make_study: Callable[..., StudyResults]) -> StudyResults:
+    """Four cells, four lengths, three seeds; a failed, a pruned, a missing one, and one whose gradient grows."""
+    return make_study(
+        grid(),
+        states={
+            "cell.name=gru task.length=512 seed=1": ("failed", "out of memory: 2.1 GiB asked for, 2 allowed"),
+            "cell.name=rnn task.length=512 seed=0": ("pruned", "gradient at the cue below 1e-12"),
+            "cell.name=rnn task.length=512 seed=1": ("pruned", "gradient at the cue below 1e-12"),
+            "cell.name=rnn task.length=512 seed=2": ("missing", ""),
+        },
+        grows=("cell.name=gru task.length=64 seed=0",),
+    )

@@ -1,0 +1,362 @@
+"""The figures: what is drawn of what, and what is said where nothing can be drawn."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import optuna
+import pytest
+
+from undertow.config.space import Space
+from undertow.report import figures
+from undertow.report.charts.chart import DASHES, log_ticks, look
+from undertow.report.charts.costs import costs, front
+from undertow.report.charts.extrapolation import extrapolations
+from undertow.report.charts.heatmaps import heatmaps
+from undertow.report.charts.optuna import optuna_charts
+from undertow.report.charts.profiles import aligned, mean_curve, profiles
+from undertow.report.charts.scores import scores_by_half_life, scores_by_panel
+from undertow.report.charts.sections import sections
+from undertow.report.charts.training import training_maps
+from undertow.report.groups import arrange
+from undertow.report.results import Objective, StudyResults, TrialResult
+
+Make = Callable[..., StudyResults]
+Grid = Callable[..., Space]
+
+
+def boxes(figure: Any) -> dict[tuple[str, str], str]:
+    """The words in a heat map, by line and panel."""
+    lines, panels = figure.layout.yaxis.ticktext, figure.layout.xaxis.ticktext
+    return {(lines[int(each.y)], panels[int(each.x)]): each.text for each in figure.layout.annotations}
+
+
+def curve(values: list[float], lags: list[int] | None = None) -> TrialResult:
+    lags = lags or list(range(1, len(values) + 1))
+    return TrialResult({}, 0, "complete", curves={"gradient/h/by_lag": (lags, values)})
+
+
+# --- other lengths ---------------------------------------------------------------------------------------------------
+
+
+def test_scores_at_other_lengths_have_a_figure_each_and_a_section_only_where_they_were_measured(
+    whole: StudyResults,
+) -> None:
+    assert not extrapolations(arrange(whole))
+    assert "lengths" not in [section.name for section in sections(arrange(whole))]
+    by_length = {"val/loss/by_length": ([50, 100, 400], [0.1, 0.2, 0.9])}
+    trials = tuple(replace(each, curves=each.curves | by_length if each.curves else {}) for each in whole.trials)
+    (section,) = [each for each in sections(arrange(replace(whole, trials=trials))) if each.name == "lengths"]
+    (chart,) = section.charts
+    assert chart.title == "val/loss at other lengths"
+    assert chart.figure is not None
+    lines = [trace for trace in chart.figure.data if trace.fill is None]
+    assert len(lines) == 15
+    assert all(list(trace.x) == [50, 100, 400] for trace in lines)
+    assert all(list(trace.y) == pytest.approx([0.1, 0.2, 0.9]) for trace in lines)
+
+
+# --- profiles --------------------------------------------------------------------------------------------------------
+
+
+def test_each_part_of_the_state_has_a_figure_with_a_panel_for_each_length(whole: StudyResults) -> None:
+    h, c = profiles(arrange(whole))
+    assert (h.name, c.name) == ("profile-h", "profile-c")
+    assert h.figure is not None
+    assert c.figure is not None
+    assert [title.text for title in h.figure.layout.annotations] == [f"length {n}" for n in (64, 128, 256, 512)]
+    assert {trace.legendgroup for trace in h.figure.data} == {"rnn", "lstm", "gru", "ugrnn"}
+    assert {trace.legendgroup for trace in c.figure.data} == {"lstm"}
+
+
+def test_each_line_has_a_band_and_is_named_once(whole: StudyResults) -> None:
+    figure = profiles(arrange(whole))[0].figure
+    assert figure is not None
+    lines = [trace for trace in figure.data if trace.fill is None]
+    bands = [trace for trace in figure.data if trace.fill == "toself"]
+    assert len(lines) == len(bands) == 15  # four cells at four lengths, and no run of one of them
+    assert sorted(trace.name for trace in lines if trace.showlegend) == ["gru", "lstm", "rnn", "ugrnn"]
+
+
+def test_a_single_run_has_no_band(make_study: Make, make_grid: Grid) -> None:
+    figure = profiles(arrange(make_study(make_grid(seeds=1))))[0].figure
+    assert figure is not None
+    assert not any(trace.fill for trace in figure.data)
+
+
+def test_a_profile_is_the_mean_of_logarithms_at_the_lags_that_all_runs_have() -> None:
+    runs = [curve([0.0, -2.0, -8.0], [1, 2, 9]), curve([-1.0, -3.0, -4.0], [1, 2, 4])]
+    profile = mean_curve(runs, "gradient/h/by_lag")
+    assert profile is not None
+    assert (profile.lags, profile.mean, profile.n) == ([1, 2], [-0.5, -2.5], 2)
+    assert (profile.low, profile.high) == ([-1.0, -3.0], [0.0, -2.0])
+
+
+def test_a_lag_where_a_run_has_no_finite_value_is_left_out() -> None:
+    lags, values = aligned([([1, 2, 3], [0.0, math.nan, -1.0]), ([1, 2, 3], [0.0, -1.0, 1.7e308])])
+    assert lags == [1]
+    assert values.tolist() == [[0.0], [0.0]]
+
+
+def test_runs_without_a_common_lag_have_no_profile() -> None:
+    assert mean_curve([curve([0.0], [1]), curve([0.0], [2])], "gradient/h/by_lag") is None
+    assert mean_curve([curve([], [])], "gradient/h/by_lag") is None
+
+
+def test_more_lines_than_can_be_told_apart_are_cut_and_that_is_said(make_study: Make, make_grid: Grid) -> None:
+    chart = profiles(arrange(make_study(make_grid(cells=tuple(f"cell{n}" for n in range(20)), lengths=(8,)))))[0]
+    assert chart.figure is not None
+    assert len({trace.legendgroup for trace in chart.figure.data}) == 16
+    assert "Of 20 lines the first 16 are drawn" in chart.caption
+
+
+def test_a_legend_of_several_rows_makes_the_chart_taller_and_leaves_the_plots_their_size(
+    make_study: Make, make_grid: Grid
+) -> None:
+    few, many = (
+        next(chart for chart in sections(arrange(make_study(make_grid(cells=cells, seeds=1))))[0].charts)
+        for cells in (("rnn", "gru"), tuple(f"a-cell-with-a-long-name-{number}" for number in range(12)))
+    )
+    assert few.figure is not None
+    assert many.figure is not None
+    short, tall = few.figure.layout, many.figure.layout
+    assert tall.height > short.height + 40
+    assert tall.height - tall.margin.t == short.height - short.margin.t
+
+
+def test_lines_differ_in_dash_as_well_as_in_colour() -> None:
+    looks = [look(place) for place in range(35)]
+    assert len({(each.colour, each.dash) for each in looks}) == 35
+    assert len({each.dash for each in looks[:5]}) == len(DASHES)
+    assert looks[0].band == "rgba(0,114,178,0.16)"
+
+
+# --- heat maps -------------------------------------------------------------------------------------------------------
+
+
+def test_every_box_has_its_value_and_n(whole: StudyResults) -> None:
+    digest = arrange(whole)
+    by_name = {chart.name: chart for chart in heatmaps(digest)}
+    assert list(by_name) == [
+        *("val-loss", "half-life-h", "reach-h", "at-cue-h", "half-life-c", "reach-c", "at-cue-c"),
+    ]
+    words = boxes(by_name["val-loss"].figure)
+    group = digest.at("lstm", "128")
+    assert group is not None
+    assert f"<b>{group.estimates['val/loss'].value:.3g}</b>" in words["lstm", "128"]
+    assert "n = 3" in words["lstm", "128"]
+    assert "n = 2 of 3" in words["gru", "512"]
+
+
+def test_a_box_without_a_value_says_why(whole: StudyResults) -> None:
+    words = boxes(heatmaps(arrange(whole))[0].figure)
+    assert words["rnn", "512"] == "<i>2 pruned<br>1 missing</i>"
+
+
+def test_growth_is_written_into_the_box(make_study: Make, make_grid: Grid) -> None:
+    grows = tuple(f"cell.name=gru task.length=64 seed={seed}" for seed in range(3))
+    results = make_study(make_grid(lengths=(64, 128)), grows=(*grows, "cell.name=gru task.length=128 seed=0"))
+    words = boxes(next(chart for chart in heatmaps(arrange(results)) if chart.name == "half-life-h").figure)
+    assert words["gru", "64"].startswith("<b>grows</b>")
+    assert "n = 3, 1 grows" in words["gru", "128"]
+    assert "grows" not in words["rnn", "64"]
+
+
+def test_cells_without_a_part_are_named_rather_than_drawn(whole: StudyResults) -> None:
+    chart = next(chart for chart in heatmaps(arrange(whole)) if chart.name == "reach-c")
+    assert {line for line, _ in boxes(chart.figure)} == {"lstm"}
+    assert "Not measured for rnn, gru and ugrnn." in chart.caption
+
+
+def test_yellow_is_the_better_end_of_an_objective(make_study: Make, make_grid: Grid) -> None:
+    objectives = (Objective("val/loss", "minimize"), Objective("val/accuracy", "maximize"))
+    loss, accuracy, *_ = heatmaps(arrange(make_study(make_grid(lengths=(64,)), objectives=objectives)))
+    assert loss.figure is not None
+    assert accuracy.figure is not None
+    assert loss.figure.data[0].reversescale
+    assert not accuracy.figure.data[0].reversescale
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+
+def test_training_is_shown_for_each_cell_at_its_longest_complete_length(whole: StudyResults) -> None:
+    h, c = training_maps(arrange(whole))
+    assert h.figure is not None
+    assert c.figure is not None
+    assert [title.text for title in h.figure.layout.annotations] == [
+        *("rnn · length 256", "lstm · length 512", "gru · length 512", "ugrnn · length 512"),
+    ]
+    assert list(h.figure.data[1].y) == [*range(0, 500, 50), 500]
+    assert len(c.figure.data) == 1
+
+
+def test_training_shows_the_mean_over_seeds(make_study: Make, make_grid: Grid) -> None:
+    results = make_study(make_grid(cells=("rnn",), lengths=(64,), seeds=2))
+    chart = training_maps(arrange(results))[0]
+    assert chart.figure is not None
+    first = [trial.history["gradient/h/by_lag"][0][0] for trial in results.trials]
+    assert chart.figure.data[0].z[0][0] == pytest.approx(sum(first) / 2)
+
+
+def test_a_profile_measured_once_has_no_training_map(make_study: Make, make_grid: Grid) -> None:
+    results = make_study(make_grid(cells=("rnn",), lengths=(64,)))
+    once = tuple(replace(trial, history={}) for trial in results.trials)
+    (chart,) = training_maps(arrange(replace(results, trials=once)))
+    assert chart.figure is None
+    assert chart.caption == "No complete run measured it more than once."
+
+
+# --- scores and costs ------------------------------------------------------------------------------------------------
+
+
+def test_the_score_is_drawn_at_the_lengths_with_its_interval(whole: StudyResults) -> None:
+    (chart,) = scores_by_panel(arrange(whole))
+    assert chart.figure is not None
+    rnn = next(trace for trace in chart.figure.data if trace.name == "rnn" and trace.mode == "lines+markers")
+    assert list(rnn.x) == [64, 128, 256]
+    assert len(rnn.error_y.array) == 3
+    assert chart.figure.layout.xaxis.type == "log"
+
+
+def test_a_loss_is_drawn_beside_the_best_guess_without_the_input(make_study: Make, make_grid: Grid) -> None:
+    objectives = (Objective("val/loss", "minimize"), Objective("val/accuracy", "maximize"))
+    loss, accuracy = scores_by_panel(arrange(make_study(make_grid(lengths=(64, 128), seeds=1), objectives=objectives)))
+    assert loss.figure is not None
+    assert accuracy.figure is not None
+    (guess,) = [trace for trace in loss.figure.data if trace.name == "without the input"]
+    assert list(guess.x) == [64, 128]
+    assert list(guess.y) == [math.log(10)] * 2
+    assert "ignores the input" in loss.caption
+    assert "without the input" not in {trace.name for trace in accuracy.figure.data}
+
+
+def test_without_lengths_the_score_is_drawn_by_cell(make_study: Make) -> None:
+    (chart,) = scores_by_panel(arrange(make_study(Space({"cell.name": ("rnn", "gru"), "seed": (0, 1)}, {}))))
+    assert chart.figure is not None
+    assert list(chart.figure.layout.xaxis.ticktext) == ["rnn", "gru"]
+
+
+def test_runs_whose_gradient_grows_stand_at_the_edge_beyond_all_half_lives(whole: StudyResults) -> None:
+    (chart,) = scores_by_half_life(arrange(whole))
+    assert chart.figure is not None
+    axis = chart.figure.layout.xaxis
+    place = dict(zip(axis.ticktext, axis.tickvals, strict=True))["grows"]
+    drawn = [(trace.name, x) for trace in chart.figure.data if trace.xaxis == "x" for x in trace.x]
+    assert [name for name, x in drawn if x == place] == ["gru"]
+    assert max(x for _, x in drawn) == place
+    assert len(drawn) == 44
+
+
+def test_every_sample_of_a_search_is_a_mark_of_its_own(make_study: Make, make_grid: Grid) -> None:
+    digest = arrange(make_study(make_grid(cells=("rnn", "gru"), lengths=(64,), seeds=2, samples=6)))
+    (chart,) = scores_by_half_life(digest)
+    (cost,) = costs(digest)
+    assert chart.figure is not None
+    assert cost.figure is not None
+    assert sum(len(trace.x) for trace in chart.figure.data) == 24
+    marks = [trace for trace in cost.figure.data if trace.mode == "markers" and trace.xaxis == "x"]
+    assert sum(len(trace.x) for trace in marks) == 24
+
+
+def test_costs_are_drawn_by_kind_and_length(whole: StudyResults) -> None:
+    (chart,) = costs(arrange(whole))
+    assert chart.figure is not None
+    titles = {axis.title.text for axis in chart.figure.select_xaxes()}
+    assert titles == {"parameters", "activation bytes", "ms per training step"}
+    assert len(list(chart.figure.select_xaxes())) == 12
+
+
+def test_without_measured_costs_there_is_no_chart(make_study: Make, make_grid: Grid) -> None:
+    results = make_study(make_grid(cells=("rnn",), lengths=(64,)))
+    bare = tuple(replace(trial, metrics={}) for trial in results.trials)
+    assert costs(arrange(replace(results, trials=bare))) == []
+
+
+def test_the_front_holds_who_is_beaten_by_none() -> None:
+    points = [(1.0, 9.0), (2.0, 5.0), (2.0, 4.0), (3.0, 6.0), (4.0, 4.0), (5.0, 1.0)]
+    assert front(points, "low") == [(1.0, 9.0), (2.0, 4.0), (5.0, 1.0)]
+    assert front(points, "high") == [(1.0, 9.0)]
+
+
+def test_ticks_of_a_logarithmic_axis_are_round() -> None:
+    assert log_ticks(0.5, 2000) == [1, 10, 100, 1000]
+    assert log_ticks(3, 70) == [5, 10, 20, 50]
+    assert log_ticks(110, 190) == [150]
+
+
+# --- Optuna's own ----------------------------------------------------------------------------------------------------
+
+
+def test_optuna_draws_importances_history_slices_and_parallel_coordinates(make_study: Make, make_grid: Grid) -> None:
+    charts = optuna_charts(make_study(make_grid(lengths=(64, 256))))
+    assert [chart.name for chart in charts] == ["importances", "history", "slice", "parallel"]
+    assert all(chart.figure is not None for chart in charts)
+    assert "fANOVA" in charts[0].title
+
+
+def test_several_objectives_have_a_chart_each_and_a_front(make_study: Make, make_grid: Grid) -> None:
+    objectives = (Objective("val/loss", "minimize"), Objective("val/accuracy", "maximize"))
+    charts = optuna_charts(make_study(make_grid(lengths=(64, 256)), objectives=objectives))
+    assert [chart.name for chart in charts][:3] == ["pareto", "importances-val-loss", "history-val-loss"]
+    assert len(charts) == 9
+    assert all(chart.figure is not None for chart in charts)
+
+
+def test_importances_find_the_factor_that_matters(make_study: Make, make_grid: Grid) -> None:
+    importances = optuna_charts(make_study(make_grid(lengths=(64, 128), seeds=5)))[0].figure
+    assert importances is not None
+    shares = dict(zip(importances.data[0].y, importances.data[0].x, strict=True))
+    assert max(shares, key=lambda name: shares[name]) == "cell"
+    assert shares["seed"] < 0.05
+
+
+def test_importances_of_many_cells_take_no_longer_than_of_few(make_study: Make, make_grid: Grid) -> None:
+    # With a column for each choice Optuna would look at 2 ** 30 combinations.
+    results = make_study(make_grid(cells=tuple(f"cell{n}" for n in range(30)), lengths=(64,), seeds=2))
+    assert optuna_charts(results)[0].figure is not None
+
+
+def test_one_run_is_too_little_for_optuna(make_study: Make) -> None:
+    (chart,) = optuna_charts(make_study(Space({"cell.name": ("rnn",)}, {})))
+    assert (chart.figure, chart.caption) == (None, "1 complete run: too few to draw.")
+
+
+def test_runs_that_are_all_alike_leave_optuna_nothing_to_show(make_study: Make) -> None:
+    results = make_study(Space({"cell.name": ("rnn",)}, {}))
+    study = optuna.create_study()
+    study.add_trials(results.study.get_trials() * 3)
+    (chart,) = optuna_charts(replace(results, study=study))
+    assert (chart.figure, chart.caption) == (None, "No parameter varies over the complete runs.")
+
+
+def test_an_error_in_optuna_leaves_a_sentence_and_spares_the_rest(
+    make_study: Make, make_grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no luck <today>")
+
+    monkeypatch.setattr("optuna.visualization.plot_slice", fail)
+    charts = {chart.name: chart for chart in optuna_charts(make_study(make_grid(lengths=(64,))))}
+    assert charts["slice"].figure is None
+    assert charts["slice"].caption == "Optuna could not draw this: RuntimeError: no luck <today>"
+    assert charts["history"].figure is not None
+
+
+# --- all of them -----------------------------------------------------------------------------------------------------
+
+
+def test_figures_can_be_taken_along_by_name_and_title(whole: StudyResults) -> None:
+    found = figures(whole)
+    assert {"profile-h", "profile-c", "half-life-h", "training-h", "val-loss-by-length", "history"} <= found.keys()
+    assert found["profile-h"].layout.title.text == "Gradient of h by lag"
+
+
+def test_names_of_figures_are_unique(make_study: Make, make_grid: Grid) -> None:
+    from undertow.report.charts.sections import sections
+
+    objectives = (Objective("val/loss", "minimize"), Objective("val/accuracy", "maximize"))
+    results = make_study(make_grid(lengths=(64, 128)), objectives=objectives)
+    names = [chart.name for section in sections(arrange(results)) for chart in section.charts]
+    assert len(set(names)) == len(names)

@@ -1,0 +1,86 @@
+"""What needs a browser: pictures of the figures, and the page drawn without a network."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from undertow.config.space import Space
+from undertow.errors import RequestError
+from undertow.report import write_pictures, write_report
+from undertow.report.results import StudyResults
+
+Make = Callable[..., StudyResults]
+
+DRAWN = """
+    () => [...document.querySelectorAll("[data-plot]")].map(
+        canvas => [canvas.dataset.plot, canvas.querySelectorAll(".main-svg").length > 0, canvas.clientWidth])
+"""
+
+
+@pytest.mark.browser
+def test_pictures_are_small_png_files(whole: StudyResults, tmp_path: Path) -> None:
+    written = write_pictures(whole, tmp_path / "pictures")
+    assert [path.stem for path in written] == [
+        *("profile-h", "profile-c", "val-loss"),
+        *("half-life-h", "reach-h", "at-cue-h", "half-life-c", "reach-c", "at-cue-c"),
+        *("val-loss-by-length", "val-loss-by-half-life"),
+    ]
+    for path in written:
+        picture = path.read_bytes()
+        assert picture.startswith(b"\x89PNG")
+        assert 5_000 < len(picture) < 150_000
+
+
+@pytest.mark.browser
+def test_a_picture_that_would_be_large_is_drawn_smaller(
+    whole: StudyResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("undertow.report.png.LARGEST", 40_000)
+    sizes = {path.stem: path.stat().st_size for path in write_pictures(whole, tmp_path)}
+    assert max(sizes.values()) < 40_000
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_the_page_draws_every_figure_loads_nothing_and_fits_a_phone(whole: StudyResults, tmp_path: Path) -> None:
+    from playwright.sync_api import sync_playwright
+
+    path = write_report(whole, tmp_path / "report.html")
+    asked: list[str] = []
+    wrong: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium") or "/usr/bin/chromium",
+            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+        )
+        view = browser.new_page(viewport={"width": 400, "height": 800})
+        view.on("request", lambda request: asked.append(request.url))
+        view.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+        view.on("pageerror", lambda error: wrong.append(str(error)))
+        view.goto(path.as_uri())
+        view.wait_for_function(f"({DRAWN})().every(([name, drawn]) => drawn)")
+        drawn = view.evaluate(DRAWN)
+        width = view.evaluate("document.documentElement.scrollWidth")
+        view.close()
+        browser.close()
+    assert asked == [path.as_uri()]
+    assert wrong == []
+    assert len(drawn) > 15
+    assert width <= 400
+
+
+def test_without_a_browser_the_remedy_is_said(
+    whole: StudyResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(RequestError, match="apt install chromium"):
+        write_pictures(whole, tmp_path / "pictures")
+    assert not (tmp_path / "pictures").exists()
+
+
+def test_a_study_without_a_complete_run_has_no_pictures(make_study: Make, tmp_path: Path) -> None:
+    space = Space({"cell.name": ("rnn", "gru")}, {})
+    results = make_study(space, states={str(each): ("failed", "") for each in space.combinations()})
+    assert write_pictures(results, tmp_path) == []

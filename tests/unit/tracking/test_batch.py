@@ -1,0 +1,90 @@
+"""An outbox cut into batches, each of which is one request."""
+
+import json
+from collections.abc import Callable
+
+from undertow.tracking import Outbox, RunFolder
+from undertow.tracking.records import BadRecord, Metric, Param, StatusChange, Tag
+from undertow.tracking.shipping.batch import Entry, batches, read_tail
+
+
+def entries_of(folder: RunFolder, write: Callable[[Outbox], None]) -> list[Entry]:
+    with Outbox(folder.outbox) as outbox:
+        write(outbox)
+    return read_tail(folder.outbox, 0)
+
+
+def test_batches_keep_to_the_limits_of_one_request_and_lose_nothing(folder: RunFolder) -> None:
+    def write(outbox: Outbox) -> None:
+        outbox.start(
+            folder.identity, tags={f"t{i}": "x" for i in range(250)}, params={f"p{i}": "x" for i in range(250)}
+        )
+        outbox.metrics([("m", 1.0, step) for step in range(2500)])
+        outbox.params({f"long{i}": "é" * 6000 for i in range(60)})
+
+    entries = entries_of(folder, write)
+    made = list(batches(entries))
+    for batch in made:
+        found = [entry.item for entry in batch]
+        assert len(found) <= 1000
+        assert sum(isinstance(item, Param) for item in found) <= 100
+        assert sum(isinstance(item, Tag) for item in found) <= 100
+        assert len(json.dumps([vars(item) for item in found])) < 1_000_000
+    assert [entry for batch in made for entry in batch] == entries
+    assert sum(isinstance(entry.item, Metric) for entry in entries) == 2500
+    assert len(made) <= 10
+
+
+def test_neighbouring_records_share_a_request_but_a_status_and_a_repeated_key_do_not(folder: RunFolder) -> None:
+    def write(outbox: Outbox) -> None:
+        for step in range(10):
+            outbox.metrics([("m", 1.0, step)])
+        outbox.tags({"a": "1"})
+        outbox.tags({"a": "2"})
+        outbox.status("FINISHED")
+        outbox.metrics([("m", 1.0, 11)])
+
+    made = list(batches(entries_of(folder, write)))
+    assert [len(batch) for batch in made] == [11, 1, 1, 1]
+    assert isinstance(made[2][0].item, StatusChange)
+
+
+def test_only_the_last_entry_of_a_record_moves_the_cursor(folder: RunFolder) -> None:
+    entries = entries_of(folder, lambda outbox: outbox.metrics([("m", 1.0, step) for step in range(3)]))
+    assert [entry.end for entry in entries] == [None, None, folder.outbox.stat().st_size]
+
+
+def test_a_torn_tail_is_left_alone_and_an_unreadable_line_is_named(folder: RunFolder) -> None:
+    folder.outbox.write_bytes(b'{"kind":"dance","at":1}\nnoise\n{"kind":"tags","at":1,"tags":{"a":"1"}}\n{"kind":"ta')
+    dance, noise, tag = read_tail(folder.outbox, 0)
+    assert isinstance(dance.item, BadRecord)
+    assert "dance" in str(dance.item)
+    assert isinstance(noise.item, BadRecord)
+    assert tag.item == Tag("a", "1")
+
+
+def test_a_record_longer_than_a_chunk_is_read_whole(folder: RunFolder) -> None:
+    entries = entries_of(folder, lambda outbox: outbox.metrics([("m", 1.0, step) for step in range(60_000)]))
+    assert folder.outbox.stat().st_size > 1 << 20
+    assert len(entries) == 60_000
+
+
+def test_text_is_fitted_to_what_every_store_takes(folder: RunFolder) -> None:
+    names = ["n" * 300, "n" * 299 + "m"]
+
+    def write(outbox: Outbox) -> None:
+        outbox.params({"p": "x" * 7000, "q": "a\0b\ud800c"})
+        outbox.tags({"t": "y" * 9000, names[0]: "1", names[1]: "2"})
+
+    p, q, t, first, second = (entry.item for entry in entries_of(folder, write))
+    assert isinstance(p, Param)
+    assert isinstance(t, Tag)
+    assert (len(p.value), p.value[-1]) == (6000, "…")
+    assert (len(t.value), t.value[-1]) == (8000, "…")
+    assert isinstance(q, Param)
+    assert "\0" not in q.value
+    assert q.value.encode("utf-8")
+    assert isinstance(first, Tag)
+    assert isinstance(second, Tag)
+    assert len(first.key) == len(second.key) == 250
+    assert first.key != second.key

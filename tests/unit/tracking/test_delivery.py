@@ -1,0 +1,184 @@
+"""Couriers and sync against a real SQLite store: what arrives, every row once, and sync's manners."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from undertow._system.lock import FileLock
+from undertow.errors import RequestError
+from undertow.tracking import Outbox, RunFolder, sync
+from undertow.tracking.folder import shipper_lock
+from undertow.tracking.shipping.cursor import Cursor
+
+# What arrives
+
+
+def test_everything_a_run_said_is_in_the_store_exactly_once(place, folder: RunFolder) -> None:
+    before = time.time() * 1000
+    place.write(folder, status=None)
+    with Outbox(folder.outbox) as outbox:
+        outbox.artifact("config.yaml", "configuration")
+        outbox.tags({"team": "tides"})
+        outbox.status("FINISHED")
+    folder.release()
+    seen: list[tuple[Path, int, int]] = []
+    [result] = sync(place.path, progress=lambda *news: seen.append(news))
+    assert (result.folder, result.left, result.rejected, result.error) == (folder.path, 0, 0, None)
+    assert result.shipped == 1 + 250 + 3
+    assert place.rows() == 2500
+    assert place.ask("select key, value from params") == [("cell.name", "lstm")]
+    tags = dict(place.ask("select key, value from tags"))
+    assert tags["mlflow.note.content"] == "How far?"
+    assert tags["undertow.run"] == folder.identity.uuid
+    assert tags["team"] == "tides"
+    [(name, status, start, end, uri)] = place.ask("select name, status, start_time, end_time, artifact_uri from runs")
+    assert (name, status) == ("lstm-T256-s0", "FINISHED")
+    assert before - 5 <= start <= end <= time.time() * 1000  # type: ignore[operator]
+    assert Path(str(uri)).is_relative_to(place.path / "artifacts" / "waves")
+    assert (Path(str(uri)) / "configuration" / "config.yaml").read_text() == "seed: 0\n"
+    assert seen[-1] == (folder.path, folder.outbox.stat().st_size, folder.outbox.stat().st_size)
+    assert RunFolder.find(place.path, str(folder.progress().run_id)).path == folder.path
+
+
+def test_syncing_twice_ships_nothing_the_second_time(place, folder: RunFolder) -> None:
+    place.write(folder)
+    assert [result.shipped for result in sync(place.path)] == [252]
+    assert sync(place.path) == []
+    assert place.rows() == 2500
+
+
+def test_timestamps_are_those_of_the_calls_and_not_of_the_shipping(place, folder: RunFolder) -> None:
+    place.write(folder, rows=10)
+    called = [json.loads(line) for line in folder.outbox.read_text().splitlines()][1]["rows"][0][3]
+    time.sleep(0.05)
+    sync(place.path)
+    assert {stamp for (stamp,) in place.ask("select timestamp from metrics")} == {called}
+
+
+def test_a_folder_of_files_becomes_artifacts(place, folder: RunFolder) -> None:
+    (folder.checkpoints / "best.ckpt").write_text("weights")
+    with Outbox(folder.outbox) as outbox:
+        outbox.start(folder.identity)
+        outbox.artifact("checkpoints", "kept")
+    sync(place.path)
+    [(uri,)] = place.ask("select artifact_uri from runs")
+    assert (Path(str(uri)) / "kept" / "best.ckpt").read_text() == "weights"
+
+
+def test_tags_of_the_experiment_are_whole_or_not_there(place, folder: RunFolder) -> None:
+    view = json.dumps({"view": "é" * 15_000}, ensure_ascii=False)
+    with Outbox(folder.outbox) as outbox:
+        outbox.start(folder.identity)
+        outbox.experiment_tags({"whole": view, "too.long": "x" * 20_001})
+        outbox.experiment_tags({"team": "waves"})
+        outbox.experiment_tags({"team": "tides\0"})
+        outbox.status("FINISHED")
+    [result] = sync(place.path)
+    assert (result.left, result.rejected, result.error) == (0, 1, None)
+    found = dict(place.ask("select key, value from experiment_tags"))
+    assert found["whole"] == view
+    assert found["team"] == "tides\N{REPLACEMENT CHARACTER}"
+    assert "too.long" not in found
+    rejected = json.loads(folder.rejected.read_text())
+    assert "too.long" in rejected["item"]
+    assert "20000" in rejected["reason"]
+    assert place.statuses() == ["FINISHED"]
+
+
+# Exactly once
+
+
+@pytest.mark.parametrize("share", [None, 0.0, 0.3, 0.9])
+def test_a_cursor_that_is_lost_or_old_changes_nothing_in_the_store(
+    place, folder: RunFolder, share: float | None
+) -> None:
+    place.write(folder)
+    sync(place.path)
+    before = place.ask("select * from metrics order by step"), place.ask("select * from runs")
+    if share is None:
+        folder.cursor.unlink()
+    else:
+        lines = folder.outbox.read_bytes().splitlines(keepends=True)
+        offset = sum(map(len, lines[: int(len(lines) * share)]))
+        Cursor(offset, folder.progress().run_id if share else None).save(folder.cursor)
+    [result] = sync(place.path)
+    assert result.error is None
+    assert (place.ask("select * from metrics order by step"), place.ask("select * from runs")) == before
+
+
+def test_a_crash_between_making_the_run_and_noting_its_id_leaves_one_run(
+    place, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.write(folder)
+
+    def crash(self: Cursor, path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Cursor, "save", crash)
+    with pytest.raises(KeyboardInterrupt):
+        place.delivery(folder).visit()
+    monkeypatch.undo()
+    assert len(place.statuses()) == 1
+    assert not folder.cursor.exists()
+    sync(place.path)
+    assert place.statuses() == ["FINISHED"]
+    assert place.rows() == 2500
+
+
+def test_a_run_that_a_slow_server_made_twice_is_one_run_in_the_end(place, folder: RunFolder) -> None:
+    place.write(folder, status=None)
+    sync(place.path)
+    [(experiment,)] = place.ask("select experiment_id from runs")
+    twin = place.client().create_run(str(experiment), tags={"undertow.run": folder.identity.uuid})
+    with Outbox(folder.outbox) as outbox:
+        outbox.status("FINISHED")
+    sync(place.path)
+    assert place.ask("select status, count(*) from runs where lifecycle_stage = 'active'") == [("FINISHED", 1)]
+    folder.cursor.unlink()
+    sync(place.path)
+    assert folder.progress().run_id != twin.info.run_id
+    assert place.rows() == 2500
+
+
+def test_a_store_that_was_thrown_away_is_filled_again_from_the_outbox(
+    place, folder: RunFolder, empty_store: Path
+) -> None:
+    place.write(folder, status=None)
+    sync(place.path)
+    assert place.rows() == 2500
+    shutil.copy(empty_store, place.path / "mlflow.db")
+    with Outbox(folder.outbox) as outbox:
+        outbox.status("FINISHED")
+    [result] = sync(place.path)
+    assert result.error is None
+    assert place.rows() == 2500
+    assert place.statuses() == ["FINISHED"]
+
+
+# Sync's manners
+
+
+def test_sync_of_one_run_folder_ships_that_run_alone(place, folder: RunFolder) -> None:
+    other = place.new_run("rnn-T256-s0")
+    for run in (folder, other):
+        place.write(run, rows=10)
+        run.release()
+    assert [result.folder for result in sync(other.path)] == [other.path]
+    assert place.ask("select name from runs") == [("rnn-T256-s0",)]
+
+
+def test_sync_beside_a_shipper_reports_what_is_left_to_it(place, folder: RunFolder) -> None:
+    place.write(folder, rows=10)
+    with FileLock(shipper_lock(place.path)) as lock:
+        assert lock.acquire()
+        [result] = sync(place.path, timeout=0.3)
+    assert (result.shipped, result.left) == (0, 3)
+    assert "shipper is at work" in str(result.error)
+
+
+def test_sync_of_a_missing_folder_is_a_wrong_request(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="no folder"):
+        sync(tmp_path / "nowhere")

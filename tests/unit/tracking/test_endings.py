@@ -1,0 +1,65 @@
+"""The status of a run is true in the end, whether it said how it ended or not."""
+
+import time
+
+from undertow.tracking import Outbox, RunFolder, sync
+
+
+def test_a_run_that_died_without_a_word_is_killed_at_its_last_sign_of_life(place, folder: RunFolder) -> None:
+    place.write(folder, status=None)
+    with folder.outbox.open("ab") as file:
+        file.write(b'{"kind":"metr')
+    sync(place.path)
+    assert place.statuses() == ["RUNNING"], "its process holds the lock still"
+    last_sign = int(folder.outbox.stat().st_mtime * 1000)
+    time.sleep(0.05)
+    folder.release()
+    sync(place.path)
+    assert place.ask("select status, end_time from runs") == [("KILLED", last_sign)]
+    assert dict(place.ask("select key, value from tags"))["undertow.end"] == "the process ended without a word"
+    assert place.rows() == 2500
+    assert sync(place.path) == []
+
+
+def test_a_resumed_run_is_running_again_and_then_finished(place, folder: RunFolder) -> None:
+    place.write(folder, status="KILLED")
+    folder.release()
+    sync(place.path)
+    assert place.statuses() == ["KILLED"]
+    folder.acquire()
+    with Outbox(folder.outbox) as outbox:
+        outbox.status("RUNNING")
+        sync(place.path)
+        assert place.statuses() == ["RUNNING"]
+        outbox.metrics([("train/loss", 0.1, 9999)])
+        outbox.status("FINISHED", at=1_800_000_000_000)
+    folder.release()
+    sync(place.path)
+    assert place.ask("select status, end_time from runs") == [("FINISHED", 1_800_000_000_000)]
+    assert place.rows() == 2501
+
+
+def test_a_resumed_run_that_dies_again_is_killed_again(place, folder: RunFolder) -> None:
+    place.write(folder, status="FINISHED")
+    with Outbox(folder.outbox) as outbox:
+        outbox.status("RUNNING")
+    folder.release()
+    sync(place.path)
+    assert place.statuses() == ["KILLED"]
+
+
+def test_a_run_that_never_said_anything_is_left_alone(place, folder: RunFolder) -> None:
+    folder.release()
+    assert sync(place.path) == []
+    assert place.statuses() == []
+
+
+def test_a_torn_line_behind_a_finished_run_does_not_keep_it_open(place, folder: RunFolder) -> None:
+    place.write(folder, rows=10)
+    with folder.outbox.open("ab") as file:
+        file.write(b'{"kind"')
+    folder.release()
+    sync(place.path)
+    assert folder.shipped
+    assert place.statuses() == ["FINISHED"]
+    assert sync(place.path) == []

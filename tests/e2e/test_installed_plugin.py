@@ -54,7 +54,7 @@ ASK = """
     cell = registry.cell("third-party-leaky")
     print(json.dumps({
         "torch": "torch" in sys.modules,
-        "version": registry.distributions().get("third-party-leaky"),
+        "version": registry.versions().get("third-party-leaky"),
         "default": cell.options().leak,
         "class": registry.factory(cell).__name__,
         "failures": {failure.distribution: str(failure) for failure in registry.failures},

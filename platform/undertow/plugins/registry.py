@@ -9,6 +9,7 @@ without a word: the error about an unknown name mentions it, and `require_all_lo
 """
 
 import importlib
+import re
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ S = TypeVar("S", bound=Spec)
 
 Stage = Literal["discover", "import", "register", "hook", "spec", "api", "duplicate"]
 """Where loading stopped, in the order in which it goes."""
+
+_ILLEGAL = re.compile(r"[^A-Za-z0-9_.\- ]")
 
 _MACHINERY = ("<frozen importlib", str(Path(importlib.__file__).parent), str(Path(__file__).parent))
 """Where the frames of importing lie, which are never to blame."""
@@ -46,6 +49,11 @@ class Plugin:
     module: str
     entry: str = ""
     scratch: bool = False
+
+    @property
+    def label(self) -> str:
+        """A short name that MLflow takes as part of a tag: the distribution's, or that of the scratch file."""
+        return _ILLEGAL.sub("_", Path(self.distribution).name) if self.scratch else self.distribution
 
     def __str__(self) -> str:
         """The distribution and its version, as people name them."""
@@ -166,9 +174,9 @@ class Registry:
             listed = "\n".join(f"  {failure}" for failure in self.failures)
             raise RequestError(f"not every plugin could be loaded, and strict mode asks for it:\n{listed}")
 
-    def distributions(self) -> dict[str, str]:
-        """The version of every distribution (or scratch file) that a plugin was loaded from."""
-        return {plugin.distribution: plugin.version for plugin in self.plugins}
+    def versions(self) -> dict[str, str]:
+        """The version of every distribution and every scratch plugin that was loaded, by `Plugin.label`."""
+        return {plugin.label: plugin.version for plugin in self.plugins}
 
     def _find(self, kind: str, entries: Mapping[str, Entry[S]], name: str) -> S:
         if name in entries:

@@ -117,7 +117,7 @@ def start(
             config_yaml=dump(without_password(config)),
         )
         try:
-            made_from = provenance(registry.distributions(), config.seed, facts)
+            made_from = provenance(registry.versions(), config.seed, facts)
             start_record(folder, config, made_from.tags)
             keep_sources(folder, config, made_from)
             if on_start:

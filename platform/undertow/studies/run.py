@@ -101,7 +101,7 @@ def run_study(
     stop = StopRequest()
     with stop.listening():
         executor = LocalExecutor(_modules(loaded))  # first of all: it imports while the stores are opened
-        made_from = provenance(loaded.registry.distributions(), loaded.first.seed)
+        made_from = provenance(loaded.registry.versions(), loaded.first.seed)
         with importing():
             ledger = Ledger.open(
                 storage_url(home, loaded.config.storage), loaded, {"run": uuid4().hex, "facts": _facts(made_from)}

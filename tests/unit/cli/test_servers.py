@@ -189,8 +189,8 @@ def test_a_server_that_does_not_want_to_end_is_killed(until: Callable[..., None]
         [stubborn] = psutil.Process(supervisor.pid).children()
         os.killpg(supervisor.pid, signal.SIGTERM)
         time.sleep(0.3)
-        assert keeper.poll() is None
+        assert supervisor.poll() is None
         assert not is_gone(stubborn.pid)
-        keeper.stdin.close()
-        assert keeper.wait(20) == -signal.SIGKILL
+        supervisor.stdin.close()
+        assert supervisor.wait(20) == -signal.SIGKILL
         until(lambda: is_gone(stubborn.pid), seconds=20)

@@ -56,7 +56,7 @@ def test_a_plugin_and_its_specs_are_listed_with_their_distribution(install: Inst
     entry = registry.cells["leaky-rnn"]
     assert (entry.plugin.name, str(entry.plugin), entry.plugin.module) == ("leaky:main", "leaky 2.1", "leaky_hooks")
     assert registry.plugins == (entry.plugin,)
-    assert registry.distributions() == {"leaky": "2.1"}
+    assert registry.versions() == {"leaky": "2.1"}
     assert registry.failures == ()
 
 

@@ -1,4 +1,4 @@
-# Undertow: everything a newcomer types. `make` alone lists the targets.
+# The commands for development. `make` alone lists the targets.
 
 VENV ?= .venv
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14; do \
@@ -10,7 +10,7 @@ PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/undertow-*/pyproject
 PINS := pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 PIP := $(RUN) -m pip --disable-pip-version-check install --constraint constraints.txt
 
-# The folders platform/ and docker/ have the names of modules: keep the working folder off Python's path.
+# platform/ and docker/ have the names of Python modules: keep the working folder out of sys.path.
 export PYTHONSAFEPATH = 1
 
 SHELL := bash
@@ -25,7 +25,7 @@ help:  ## list the targets
 demo: $(VENV)/.ready  ## a small study: rnn, lstm and gru on scanned digits, and how far back their gradients reach
 	@$(VENV)/bin/undertow study run experiments/demo.yaml
 
-# Half as many again as there are cores: a third of the tests' time is spent waiting for servers and processes to end.
+# 1.5 processes for each core: a third of the tests' time is waiting for servers and processes.
 test: $(VENV)/.ready-dev  ## run every test, in some processes; `make test ARGS="-k gradient"` passes options on
 	@$(RUN) -m pytest --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) * 3 / 2)) $(ARGS)
 
@@ -57,7 +57,7 @@ constraints: $(VENV)/.ready-dev  ## write the versions that are installed into c
 	@touch $(VENV)/.ready $(VENV)/.ready-dev
 	@echo "constraints.txt has the $$(grep --count == constraints.txt) versions of $(VENV)"
 
-clean:  ## remove what tools left behind; recorded runs stay, and so does the environment
+clean:  ## remove caches and build files; recorded runs and the environment stay
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist bench.json
 	find platform plugins tests experiments -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -69,9 +69,9 @@ $(VENV)/bin/python:
 	@echo "creating $(VENV) with $$($(PYTHON) --version 2>&1)"
 	@$(PYTHON) -m venv $(VENV)
 
-# The two stamps: what running needs, and what developing needs on top. The build backend comes first and builds
-# without isolation, so that it is held by constraints.txt as well; one call to pip installs all the rest, so that
-# nothing is resolved twice.
+# Two stamps: the packages for running, and those for development on top. The build backend is installed first and
+# builds without isolation, so that constraints.txt pins it as well; one call to pip installs the rest, so that nothing
+# is resolved twice.
 $(VENV)/.ready: $(PINS) | $(VENV)/bin/python
 	$(call install,.)
 	@touch $@
@@ -86,7 +86,7 @@ define install
 @$(PIP) --no-build-isolation --editable $(1) $(PLUGINS:%=--editable ./%) | { $(progress); }
 endef
 
-# pip says hundreds of lines: keep one that moves, one for each large download, and how it ends.
+# pip prints hundreds of lines: show one that is updated, one for each large download, and the end.
 define progress
 while read -r what name rest; do case "$$what $$name $$rest" in \
 	"Collecting "* | "Processing "*) printf '\r  %3d  %-60.60s' $$((++looked_at)) "$${name##*/}" ;; \

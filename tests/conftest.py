@@ -1,11 +1,10 @@
-"""What every test may count on: a home of its own, few threads, and a skip that says what is missing.
+"""Fixtures of all tests: a home for each test, one thread, and skips that state what is missing.
 
     @pytest.mark.browser            # skipped, with the reason, where there is no Chromium
     def test_curves_overlay(home):  # UNDERTOW_HOME is `home`, and so is the working folder
         ...
 
-`UNDERTOW_REQUIRE=browser,postgresql` turns the skips for these into failures: CI sets it, so that a broken
-installation cannot pass for a green run.
+`UNDERTOW_REQUIRE=browser,postgresql` turns these skips into failures. CI sets it, so that a broken installation fails.
 """
 
 import os
@@ -25,10 +24,10 @@ from typing import Any
 import pytest
 
 # Before torch and MLflow are imported, here or in a process that a test starts. One thread: the networks are tiny, and
-# threads of several processes on two cores wait for each other more than they compute.
+# threads of several processes on two cores mostly wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and tables would break their cells
+os.environ.pop("COLUMNS", None)  # pytest-xdist sets it; it would change the width of tables
 
 
 @cache
@@ -58,7 +57,7 @@ def _initdb() -> Path | None:
     return Path(in_path).resolve() if in_path else next(reversed(found), None)
 
 
-# Asked only when a test with the marker is about to run: the question about the GPU imports torch.
+# Called only when a test with the marker is about to run: the check for a GPU imports torch.
 NEEDS: dict[str, Callable[[], str | None]] = {"gpu": _no_gpu, "browser": _no_browser, "postgresql": _no_postgresql}
 
 
@@ -91,7 +90,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An initialised MLflow database to copy, made once: its migrations take seconds."""
+    """An initialised MLflow database to copy: its migrations take seconds."""
     from undertow.tracking.mlflow.store import Store
 
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
@@ -101,16 +100,16 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def settled_home(home: Path, empty_store: Path) -> Path:
-    """A home that has been used before: its MLflow database is there, and nobody has to wait for its making."""
+    """A home whose MLflow database exists already: its migrations take seconds."""
     (home / "mlflow.db").write_bytes(empty_store.read_bytes())
     return home
 
 
 @pytest.fixture
 def slowness() -> float:
-    """How many times as much CPU time as usual everything takes here and now, at least 1; limits in seconds grow by it.
+    """How much slower than a reference machine this one is now, at least 1; limits in seconds are multiplied by it.
 
-    It is told from some imports of the standard library, for which 0.1 CPU seconds count as usual.
+    Measured as CPU seconds of some imports of the standard library; the reference takes 0.1.
     """
     code = "import asyncio, decimal, http.server, multiprocessing.pool, sqlite3, time, unittest, xml.dom.minidom"
     command = [sys.executable, "-c", f"{code}; print(time.process_time())"]
@@ -120,13 +119,13 @@ def slowness() -> float:
 
 @pytest.fixture(scope="session")
 def until() -> Callable[..., Any]:
-    """Wait until something is so, say what it was, and fail where it takes longer than `seconds`."""
+    """Wait until a function returns a true value, and return it; fail after `seconds`."""
 
-    def until(happened: Callable[[], Any], seconds: float = 180.0) -> Any:
+    def until(condition: Callable[[], Any], seconds: float = 180.0) -> Any:
         deadline = time.monotonic() + seconds
-        while not (found := happened()):
-            assert time.monotonic() < deadline, f"it did not happen within {seconds:g} seconds"
-            time.sleep(0.02)  # short: some kill a process in the middle of what they have waited for
+        while not (found := condition()):
+            assert time.monotonic() < deadline, f"not within {seconds:g} seconds"
+            time.sleep(0.02)  # short: some tests then kill a process while it is still in that state
         return found
 
     return until
@@ -136,7 +135,7 @@ class PostgreSQL:
     """A PostgreSQL server.
 
     Args:
-        url: The address of one of its databases, as a user that may make more of them.
+        url: The URL of one of its databases, with a user that may create databases.
     """
 
     def __init__(self, url: str) -> None:
@@ -145,16 +144,16 @@ class PostgreSQL:
         self.url = make_url(url).set(drivername="postgresql+psycopg")
 
     def make(self, name: str, template: str = "template0") -> str:
-        """Make a database; its address."""
+        """Create a database and return its URL."""
         self.ask(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return self.url.set(database=name).render_as_string(hide_password=False)
 
     def drop(self, name: str) -> None:
-        """Remove a database, whoever is connected to it."""
+        """Drop a database, connections included."""
         self.ask(f'DROP DATABASE "{name}" WITH (FORCE)')
 
     def ask(self, statement: str, url: str | None = None) -> list[Any]:
-        """The answer to a statement, in a transaction of its own."""
+        """Execute a statement in a transaction of its own and return its rows."""
         from sqlalchemy import NullPool, create_engine, text
 
         engine = create_engine(url or self.url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
@@ -164,10 +163,10 @@ class PostgreSQL:
 
 
 class Cluster(PostgreSQL):
-    """A server of our own, in a folder that is gone afterwards.
+    """A server started by the tests, in a temporary folder.
 
-    It asks for a password, so that a test sees who lets it out. Its folder is not one of pytest's, which nobody but
-    their owner may enter: root, whom PostgreSQL refuses, has the user `postgres` run it.
+    It requires a password, so that a test can check that the password is printed nowhere. Its folder is not one of
+    pytest's, which only their owner may enter: PostgreSQL refuses to run as root, so root starts it as `postgres`.
     """
 
     def __init__(self, initdb: Path) -> None:
@@ -183,21 +182,21 @@ class Cluster(PostgreSQL):
         super().__init__(f"postgresql+psycopg://undertow:{self.password}@127.0.0.1:{port}/postgres")
 
     def create(self) -> None:
-        """Make its data folder; once."""
+        """Create its data folder; once."""
         (self.folder / "password").write_text(self.password)
         self._run("initdb", "-U", "undertow", "-A", "scram-sha-256", "--pwfile", "password", "-E", "UTF8", "--no-sync")
         (self.folder / "password").unlink()
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start it, and wait until it accepts connections."""
         self._run("pg_ctl", "start", "-w", "-l", "log", "-o", self._options)
 
     def stop(self, mode: str = "fast") -> None:
-        """Stop it; `immediate` is as good as a crash."""
+        """Stop it; `immediate` is the same as a crash."""
         self._run("pg_ctl", "stop", "-w", "-m", mode)
 
     def remove(self) -> None:
-        """End it, if it runs, and remove its folder."""
+        """Stop it, if it runs, and remove its folder."""
         if (self.folder / "data" / "postmaster.pid").exists():
             self.stop("immediate")
         shutil.rmtree(self.folder)
@@ -220,7 +219,7 @@ class Cluster(PostgreSQL):
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgreSQL]:
-    """The server that UNDERTOW_TEST_POSTGRESQL names, or a `Cluster` made for this process; mark the test for it."""
+    """The server that UNDERTOW_TEST_POSTGRESQL names, or a `Cluster` of this process; needs the marker `postgresql`."""
     if url := os.environ.get("UNDERTOW_TEST_POSTGRESQL"):
         yield PostgreSQL(url)
         return
@@ -237,7 +236,7 @@ def postgresql() -> Iterator[PostgreSQL]:
 
 @pytest.fixture
 def new_database(postgresql: PostgreSQL) -> Iterator[Callable[..., str]]:
-    """Make databases of this test's own, empty ones or copies; each call gives an address."""
+    """Create databases for this test, empty or copied from a template; each call returns a URL."""
     made: list[str] = []
 
     def new_database(template: str = "template0") -> str:
@@ -251,10 +250,10 @@ def new_database(postgresql: PostgreSQL) -> Iterator[Callable[..., str]]:
 
 @pytest.fixture(scope="session")
 def tracked(postgresql: PostgreSQL) -> Iterator[str]:
-    """A database with MLflow's tables to copy, made once: its migrations take seconds."""
+    """A database with MLflow's tables, to be used as a template: its migrations take seconds."""
     name = f"undertow-{secrets.token_hex(6)}"
     url = postgresql.make(name)
-    # In a process of its own, whose connections end with it: nobody may be connected to what is copied.
+    # In a process of its own, whose connections end with it: a template must have no connections.
     make = (
         "import os; from undertow.tracking.mlflow.store import Store; assert Store(os.environ['URL'], None).answers()"
     )

@@ -1,4 +1,4 @@
-"""What every cell costs, forward and backward: against a fused LSTM, against torchrecurrent, and by scan or by steps.
+"""Cost of every cell, forward and backward: against a fused LSTM, against torchrecurrent, and by scan or by steps.
 
 Each of undertow-cells runs the fastest way it has, through the platform's loop; torchrecurrent's run by the layer that
 its users call. Weights are not the same in both, and need not be: the work is.

@@ -1,4 +1,4 @@
-"""A command as its user waits for it: the seconds on the clock, and the CPU seconds of all the processes it led to.
+"""Time of a whole command: wall seconds, and the CPU seconds of all processes that it started, directly or not.
 
     spent = run(["undertow", "study", "run", "study.yaml"], folder=folder, environment=os.environ, limit=600)
     spent.wall, spent.cpu, spent.finished
@@ -23,7 +23,7 @@ _PATIENCE = 120.0  # seconds for what a command leaves behind, such as a shipper
 
 @dataclass(frozen=True)
 class Spent:
-    """What a command cost.
+    """Time of one command.
 
     Attributes:
         wall: Seconds from its start to its end; what it left behind may have run on.
@@ -39,7 +39,7 @@ class Spent:
 
 
 def run(command: Sequence[str], *, folder: Path, environment: Mapping[str, str], limit: float | None = None) -> Spent:
-    """Run a command to its end, and wait for what it left behind.
+    """Run a command to its end, and wait for the processes that it left behind.
 
     Args:
         command: Program and arguments.
@@ -48,7 +48,7 @@ def run(command: Sequence[str], *, folder: Path, environment: Mapping[str, str],
         limit: Seconds after which it is ended, with everything in its process group.
 
     Raises:
-        RuntimeError: It ended with another exit code than 0, or something it started would not end.
+        RuntimeError: Its exit code is not 0, or a process that it started does not end.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_ADOPT, 1, 0, 0, 0)
@@ -76,13 +76,13 @@ def run(command: Sequence[str], *, folder: Path, environment: Mapping[str, str],
 
 
 def _cpu_of_children() -> float:
-    """Of all that have ended and were waited for."""
+    """Of all processes that have ended and were waited for."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 def _see_off(command: Sequence[str]) -> None:
-    """Wait for the end of every process that was taken in."""
+    """Wait for the end of every adopted process."""
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:

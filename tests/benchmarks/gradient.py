@@ -1,4 +1,4 @@
-"""What one gradient profile costs, in training steps on the same batch; and what unrolling for it would cost.
+"""Cost of one gradient profile in training steps on the same batch, and the cost of the same curve by unrolling.
 
 The profile is the whole probe as a run executes it: cuts, gradients, norms, curves, and the random state held.
 T time, B batch, H hidden, K lags.

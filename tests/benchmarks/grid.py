@@ -1,4 +1,4 @@
-"""What the contestants of `study` train, and how they say how it went.
+"""The grid that the contestants of `study` train, and the format in which they report.
 
 grid = Grid.read(Path("tests/benchmarks/study.yaml"), ["study.vary.seed=[0]"])
 [combination.name for combination in grid.combinations()][:2]      # ["rnn-T50-s0", "rnn-T100-s0"]
@@ -30,7 +30,7 @@ class Combination:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the training of one combination ended.
+    """Result of the training of one combination.
 
     Attributes:
         train_loss: Of the last step's batch.
@@ -43,7 +43,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Report:
-    """What a contestant did.
+    """Report of one contestant.
 
     Attributes:
         seconds: From its first process's start to the end of the last one; imports and stores are not in it.
@@ -119,11 +119,11 @@ class Grid:
 
     @classmethod
     def from_command_line(cls) -> "Grid":
-        """What `study` wrote there."""
+        """Read the arguments that `study` passes."""
         return cls(**json.loads(sys.argv[1]))
 
     def as_argument(self) -> str:
-        """What `from_command_line` reads."""
+        """The arguments that `from_command_line` reads."""
         return json.dumps(asdict(self))
 
     def combinations(self) -> list[Combination]:

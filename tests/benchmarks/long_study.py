@@ -1,6 +1,6 @@
-"""What a study of thousands of trials costs: whether the last are as cheap as the first, and how long asking takes.
+"""Cost of a study of thousands of trials: of a late trial against an early one, and of `status` and `report`.
 
-Its trials train next to nothing, so that all there is to time is what surrounds a trial. It takes five minutes,
+Its trials train almost nothing, so that the time is that of everything around the training. It takes five minutes,
 and runs only when asked for by `--only long_study`.
 """
 

@@ -75,7 +75,7 @@ def _run(name: str, setting: Setting) -> Outcome:
 
 
 def _expect_equal_work(outcomes: dict[str, list[Outcome]]) -> None:
-    """A ratio means something only if both trained the same."""
+    """Check that both trained the same: otherwise the ratio is meaningless."""
     expected = outcomes[_BARE][0].loss
     for name, results in outcomes.items():
         for outcome in results:

@@ -1,4 +1,4 @@
-"""One line of the benchmark's table: a ratio (or seconds), its spread, what it should be and whether it is."""
+"""One line of the benchmark's table: a ratio (or seconds), its spread, its target and whether it is met."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -51,19 +51,19 @@ class Row:
 
     @property
     def target(self) -> str:
-        """The target for people, such as ``<= 0.9``; empty without one."""
+        """The target as text, such as ``<= 0.9``; empty without one."""
         if self.at_least is not None:
             return f">= {self.at_least:g}"
         return "" if self.at_most is None else f"<= {self.at_most:g}"
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, with what follows from it."""
+        """All fields, with the median and whether the target is met."""
         low, high = (min(self.samples), max(self.samples)) if self.samples else (None, None)
         return {**asdict(self), "value": self.value, "low": low, "high": high, "target": self.target, "met": self.met}
 
 
 def as_table(rows: Sequence[Row]) -> Table:
-    """The rows for a terminal, without how they came about."""
+    """The rows for a terminal, without details."""
     table = Table("", box=box.SIMPLE, pad_edge=False)
     for header in ("median", "min - max", "target", ""):
         table.add_column(header, no_wrap=True, justify="right")

@@ -1,4 +1,4 @@
-"""What the contestants of `loop` train, and how they say how it went."""
+"""The setting that the contestants of `loop` train, and the format in which they report."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one contestant did.
+    """Report of one contestant.
 
     Attributes:
         steps_per_second: From step `first` to step `last`.
@@ -50,11 +50,11 @@ class Setting:
 
     @classmethod
     def from_command_line(cls) -> "Setting":
-        """What `loop` wrote there."""
+        """Read the arguments that `loop` passes."""
         return cls(**json.loads(sys.argv[1]))
 
     def report(self, at: dict[int, float], loss: float) -> None:
-        """Tell `loop` what came of it, on standard output.
+        """Report to `loop` on standard output.
 
         Args:
             at: Seconds on any clock when step `early`, `first` and `last` were done.

@@ -1,4 +1,4 @@
-"""What a command costs that needs no torch: CPU seconds, user and system, of the whole process."""
+"""Cost of the commands that need no torch: CPU seconds, user and system, of the whole process."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What stepping costs: an LSTM that is written as one step and run by the platform's loop, against the fused kernel.
+"""Cost of stepping: an LSTM written as one step and run by the platform's loop, against the fused kernel.
 
 Forward and backward, weight gradients included. torchrecurrent's cells are written as steps as well.
 T time, B batch, I input, H hidden.

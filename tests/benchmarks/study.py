@@ -1,4 +1,4 @@
-"""What a study costs: the platform's, the bare loops of the same work, and the same study put together by hand.
+"""Cost of a study: the platform's, the bare loops of the same work, and the same study written by hand.
 
 All three train the combinations of `study.yaml` in two processes with one thread each, on the CPU, and must come to the
 same losses, combination by combination. They run in turns, and are timed as their user waits for them: from the command
@@ -38,7 +38,7 @@ _TINY = (
 
 @dataclass(frozen=True)
 class Round:
-    """What each contestant spent in one round, by its name.
+    """Time of each contestant in one round, by its name.
 
     Attributes:
         whole: On the whole grid.
@@ -147,7 +147,7 @@ def _by_hand(name: str, grid: Grid) -> tuple[Spent, Report]:
 
 
 def _with_default_threads(grid: Grid, platform: list[float], quick: bool) -> Row:
-    """The peer again, which leaves the number of threads to torch, as it is if nobody thinks of it."""
+    """The peer again, with torch's default number of threads."""
     name = "the same, the peer with torch's default threads"
     if quick:
         return Row("study", name, "x", skipped=f"it takes up to {_LIMIT:.0f} s")
@@ -169,7 +169,7 @@ def _command(name: str, grid: Grid) -> list[str]:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """Without what would send a record elsewhere, or choose the number of threads for anybody."""
+    """The environment without variables that name a store or a number of threads."""
     chosen = ("MLFLOW_TRACKING_URI", "UNDERTOW_STUDY_URI", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
     return {name: value for name, value in os.environ.items() if name not in chosen} | {
         "PYTHONPATH": str(_TESTS),
@@ -178,7 +178,7 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 def _expect_equal_work(grid: Grid, expected: dict[str, Outcome], by_name: dict[str, dict[str, Outcome]]) -> None:
-    """A ratio means something only if all trained and validated the same."""
+    """Check that all trained and validated the same: otherwise the ratios are meaningless."""
     combinations = {each.name for each in grid.combinations()}
     for name, outcomes in {_BARE: expected, **by_name}.items():
         if outcomes.keys() != combinations:

@@ -1,4 +1,4 @@
-"""Timing side by side: A B A B ..., so that whatever else the machine does reaches all contestants alike."""
+"""Timing side by side: A B A B ..., so that other load on the machine affects all contestants alike."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -43,7 +43,7 @@ def forward_backward(network: nn.Module, forward: Callable[[], Tensor]) -> Calla
 
 
 def now() -> float:
-    """The time, once the GPU has done what it was given."""
+    """The time, after the GPU has finished its queue."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()

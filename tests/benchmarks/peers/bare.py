@@ -1,4 +1,4 @@
-"""The bare loop: what a person writes who needs nothing but a trained network. The measure of everyone's overhead."""
+"""The bare loop: a training loop with nothing else. The reference for the overhead of the others."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""The bare loops of a study: what a person writes who needs nothing but the losses of a grid of networks.
+"""The bare loops of a study: training loops over a grid of networks, with nothing but their losses.
 
     python -m benchmarks.peers.bare_study GRID          # GRID as `Grid.as_argument` writes it
 

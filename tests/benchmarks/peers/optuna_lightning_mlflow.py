@@ -1,4 +1,4 @@
-"""The peer of a study: Optuna, Lightning and MLflow put together by hand, by somebody who knows the three well.
+"""The peer of a study: Optuna, Lightning and MLflow combined by hand, by somebody who knows the three well.
 
     python -m benchmarks.peers.optuna_lightning_mlflow GRID          # GRID as `Grid.as_argument` writes it
 
@@ -30,7 +30,7 @@ from undertow_tasks.memory.options import AddingOptions
 NAME = "bench"
 TRACKING = "sqlite:///mlflow.db"
 ONE_AT_A_TIME = multiprocessing.get_context("fork").Lock()
-"""Held to take a trial: in SQLite, two processes now and then take the same one, and `study.optimize` crashes."""
+"""Locked while a trial is taken: in SQLite two processes sometimes take the same one, and `study.optimize` crashes."""
 
 
 class Learner(pl.LightningModule):
@@ -61,7 +61,7 @@ class Learner(pl.LightningModule):
 
 
 class Worker:
-    """What a process of the study does for one trial, and what came of its trials."""
+    """The objective of one process of the study, and the results of its trials."""
 
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
@@ -99,7 +99,7 @@ class Worker:
 
 
 def storage() -> optuna.storages.RDBStorage:
-    """The study's database, with patience for the other process."""
+    """The study's database, with a timeout long enough for the other process."""
     return optuna.storages.RDBStorage("sqlite:///optuna.db", engine_kwargs={"connect_args": {"timeout": 60}})
 
 
@@ -118,7 +118,7 @@ def work(grid: Grid, trials: int) -> dict[str, Outcome]:
         torch.set_num_threads(grid.threads)
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     worker = Worker(grid)
-    # A sampler is asked nothing where all is enqueued; the default one would read the study's past for every trial.
+    # Everything is enqueued, so the sampler is not used; the default one would read all trials of the study each time.
     study = optuna.load_study(study_name=NAME, storage=storage(), sampler=optuna.samplers.RandomSampler())
     for _ in range(trials):
         with ONE_AT_A_TIME:

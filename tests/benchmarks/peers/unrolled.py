@@ -1,4 +1,4 @@
-"""The gradient by lag as it is usually measured: one call a step, every state's gradient retained.
+"""The gradient by lag as it is usually measured: one call for each step, the gradient of every state retained.
 
 The calls are the fused kernel's own, one step long, and weights ask for no gradient: the kindest form of it.
 T time, B batch, H hidden.
@@ -36,6 +36,6 @@ def norms_by_step(
 
 
 def _norms(part_by_step: tuple[Tensor, ...]) -> Tensor:
-    """The last c of an LSTM has no gradient: nothing is read from it."""
+    """The last c of an LSTM has no gradient: the loss does not depend on it."""
     gradients = [torch.zeros_like(part[0]) if part.grad is None else part.grad[0] for part in part_by_step]
     return torch.linalg.vector_norm(torch.stack(gradients), dim=-1, dtype=torch.float64)

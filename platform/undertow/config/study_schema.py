@@ -8,6 +8,9 @@ from undertow.config.types import Count, Positive, Section
 
 Scalar = str | bool | int | float | None
 
+RENAMED = {"study.trials": "study.samples"}
+"""Keys of earlier versions, and what each is called now."""
+
 
 class SearchConfig(Section):
     """What one searched key may be: a range, or choices."""
@@ -78,7 +81,7 @@ class StudyConfig(Section):
     """Named settings of several keys together, varied as one factor called `case`."""
     search: dict[str, SearchConfig] = {}
     """What a sampler chooses, by dotted key."""
-    trials: Count | None = None
+    samples: Count | None = None
     """Samples of the search at each point of the grid; needed with `search`."""
     sampler: Named = Named(name="tpe")
     """tpe, random, cmaes, gp, nsgaii, nsgaiii, qmc or brute-force."""
@@ -109,10 +112,10 @@ class StudyConfig(Section):
             raise ValueError("a study needs `vary`, `cases`, `search` or several of them")
         if "case" in self.vary:
             raise ValueError("vary.case: a case is a name from `cases`; all of them are varied")
-        if self.search and self.trials is None:
-            raise ValueError("`search` needs `trials`: how many samples to take")
-        if self.trials is not None and not self.search:
-            raise ValueError("`trials` counts the samples of a `search`, and there is none; drop it")
+        if self.search and self.samples is None:
+            raise ValueError("`search` needs `samples`: how many to take at each point of the grid")
+        if self.samples is not None and not self.search:
+            raise ValueError("`samples` counts the samples of a `search`, and there is none; drop it")
         if "seed" in self.search:
             raise ValueError("search.seed: a seed is a replicate, not something to tune; put it into `vary`")
         if both := sorted(set(self.vary) & set(self.search)):

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from undertow._system.names import check_name
 from undertow.api.spec import Options, Spec, TaskSpec
 from undertow.config.explain import explain
 from undertow.config.schema import ExperimentConfig, ProbeConfig
@@ -99,12 +100,24 @@ class _Check:
         try:
             valid: Options | list[str] = validate(spec.options, raw, self._source, way)
             if isinstance(valid, Options):
+                self._parameter_names(valid.model_dump(mode="json"), *way)
                 return valid.model_dump()
         except Exception as error:  # noqa: BLE001  # a validator of a plugin's own may raise anything
             self._wrong(f"the options of `{spec.name}` cannot be checked: {describe_error(error)}.", *way)
         else:
             self.problems += valid
         return {}
+
+    def _parameter_names(self, options: Mapping[str, Any], *keys: str | int) -> None:
+        """Check keys that the plugin leaves open, for every option becomes a parameter of the run."""
+        for key, value in options.items():
+            try:
+                check_name(".".join(map(str, (*keys, key))))
+            except ValueError as error:
+                self._wrong(str(error), *keys, key)
+            else:
+                if isinstance(value, Mapping):
+                    self._parameter_names(value, *keys, key)
 
     def length(self, task: TaskSpec | None, length: int | None) -> int | None:
         if task is None:

@@ -7,8 +7,9 @@ Everything is frozen, and an unknown key is an error. What belongs to one plugin
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from undertow._system.names import check_name
 from undertow.config.study_schema import StudyConfig
 from undertow.config.types import Count, Fraction, NonNegative, Positive, Section
 
@@ -172,6 +173,17 @@ class EvaluateConfig(Section):
     """Examples of the validation split at each length; `train.val_examples` when absent."""
 
 
+def _tag_name(name: str) -> str:
+    """Return the name of a tag that a configuration may set, or raise ValueError."""
+    for prefix, owner in (("mlflow.", "MLflow"), ("undertow.", "undertow")):
+        if name.startswith(prefix):
+            raise ValueError(f"names that start with `{prefix}` are set by {owner}; choose another name")
+    return check_name(name)
+
+
+TagName = Annotated[str, AfterValidator(_tag_name)]
+
+
 class TrackConfig(Section):
     """What is recorded, and where."""
 
@@ -185,8 +197,8 @@ class TrackConfig(Section):
     """Store the best checkpoint with the run in MLflow."""
     log_model: bool = False
     """Store an inference-ready model with its signature in MLflow."""
-    tags: dict[str, str] = {}
-    """More tags for the run."""
+    tags: dict[TagName, str] = {}
+    """More tags for the run; no name starts with `mlflow.` or `undertow.`."""
 
 
 class PluginsConfig(Section):

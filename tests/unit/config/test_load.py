@@ -34,6 +34,9 @@ PLUGIN = """
         span: tuple[int, int] = (1, 2)
         table: Path | None = None
 
+    class TunedOptions(Options):
+        rates: dict[str, float] = {}
+
     class TouchyOptions(Options):
         mood: str = "fine"
 
@@ -49,6 +52,7 @@ PLUGIN = """
     def undertow_register_cells():
         yield CellSpec(name="gated", summary="G.", factory="x:Y", state=("h", "c"), options=GatedOptions)
         yield CellSpec(name="plain", summary="P.", factory="x:Y", state=("h",))
+        yield CellSpec(name="tuned", summary="T.", factory="x:Y", state=("h",), options=TunedOptions)
         yield CellSpec(name="touchy", summary="T.", factory="x:Y", state=("h",), options=TouchyOptions)
 
     @hookimpl
@@ -238,6 +242,16 @@ def test_the_schema_describes_every_section() -> None:
          "train.deterministic: 'yes' is neither true nor false; allowed: true or false"),
         ("track: {experiment: ''}", "track.experiment: '' is too short; allowed: text that is not empty"),
         ("track: {tags: {a: 1}}", "track.tags.a: 1 is not text; allowed: text"),
+        ("track: {tags: {a+b: c}}",
+         "track.tags.a+b: the name 'a+b' cannot be tracked: letters, digits, `_`, `-`, `.`, `:`, `/` and blanks only"),
+        ("track: {tags: {'': c}}",
+         "track.tags.: the name '' cannot be tracked: letters, digits, `_`, `-`, `.`, `:`, `/` and blanks only"),
+        ("track: {tags: {a/../b: c}}",
+         "track.tags.a/../b: the name 'a/../b' cannot be tracked: as a path it would mean 'b'"),
+        ("track: {tags: {undertow.seed: c}}",
+         "track.tags.undertow.seed: names that start with `undertow.` are set by undertow; choose another name"),
+        ("track: {tags: {mlflow.user: c}}",
+         "track.tags.mlflow.user: names that start with `mlflow.` are set by MLflow; choose another name"),
         ("seed: -1", "seed: -1 is too small; allowed: a whole number >= 0 and < 4294967296"),
         ("trian: {}", "trian: unknown key. Did you mean `train`?"),
     ],
@@ -296,6 +310,14 @@ def test_what_only_the_plugins_know_is_told_with_the_override_it_came_from(
 ) -> None:
     text = GOOD.replace("hidden_size: 16", "options: {gated: {span: [1, 2]}}")
     assert refused(text, change) == [f"--set {change}: {said}"]
+
+
+def test_an_option_whose_key_mlflow_refuses_as_a_parameter_is_refused(folder: Path) -> None:
+    (line,) = refused(GOOD, "cell.name=tuned", "cell.options.tuned.rates={a: 1.0, a+b: 2.0}")
+    assert line == (
+        "--set cell.options.tuned.rates={a: 1.0, a+b: 2.0}: cell.options.tuned.rates.a+b: the name "
+        "'cell.options.tuned.rates.a+b' cannot be tracked: letters, digits, `_`, `-`, `.`, `:`, `/` and blanks only"
+    )
 
 
 def test_mistakes_of_one_pass_are_told_together(folder: Path) -> None:

@@ -157,7 +157,7 @@ def resume(
     folder.acquire()
     stop = StopRequest()
     try:
-        loaded = load_experiment(folder.config)
+        loaded = load_experiment(folder.config, kept=folder.path / "plugins")
         with stop.listening(), denormals_flushed(loaded.config.train.flush_denormals):
             devices, _ = check_buildable(loaded.config, loaded.registry)
             with Outbox(folder.outbox) as outbox:

@@ -81,7 +81,9 @@ def require_free(names: Names, registry: Registry) -> None:
     if not _LEGAL.fullmatch(name):
         near = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
         example = near if _LEGAL.fullmatch(near) else "leaky-rnn"
-        raise RequestError(f"{name!r} is no name: write lower-case words joined by hyphens, such as `{example}`.")
+        raise RequestError(
+            f"{name!r} is not a legal name: write lower-case words joined by hyphens, such as `{example}`."
+        )
     entries: Mapping[str, Entry[Any]] = getattr(registry, f"{kind}s")
     if name in entries:
         raise RequestError(f"the {kind} `{name}` is there already, from {entries[name].plugin}. Choose another name.")

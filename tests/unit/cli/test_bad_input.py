@@ -34,6 +34,14 @@ FILES = {
     "task: {name: adding}\ncell: {name: gru}\ncell: {name: lstm}\n": "broken.yaml:3",
 }
 
+CELL = """
+    from undertow import CellSpec, hookimpl
+
+    @hookimpl
+    def undertow_register_cells():
+        yield CellSpec(name="lstm", summary="Mine.", factory=":Mine", state=("h",))
+    """
+
 SCRATCH = {
     "raise RuntimeError('no water')\n": ["no water", "wrong.py:1"],
     """
@@ -43,20 +51,8 @@ SCRATCH = {
     def undertow_register_cell():
         return []
     """: ["undertow_register_cells"],
-    """
-    from undertow import CellSpec, hookimpl
-
-    @hookimpl
-    def undertow_register_cells():
-        yield CellSpec(name="lstm", summary="Mine.", factory=":Mine", state=("h",))
-    """: ["lstm", "undertow-cells", "wrong.py"],
-    """
-    from undertow import CellSpec, hookimpl
-
-    @hookimpl
-    def undertow_register_cells():
-        yield CellSpec(name="mine", summary="Mine.", factory=":Mine", state=("h",), api=99)
-    """: ["api 99", "wrong.py"],
+    CELL: ["lstm", "undertow-cells", "wrong.py"],
+    CELL.replace("lstm", "mine").replace("))", "), api=99)"): ["api 99", "wrong.py"],
 }
 
 
@@ -80,6 +76,43 @@ def test_a_wrong_scratch_plugin_is_refused(call: Call, digits: Path, runs: Path,
     Path("wrong.py").write_text(dedent(code))
     for text in said:
         refused(call("run", digits, "--plugin", "wrong.py"), runs, text)
+
+
+def test_a_wrong_spec_of_a_scratch_plugin_is_listed_and_warned_of(call: Call) -> None:
+    good = dedent(CELL.replace("lstm", "mine"))
+    Path("mixed.py").write_text(good + good.splitlines()[-1].replace("mine", "Wrong Name"))
+    outcome = call("list", "cells", "mine", "--plugin", "mixed.py")
+    assert outcome.code == 0
+    assert "mine" in outcome.out
+    assert outcome.err.startswith("warning: ")
+    assert "mixed.py" in outcome.err
+    assert "'Wrong Name' is not a legal name" in outcome.err
+    failures = call("plugin", "list", "--failed", "--json", "--plugin", "mixed.py").document["failures"]
+    assert [(Path(each["plugin"]).name, each["stage"]) for each in failures] == [("mixed.py", "spec")]
+
+
+def test_an_unknown_name_lists_no_more_than_a_dozen(call: Call, runs: Path) -> None:
+    outcome = call("plugin", "check", "qqqqqq")
+    refused(outcome, runs, "more; see `undertow plugin list`.")
+    assert outcome.err.count(",") < 20
+
+
+def test_a_tag_that_cannot_be_tracked_is_refused_by_every_command(call: Call, digits: Path, runs: Path) -> None:
+    for command in (["check", digits], ["run", digits, "--set", "train.devices=1"]):
+        outcome = call(*command, "--set", "track.tags={a+b: c}")
+        assert outcome.code == 2
+        assert "track.tags.a+b: the name 'a+b' cannot be tracked" in outcome.err
+    study = ["--set", "study={name: small, vary: {seed: [0, 1]}}", "--set", "track.tags={a+b: c}"]
+    refused(call("study", "run", digits, *study), runs, "track.tags.a+b: the name 'a+b' cannot be tracked")
+
+
+def test_what_the_environment_does_not_allow_is_refused(
+    call: Call, digits: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("mine.py").write_text("raise RuntimeError('imported')")
+    monkeypatch.setenv("UNDERTOW_PLUGINS_ALLOW", "undertow-cells,undertow-tasks,undertow-probes")
+    refused(call("run", digits, "--plugin", "mine.py"), runs, "UNDERTOW_PLUGINS_ALLOW does not list")
+    refused(call("run", digits, "--set", "plugins.files=[mine.py]"), runs, "UNDERTOW_PLUGINS_ALLOW does not list")
 
 
 @pytest.mark.slow

@@ -166,8 +166,16 @@ def test_an_empty_folder_is_filled(call: Call) -> None:
 @pytest.mark.parametrize(
     ("kind", "name", "complaint"),
     [
-        ("cell", "My Cell", "'My Cell' is no name: write lower-case words joined by hyphens, such as `my-cell`."),
-        ("cell", "2-fast", "'2-fast' is no name: write lower-case words joined by hyphens, such as `leaky-rnn`."),
+        (
+            "cell",
+            "My Cell",
+            "'My Cell' is not a legal name: write lower-case words joined by hyphens, such as `my-cell`.",
+        ),
+        (
+            "cell",
+            "2-fast",
+            "'2-fast' is not a legal name: write lower-case words joined by hyphens, such as `leaky-rnn`.",
+        ),
         ("cell", "a/b", "such as `a-b`"),
         ("cell", "a--b", "such as `a-b`"),
         ("cell", "../up", "such as `up`"),

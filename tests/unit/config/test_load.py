@@ -352,6 +352,25 @@ def test_an_absent_scratch_file_is_told_at_its_place(folder: Path) -> None:
     assert told == "x.yaml:8: plugins.files.1: there is no file gone.py."
 
 
+def test_a_scratch_file_that_the_environment_does_not_allow_is_refused_at_its_place(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "plug.py").write_text("raise RuntimeError('imported')")
+    monkeypatch.setenv("UNDERTOW_PLUGINS_ALLOW", "/elsewhere/plug.py")
+    (line,) = refused(GOOD)
+    assert line.startswith(f"x.yaml:8: plugins.files.0: {folder / 'plug.py'}: UNDERTOW_PLUGINS_ALLOW does not list")
+    (line,) = refused(GOOD.replace("plugins: {files: [plug.py]}\n", ""), f"plugins.files=[{folder / 'plug.py'}]")
+    assert line.startswith("--set plugins.files=[")
+    with pytest.raises(RequestError, match=r"plug\.py: UNDERTOW_PLUGINS_ALLOW does not list"):
+        load_mapping({"task": {"name": "count"}, "cell": {"name": "plain"}}, plugin_files=["plug.py"])
+
+
+def test_a_run_loads_the_copies_that_it_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNDERTOW_PLUGINS_ALLOW", "/elsewhere/plug.py")
+    (folder / "x.yaml").write_text(GOOD)
+    assert load_experiment("x.yaml", kept=folder).config.cell.name == "gated"
+
+
 def test_a_strict_configuration_refuses_broken_plugins(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info = folder / "broken-1.dist-info"
     info.mkdir()

@@ -44,6 +44,16 @@ def test_an_unknown_name_lists_what_exists_when_nothing_is_near() -> None:
         registry(cell("lstm"), cell("gru")).cell("transformer")
 
 
+def test_of_many_names_an_unknown_one_lists_twelve_and_the_command_for_the_rest() -> None:
+    known = registry(*(cell(f"cell-{number:03}") for number in range(140)))
+    with pytest.raises(RequestError) as caught:
+        known.cell("transformer")
+    listed = ", ".join(f"cell-{number:03}" for number in range(12))
+    assert str(caught.value) == (
+        f"there is no cell 'transformer'. There is: {listed} and 128 more; see `undertow list cells`."
+    )
+
+
 @pytest.mark.parametrize("kind", ["cell", "task", "probe"])
 def test_an_unknown_name_mentions_the_plugins_that_failed(kind: str) -> None:
     known = registry(cell("lstm"), failures=(FAILURE, FAILURE))

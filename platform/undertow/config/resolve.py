@@ -1,9 +1,9 @@
-"""The second pass: hold a configuration against the plugins, and fill in what they know.
+"""The second pass: validate a configuration against the plugins, and fill in their defaults.
 
     config = resolve(config, source, registry)
 
-Names of cells, tasks, probes and metrics must exist, the length must be one that the task can have, and options are
-checked by the plugin's own model. Options of a cell or task that is not the chosen one are left out of the result.
+Names of cells, tasks, probes and metrics must exist, the task must allow the length, and the plugin's own model
+validates the options. Options of a cell or task that is not the chosen one are left out of the result.
 """
 
 import json
@@ -26,10 +26,10 @@ S = TypeVar("S", bound=Spec)
 
 
 def resolve(config: ExperimentConfig, source: Source, registry: Registry) -> ExperimentConfig:
-    """Check everything that only the plugins can know, and fill in their defaults.
+    """Validate everything that depends on the plugins, and fill in their defaults.
 
     Args:
-        config: What the host's own schema let through.
+        config: Valid by the host's own schema.
         source: Where its values were written.
         registry: What the plugins offer.
 
@@ -59,10 +59,16 @@ def resolve(config: ExperimentConfig, source: Source, registry: Registry) -> Exp
 
 
 def validate(model: type[M], data: Any, source: Source, prefix: Keys) -> M | list[str]:
-    """Validate plain data, strictly: ``"64"`` is not 64, and the only list that becomes a tuple is YAML's own.
+    """Validate plain data, strictly: ``"64"`` is not 64.
 
-    It goes through JSON, since pydantic's strict rules for Python objects refuse what a file has no other way to say
-    (a list for a tuple, text for a path).
+    The data pass through JSON, since pydantic's strict rules for Python objects refuse what a file cannot hold in
+    another form (a list for a tuple, text for a path).
+
+    Args:
+        model: What the data should be.
+        data: Sections, lists and scalars.
+        source: Where they were written.
+        prefix: The keys from the top of `source` to the data.
 
     Returns:
         The model, or a line for each mistake.
@@ -74,36 +80,36 @@ def validate(model: type[M], data: Any, source: Source, prefix: Keys) -> M | lis
 
 
 class _Check:
-    """Collects what is wrong, so that all of it is told at once."""
+    """Collects what is wrong, so that all of it is reported together."""
 
     def __init__(self, source: Source, registry: Registry) -> None:
         self.problems: list[str] = []
         self._source = source
         self._registry = registry
 
-    def found(self, find: Callable[[str], S], name: str, *way: str | int) -> S | None:
+    def found(self, find: Callable[[str], S], name: str, *keys: str | int) -> S | None:
         try:
             return find(name)
         except RequestError as error:
-            self._wrong(str(error), *way)
+            self._wrong(str(error), *keys)
             return None
 
-    def all_known(self, find: Callable[[str], Spec], options: Mapping[str, Any], *way: str | int) -> None:
+    def all_known(self, find: Callable[[str], Spec], options: Mapping[str, Any], *keys: str | int) -> None:
         for name in options:
-            self.found(find, name, *way, name)
+            self.found(find, name, *keys, name)
 
-    def chosen(self, spec: Spec | None, options: Mapping[str, Any], *way: str | int) -> dict[str, Any]:
-        return {spec.name: self.options(spec, options.get(spec.name, {}), *way, spec.name)} if spec else {}
+    def chosen(self, spec: Spec | None, options: Mapping[str, Any], *keys: str | int) -> dict[str, Any]:
+        return {spec.name: self.options(spec, options.get(spec.name, {}), *keys, spec.name)} if spec else {}
 
-    def options(self, spec: Spec, raw: Mapping[str, Any], *way: str | int) -> dict[str, Any]:
-        """The options with every default; empty if they are wrong."""
+    def options(self, spec: Spec, raw: Mapping[str, Any], *keys: str | int) -> dict[str, Any]:
+        """The options with every default; empty if they are not valid."""
         try:
-            valid: Options | list[str] = validate(spec.options, raw, self._source, way)
+            valid: Options | list[str] = validate(spec.options, raw, self._source, keys)
             if isinstance(valid, Options):
-                self._parameter_names(valid.model_dump(mode="json"), *way)
+                self._parameter_names(valid.model_dump(mode="json"), *keys)
                 return valid.model_dump()
-        except Exception as error:  # noqa: BLE001  # a validator of a plugin's own may raise anything
-            self._wrong(f"the options of `{spec.name}` cannot be checked: {describe_error(error)}.", *way)
+        except Exception as error:  # noqa: BLE001  # a plugin's own validator may raise anything
+            self._wrong(f"the options of `{spec.name}` cannot be checked: {describe_error(error)}.", *keys)
         else:
             self.problems += valid
         return {}
@@ -129,8 +135,8 @@ class _Check:
     def other_lengths(self, task: TaskSpec | None, lengths: Sequence[int]) -> None:
         for index, length in enumerate(lengths):
             if task is not None and length not in task.lengths:
-                said = f"task `{task.name}` cannot have {length} steps; allowed: {task.lengths}"
-                self._wrong(said, "evaluate", "lengths", index)
+                problem = f"task `{task.name}` cannot have {length} steps; allowed: {task.lengths}"
+                self._wrong(problem, "evaluate", "lengths", index)
 
     def metrics(self, task: TaskSpec | None, config: ExperimentConfig) -> None:
         if task is None:
@@ -143,8 +149,8 @@ class _Check:
         }
         for section, metric in named.items():
             if metric not in known:
-                said = f"task `{task.name}` has no metric {shown(metric)}.{did_you_mean(metric, known)}"
-                self._wrong(said, "train", section, "metric")
+                problem = f"task `{task.name}` has no metric {shown(metric)}.{did_you_mean(metric, known)}"
+                self._wrong(problem, "train", section, "metric")
 
     def probe(self, index: int, probes: list[ProbeConfig]) -> ProbeConfig:
         probe = probes[index]
@@ -155,9 +161,9 @@ class _Check:
         spec = self.found(self._registry.probe, probe.name, "probes", index, "name")
         if spec is None:
             if "probes" not in self._source.data:
-                self.problems[before] += " It is there by default; write `probes: []` to measure nothing."
+                self.problems[before] += " It is there by default; write `probes: []` for no probes."
             return probe
         return probe.model_copy(update={"options": self.options(spec, probe.options, "probes", index, "options")})
 
-    def _wrong(self, words: str, *way: str | int) -> None:
-        self.problems.append(f"{self._source.place(*way)}: {'.'.join(map(str, way))}: {words}")
+    def _wrong(self, problem: str, *keys: str | int) -> None:
+        self.problems.append(f"{self._source.place(*keys)}: {'.'.join(map(str, keys))}: {problem}")

@@ -179,15 +179,15 @@ def test_an_empty_folder_is_filled(call: Call) -> None:
         ("cell", "a/b", "such as `a-b`"),
         ("cell", "a--b", "such as `a-b`"),
         ("cell", "../up", "such as `up`"),
-        ("cell", "lstm", "the cell `lstm` is there already, from undertow-cells "),
-        ("task", "adding", "the task `adding` is there already, from undertow-tasks "),
-        ("probe", "cost", "the probe `cost` is there already, from undertow-probes "),
+        ("cell", "lstm", "the cell `lstm` exists already, from undertow-cells "),
+        ("task", "adding", "the task `adding` exists already, from undertow-tasks "),
+        ("probe", "cost", "the probe `cost` exists already, from undertow-probes "),
         ("task", "torch", "a distribution torch "),
         ("task", "undertow-cells", "a distribution undertow-cells "),
         ("task", "copy-", "such as `copy`"),
         ("cell", "select", "a package `select` would hide the module of Python's standard library"),
         ("cell", "yaml", "a package `yaml` would hide the one in "),
-        ("cell", "lambda", "a package `lambda` would hide Python's word `lambda`"),
+        ("cell", "lambda", "a package `lambda` would hide Python's keyword `lambda`"),
         ("gate", "slow-tide", '"gate"'),
     ],
 )
@@ -211,7 +211,7 @@ def test_the_distribution_that_has_a_name_is_told(call: Call, install: Install) 
             yield ProbeSpec(name="slow-tide", summary="How slow?", factory=":Slow")
     """
     install("wet-probes", hooks)
-    assert "`slow-tide` is there already, from wet-probes 1.2." in call("plugin", "new", "probe", "slow-tide").err
+    assert "`slow-tide` exists already, from wet-probes 1.2." in call("plugin", "new", "probe", "slow-tide").err
 
 
 @pytest.mark.parametrize("taken", ["slow-tide", "slow-tide/notes.txt"])
@@ -221,7 +221,7 @@ def test_nothing_is_ever_overwritten(call: Call, taken: str) -> None:
     path.write_text("mine")
     code, out, err = call("plugin", "new", "cell", "slow-tide")
     assert (code, out) == (2, "")
-    assert "slow-tide is there already, and nothing is overwritten" in err
+    assert "slow-tide exists already, and nothing is overwritten" in err
     assert path.read_text() == "mine"
     assert [each for each in Path().rglob("*") if each.is_file()] == [path]
 

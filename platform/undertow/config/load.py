@@ -4,7 +4,7 @@
     loaded.config.cell.options        # {"gru": {...}}: every option of the chosen cell, defaults filled in
     loaded.origin["cell.name"]        # "--set"
 
-Validation takes two passes, since only the first one says which plugins to load: the host's own schema, then names,
+Validation takes two passes, since only the first one knows which plugins to load: the host's own schema, then names,
 lengths, metrics and the plugins' options. All errors of a pass are reported together.
 """
 
@@ -116,9 +116,8 @@ def default_at(keys: Keys) -> Any:
     value: Any = ExperimentConfig
     for step in keys:
         if isinstance(value, type) and issubclass(value, BaseModel):
-            field_info = value.model_fields.get(str(step))
-            required = field_info is None or field_info.is_required()
-            value = None if required else field_info.get_default(call_default_factory=True)
+            info = value.model_fields.get(str(step))
+            value = info.get_default(call_default_factory=True) if info and not info.is_required() else None
         else:
             value = getattr(value, str(step), None) if isinstance(value, BaseModel) else None
     if isinstance(value, BaseModel):

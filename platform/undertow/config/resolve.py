@@ -36,19 +36,19 @@ def resolve(config: ExperimentConfig, source: Source, registry: Registry) -> Exp
     Raises:
         RequestError: A line for each mistake.
     """
-    check = _Check(source, registry)
-    cell = check.found(registry.cell, config.cell.name, "cell", "name")
-    task = check.found(registry.task, config.task.name, "task", "name")
-    check.all_known(registry.cell, config.cell.options, "cell", "options")
-    check.all_known(registry.task, config.task.options, "task", "options")
-    cell_options = check.chosen(cell, config.cell.options, "cell", "options")
-    task_options = check.chosen(task, config.task.options, "task", "options")
-    length = check.length(task, config.task.length)
-    check.other_lengths(task, config.evaluate.lengths)
-    check.metrics(task, config)
-    probes = [check.probe(index, config.probes) for index in range(len(config.probes))]
-    if check.problems:
-        raise RequestError("\n".join(check.problems))
+    validation = _Validation(source, registry)
+    cell = validation.find(registry.cell, config.cell.name, "cell", "name")
+    task = validation.find(registry.task, config.task.name, "task", "name")
+    validation.find_all(registry.cell, config.cell.options, "cell", "options")
+    validation.find_all(registry.task, config.task.options, "task", "options")
+    cell_options = validation.chosen_options(cell, config.cell.options, "cell", "options")
+    task_options = validation.chosen_options(task, config.task.options, "task", "options")
+    length = validation.length(task, config.task.length)
+    validation.other_lengths(task, config.evaluate.lengths)
+    validation.metrics(task, config)
+    probes = [validation.probe(index, config.probes) for index in range(len(config.probes))]
+    if validation.problems:
+        raise RequestError("\n".join(validation.problems))
     return config.model_copy(
         update={
             "cell": config.cell.model_copy(update={"options": cell_options}),
@@ -79,7 +79,7 @@ def validate(model: type[M], data: Any, source: Source, prefix: Keys) -> M | lis
         return explain(error, model, source, prefix)
 
 
-class _Check:
+class _Validation:
     """Collects what is wrong, so that all of it is reported together."""
 
     def __init__(self, source: Source, registry: Registry) -> None:
@@ -87,18 +87,18 @@ class _Check:
         self._source = source
         self._registry = registry
 
-    def found(self, find: Callable[[str], S], name: str, *keys: str | int) -> S | None:
+    def find(self, lookup: Callable[[str], S], name: str, *keys: str | int) -> S | None:
         try:
-            return find(name)
+            return lookup(name)
         except RequestError as error:
             self._wrong(str(error), *keys)
             return None
 
-    def all_known(self, find: Callable[[str], Spec], options: Mapping[str, Any], *keys: str | int) -> None:
+    def find_all(self, lookup: Callable[[str], Spec], options: Mapping[str, Any], *keys: str | int) -> None:
         for name in options:
-            self.found(find, name, *keys, name)
+            self.find(lookup, name, *keys, name)
 
-    def chosen(self, spec: Spec | None, options: Mapping[str, Any], *keys: str | int) -> dict[str, Any]:
+    def chosen_options(self, spec: Spec | None, options: Mapping[str, Any], *keys: str | int) -> dict[str, Any]:
         return {spec.name: self.options(spec, options.get(spec.name, {}), *keys, spec.name)} if spec else {}
 
     def options(self, spec: Spec, raw: Mapping[str, Any], *keys: str | int) -> dict[str, Any]:
@@ -158,7 +158,7 @@ class _Check:
             self._wrong(f"the probe `{probe.name}` is here twice; keep one.", "probes", index, "name")
             return probe
         before = len(self.problems)
-        spec = self.found(self._registry.probe, probe.name, "probes", index, "name")
+        spec = self.find(self._registry.probe, probe.name, "probes", index, "name")
         if spec is None:
             if "probes" not in self._source.data:
                 self.problems[before] += " It is there by default; write `probes: []` for no probes."

@@ -112,7 +112,9 @@ def _message(error: Mapping[str, Any], keys: Keys, inner: Keys, node: dict[str, 
     if kind == "extra_forbidden":
         if renamed := RENAMED.get(".".join(map(str, keys))):
             return f"renamed to `{renamed}`"
-        return f"unknown key.{did_you_mean(str(keys[-1]), _resolve(node, schema).get('properties', {}))}"
+        known = _resolve(node, schema).get("properties", {})
+        command = "" if "options" in keys else "undertow show --schema"
+        return f"unknown key.{did_you_mean(str(keys[-1]), known, command)}"
     if kind in ("value_error", "assertion_error"):
         return str(error["ctx"]["error"])
     may = allowed(node, schema)

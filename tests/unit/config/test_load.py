@@ -254,6 +254,10 @@ def test_the_schema_describes_every_section() -> None:
          "track.tags.mlflow.user: names that start with `mlflow.` are set by MLflow; choose another name"),
         ("seed: -1", "seed: -1 is too small; allowed: a whole number >= 0 and < 4294967296"),
         ("trian: {}", "trian: unknown key. Did you mean `train`?"),
+        ("train: {zzz: 1}",
+         "train.zzz: unknown key. There is: accelerator, accumulate, batch_size, checkpoint, deterministic, devices, "
+         "early_stopping, flush_denormals, log_every, max_steps, precision, strategy and 5 more; "
+         "see `undertow show --schema`."),
     ],
 )  # fmt: skip
 def test_the_error_for_a_wrong_value_has_its_place_and_what_is_allowed(folder: Path, line: str, message: str) -> None:

@@ -25,7 +25,7 @@ S = TypeVar("S", bound=Spec)
 Stage = Literal["discover", "import", "register", "hook", "spec", "api", "duplicate"]
 """Where loading stopped; the stages in their order."""
 
-_ILLEGAL = re.compile(r"[^A-Za-z0-9_.\- ]")
+_ILLEGAL = re.compile(r"[^\w.\- ]")
 
 _LOADERS = ("<frozen importlib", str(Path(importlib.__file__).parent), str(Path(__file__).parent))
 """Where the code that imports plugins lies; an error message never points there."""

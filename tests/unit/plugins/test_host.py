@@ -8,6 +8,7 @@ from textwrap import dedent
 
 import pytest
 
+from undertow._system.names import check_name
 from undertow.errors import RequestError
 from undertow.plugins.discovery import installed
 from undertow.plugins.host import load_plugins
@@ -362,6 +363,16 @@ def test_a_scratch_file_is_loaded_as_a_module_of_its_own(install: Install, tmp_p
     assert plugin.scratch
     assert plugin.distribution == str(file)
     assert plugin.version.startswith("sha256:")
+
+
+def test_every_file_name_becomes_a_tag_of_its_own(install: Install, tmp_path: Path) -> None:
+    names = ["é.py", "ü.py", "my cell (v2).py", "a+b@c.py", "a-b.py", "x..py"]
+    for number, name in enumerate(names):
+        (tmp_path / name).write_text(dedent(CELL.format(name=f"cell-{number}")))
+    versions = load_plugins(files=[tmp_path / name for name in names]).versions()
+    assert len(versions) == len(names)
+    for label in versions:
+        check_name(f"undertow.plugin.{label}")
 
 
 def test_a_scratch_file_is_imported_again_only_after_it_changed(install: Install, tmp_path: Path) -> None:

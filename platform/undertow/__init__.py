@@ -5,8 +5,8 @@
     result = undertow.run("experiments/smoke/digits.yaml", set=["cell.name=gru"])
     print(result.metrics["gradient/h/half_life"])
 
-The names below are the public ones; each is imported when it is first used, so that a command which needs no torch
-never waits for it.
+The names below are the public ones. Each is imported when it is first used, so that a command that needs no torch does
+not import it.
 """
 
 from importlib import import_module

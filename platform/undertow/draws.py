@@ -1,12 +1,11 @@
 """Counter-based random numbers: example 7 is the same example in every batch, on every rank, in every process.
 
-A draw is a pure function of (seed, stream, index, position), so a whole batch is made at once and any part of it can be
-made elsewhere. There is no state to save, restore or synchronise:
+A draw is a pure function of (seed, stream, index, position), so a whole batch is computed together, and any process can
+compute any part of it. There is no state to save, restore or synchronise:
 
     u_BN = uniforms(seed=0, stream="adding/train", indices=np.array([3, 7]), count=5)
 
-The generator is SplitMix64 (Steele, Lea & Flood 2014, doi 10.1145/2660193.2660195), evaluated at a position instead
-of stepped to it.
+The generator is SplitMix64 (Steele, Lea & Flood 2014, doi 10.1145/2660193.2660195), evaluated directly at a position.
 """
 
 import hashlib
@@ -23,7 +22,7 @@ def uniforms(seed: int, stream: str, indices: NDArray[np.int64], count: int) -> 
 
     Args:
         seed: The run's seed.
-        stream: Separates uses that must not share numbers, such as ``"adding/train"``.
+        stream: The name of a use, such as ``"adding/train"``; two streams share no numbers.
         indices: Which examples, shape `(B,)`, each >= 0.
         count: How many numbers per example.
 
@@ -49,7 +48,7 @@ def permutation(seed: int, stream: str, size: int) -> NDArray[np.int64]:
 
 
 def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """SplitMix64's finaliser (Stafford's variant 13); unsigned arithmetic wraps, as it should."""
+    """SplitMix64's finaliser (Stafford's variant 13); unsigned arithmetic wraps around, as intended."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))

@@ -1,15 +1,17 @@
-"""What can go wrong, sorted by whose move it is next.
+"""Exceptions, and the suggestion at the end of their messages.
 
-`RequestError` means the request was wrong: nothing was started or written, and the message says what to type
-instead (exit code 2). Every other `UndertowError` means the work itself failed (exit code 1).
+A `RequestError` means that the request was wrong: nothing was started or written, and the message says what to type
+instead (exit code 2). Every other `UndertowError` means that the work itself failed (exit code 1).
 """
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_MOST_LISTED = 12
+
 
 class UndertowError(Exception):
-    """The work failed; the message is written for the person who asked for it."""
+    """The work failed; the message is written for the user."""
 
     exit_code = 1
 
@@ -21,19 +23,20 @@ class RequestError(UndertowError):
 
 
 class Diverged(UndertowError):
-    """The loss stopped being a finite number, so training on would only record noise."""
+    """The loss is no longer a finite number, so training cannot continue."""
 
 
 class Interrupted(UndertowError):
-    """The run was stopped from outside; its state is saved, and it can go on."""
+    """The run was stopped from outside; its state is saved, and it can be resumed."""
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return `` Did you mean `lstm`?``, or the list of what exists when nothing is near.
+def did_you_mean(name: str, known: Iterable[str], command: str = "") -> str:
+    """Return `` Did you mean `lstm`?``, or a list of what exists when no name is near.
 
     Args:
         name: What was typed.
         known: What could have been typed.
+        command: The command that lists all of them, for a message that has room for some.
 
     Returns:
         A sentence that starts with a blank, or the empty string when `known` is empty.
@@ -42,4 +45,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     near = get_close_matches(name, choices, n=1, cutoff=0.6)
     if near:
         return f" Did you mean `{near[0]}`?"
-    return f" There is: {', '.join(choices)}." if choices else ""
+    if len(choices) <= _MOST_LISTED:
+        return f" There is: {', '.join(choices)}." if choices else ""
+    listed = ", ".join(choices[:_MOST_LISTED])
+    return f" There is: {listed} and {len(choices) - _MOST_LISTED} more{f'; see `{command}`' if command else ''}."

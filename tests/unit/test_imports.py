@@ -1,7 +1,7 @@
-"""What must answer at once waits for nothing heavy: the modules and the plugins' hooks import no torch and no MLflow.
+"""Commands that need no torch do not import it: neither light modules nor the plugins' hooks import torch or MLflow.
 
-One process imports everything in turn and tells what each step dragged in; each module is then a test of its own. The
-exceptions are the modules that ruff lets import torch, so the linter and this test cannot disagree.
+One process imports everything in turn and prints what each step imported; each module is then a test of its own. The
+exceptions are the modules that ruff allows to import torch, so the linter and this test cannot disagree.
 """
 
 import json
@@ -51,8 +51,8 @@ STEPS = [*light_modules(), PLUGINS]
 
 
 @pytest.fixture(scope="module")
-def dragged_in() -> dict[str, set[str]]:
-    """For each step the top-level modules that it was the first to import, `undertow.api.contract` last."""
+def imported() -> dict[str, set[str]]:
+    """For each step the top-level modules that it imported first, `undertow.api.contract` last."""
     shipped = ",".join(path.name for path in (ROOT / "plugins").iterdir() if (path / "pyproject.toml").exists())
     done = subprocess.run(
         [sys.executable, "-P", "-c", IMPORT_IN_TURN, json.dumps([*STEPS, "undertow.api.contract"])],
@@ -65,15 +65,15 @@ def dragged_in() -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_nothing_heavy_is_imported_by(step: str, dragged_in: dict[str, set[str]]) -> None:
-    assert not dragged_in[step] & HEAVY
+def test_nothing_heavy_is_imported_by(step: str, imported: dict[str, set[str]]) -> None:
+    assert not imported[step] & HEAVY
 
 
-def test_the_exception_is_seen_to_import_torch(dragged_in: dict[str, set[str]]) -> None:
-    assert "torch" in dragged_in["undertow.api.contract"]
+def test_the_contract_imports_torch(imported: dict[str, set[str]]) -> None:
+    assert "torch" in imported["undertow.api.contract"]
 
 
-def test_every_module_is_looked_at() -> None:
+def test_every_light_module_is_a_step() -> None:
     assert {
         "undertow",
         "undertow.api.spec",

@@ -1,4 +1,4 @@
-"""The house rules that nothing else would notice being broken: names, pins, and strings that stand for code."""
+"""Rules of the repository that no other test checks: names, pins, and strings that refer to code."""
 
 import re
 import subprocess
@@ -63,7 +63,7 @@ def test_the_top_level_holds_only_the_agreed_names() -> None:
     assert {path.partition("/")[0] for path in tracked()} <= TOP_LEVEL
 
 
-def test_every_folder_at_the_top_and_every_plugin_explains_itself() -> None:
+def test_every_folder_at_the_top_and_every_plugin_has_a_readme() -> None:
     folders = {path.partition("/")[0] for path in tracked() if "/" in path and not path.startswith(".")}
     readmes = [ROOT / "README.md", *(ROOT / name / "README.md" for name in sorted(folders))]
     readmes += [folder / "README.md" for folder in PROJECTS[1:]]
@@ -81,7 +81,7 @@ def test_every_constraint_is_one_exact_version() -> None:
     assert pins()["torch"]
 
 
-# It holds pandas below the version that all else is tested with: whoever wants it has an environment for it.
+# aeon requires an older pandas than the other packages are tested with: install it in an environment of its own.
 UNPINNED = {"aeon"}
 
 
@@ -111,7 +111,7 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert re.search(rf"^## {re.escape(version)}\b", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
 
 
-# --- strings that stand for code -------------------------------------------------------------------------------------
+# --- strings that refer to code --------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ def test_the_console_script_resolves() -> None:
         assert callable(script.load())
 
 
-def test_every_public_name_resolves_and_is_listed_where_it_lives() -> None:
+def test_every_public_name_resolves_to_the_object_of_its_module() -> None:
     assert sorted(undertow.__all__) == sorted([*undertow._MODULE_OF, "draws"])
     assert undertow.draws is import_module("undertow.draws")
     for name, module in undertow._MODULE_OF.items():

@@ -1,7 +1,7 @@
-"""The three contracts: what a cell, a task and a probe must do. Authors subclass one of them and write a page.
+"""The three contracts: what a cell, a task and a probe must do. A plugin subclasses one of them.
 
-Shapes: T time, B batch, I input, H hidden, S supervised steps, C cues. Time comes first everywhere except at the data
-border, where a batch comes first.
+Shapes: T time, B batch, I input, H hidden, S supervised steps, C cues. Time comes first, except in the data of a
+task, where the batch comes first.
 """
 
 from abc import ABC, abstractmethod
@@ -26,15 +26,15 @@ GateKind = Literal["sigmoid", "tanh", "relu"]
 class Cell(nn.Module, ABC):
     """One layer's recurrence. Write `initial_state` and `step`; the rest is optional.
 
-    The platform owns the time loop, the stacking and the dropout between layers, so a cell is never written twice for
-    speed. Running a sequence in one piece, or in pieces that hand the state on, must give the same result.
+    The platform runs the time loop, stacks layers and applies dropout between them, so a cell is never written twice
+    for speed. A sequence that runs in one piece, or in pieces that pass the state on, must give the same result.
 
     A factory is called as ``factory(input_size, hidden_size, options, length)``; `length` is the number of time steps
     of the task, for initialisations that depend on it.
 
     Attributes:
         keeps: The share of its state that a unit keeps at a step, as the name of one of its `gates` or ``"1 - name"``;
-            empty where no gate says so.
+            empty where no gate is this share.
     """
 
     keeps: str = ""
@@ -56,25 +56,33 @@ class Cell(nn.Module, ABC):
         """The state before the first step, on the cell's own device and dtype; leading dimension `batch_size`."""
 
     def project(self, x_TBI: Tensor) -> Tensor:
-        """All that does not depend on the state, for all steps in one matrix product; default: the input itself.
+        """Compute what does not depend on the state, for all steps in one matrix product; default: the input itself.
 
         Args:
             x_TBI: The input, any number of steps.
 
         Returns:
-            `z_TB…`, cut along time into what `step` takes.
+            `z_TB…`; `step` takes one time step of it.
         """
         return x_TBI
 
     @abstractmethod
     def step(self, z: Tensor, state: State) -> State:
-        """One step: `z_B…` from `project` and the state before it, to the state after it."""
-
-    def readout(self, z: Tensor, state: State) -> Tensor:
-        """What the layer shows at a step, `(B, output_size)`; default: the first state part.
+        """Compute one step.
 
         Args:
-            z: The step's projection, for a layer that shows its input beside its state.
+            z: The step's projection, `z_B…`, from `project`.
+            state: The state before the step.
+
+        Returns:
+            The state after the step.
+        """
+
+    def readout(self, z: Tensor, state: State) -> Tensor:
+        """The output of the layer at a step, `(B, output_size)`; default: the first state part.
+
+        Args:
+            z: The step's projection, for a layer whose output depends on its input too.
             state: The state *after* the step.
         """
         return state[0]
@@ -94,12 +102,12 @@ class Cell(nn.Module, ABC):
 
 @runtime_checkable
 class Scans(Protocol):
-    """A cell with a faster way through a whole sequence: a fused kernel, a parallel scan."""
+    """A cell with a faster computation of a whole sequence: a fused kernel, a parallel scan."""
 
     def scan(self, x_TBI: Tensor, state: State) -> tuple[Tensor, State]:
         """The readout at every step and the last state; must equal `project` once and `step` in a loop.
 
-        It takes the input and not its projection, since a fused kernel projects for itself.
+        It takes the input and not its projection, since a fused kernel computes the projection too.
 
         Args:
             x_TBI: The input, any number of steps.
@@ -112,11 +120,11 @@ class Scans(Protocol):
 
 
 class Batch(NamedTuple):
-    """Examples side by side, batch first.
+    """Several examples, batch first.
 
     Attributes:
         input: `(B, T, I)` numbers, or `(B, T)` token numbers.
-        target: `(B,)` or `(B, O)` for one answer a sequence, `(B, T)` or `(B, T, O)` for one a step; `(B, U)` symbols
+        target: `(B,)` or `(B, O)` for one target a sequence, `(B, T)` or `(B, T, O)` for one a step; `(B, U)` symbols
             for a shape that writes.
     """
 
@@ -137,10 +145,10 @@ class Tokens(NamedTuple):
 
 
 class Task(ABC):
-    """Data, loss, score, and the truth about the task.
+    """Data, loss, scores, and what is known about the task.
 
     A factory is called as ``factory(options, length, seed)``. Examples are a pure function of (seed, split, index):
-    whichever process, rank or batch asks for example 7 gets the same one.
+    example 7 is the same in every process, on every rank and in every batch.
 
     Attributes:
         shape: Which of the five shapes it is.
@@ -149,7 +157,7 @@ class Task(ABC):
         length: Time steps of one sequence; for one-to-many, those written.
         writes: How many steps U are written after the input is read, for one-to-many and seq2seq; else 0.
         trivial_loss: The loss of the best predictor that ignores the input, in the unit of `loss`, or None.
-        solved: What counts as solved, in words, such as ``"val/loss < 0.05"``; empty if nothing does.
+        solved: When the task counts as solved, as text such as ``"val/loss < 0.05"``; empty if nothing is known.
     """
 
     shape: Shape
@@ -162,31 +170,31 @@ class Task(ABC):
 
     @abstractmethod
     def size(self, split: Split) -> int | None:
-        """How many examples the split holds; None if it never runs out."""
+        """How many examples the split holds; None if they are generated without end."""
 
     @abstractmethod
     def batch(self, split: Split, indices: NDArray[Any]) -> Batch:
-        """The examples of these indices, shape `(B,)`, made all at once."""
+        """The examples of these indices, shape `(B,)`, computed together."""
 
     @abstractmethod
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """The loss of each answer, not reduced: `(B,)` for one a sequence, `(B, T)` or `(B, U)` for one a step."""
+        """The loss of each target, not reduced: `(B,)` for one a sequence, `(B, T)` or `(B, U)` for one a step."""
 
     def supervised(self, batch: Batch) -> Tensor | None:
         """Which steps have a target: `(B, T)` bool if aligned, `(B, U)` for a task that writes; None: every one."""
         return None
 
     def metrics(self) -> Mapping[str, Metric]:
-        """New torchmetrics objects by name (those of the spec), each fed `(answers, output_size)` and its targets.
+        """New torchmetrics objects by name (those of the spec).
 
-        Those of a task that writes are fed whole sequences: `(B, U, output_size)`, and targets `(B, U)` that are -1
-        where there is none.
+        Each is updated with outputs `(N, output_size)` and their N targets; for a task that writes, with whole
+        sequences, `(B, U, output_size)`, and targets `(B, U)` that are -1 where there is none.
         """
         return {}
 
     @abstractmethod
     def cues(self, batch: Batch) -> Tensor:
-        """The steps whose information the answer at the last supervised step needs: `(B, C)` integers.
+        """The steps whose information the output at the last supervised step needs: `(B, C)` integers.
 
         Steps count from the first that is read; those that write follow those that read.
         """
@@ -194,14 +202,14 @@ class Task(ABC):
 
 @runtime_checkable
 class Answers(Protocol):
-    """A task that can say what is right for any input: optional, for generated tasks, whose cues can then be checked.
+    """A task that computes the target of any input: optional, for generated tasks, whose cues can then be checked.
 
-    The conformance kit exchanges steps between examples, cues for cues and other steps for other steps, and asks for
-    the answer again.
+    The conformance kit exchanges steps between examples, cues for cues and other steps for other steps, and calls
+    `answer` again.
     """
 
     def answer(self, input: Tensor) -> Tensor:
-        """The target from the input alone, by the task's definition and whatever the steps hold.
+        """Compute the target from the input alone, by the definition of the task, for any values of the steps.
 
         Args:
             input: As `Batch.input`.
@@ -213,7 +221,7 @@ class Answers(Protocol):
 
 
 class Model(Protocol):
-    """What a probe sees of a network: it can be run whole or in pieces, and its layers looked into."""
+    """A network as a probe uses it: it runs whole or in pieces, and its layers are accessible."""
 
     @property
     def layers(self) -> Sequence[Cell]:
@@ -221,7 +229,7 @@ class Model(Protocol):
         ...
 
     def encode(self, input: Tensor, target: Tensor | None = None) -> Tensor:
-        """A batch's input, batch first, to `x_TBI`; with its target, the steps that write as well."""
+        """Convert a batch's input, batch first, to `x_TBI`; with its target, the steps that write as well."""
         ...
 
     def initial_state(self, batch_size: int) -> tuple[State, ...]:
@@ -229,12 +237,12 @@ class Model(Protocol):
         ...
 
     def advance(self, x_TBI: Tensor, state: tuple[State, ...], after: int = 0) -> tuple[Tensor, tuple[State, ...]]:
-        """Run some steps: the top layer's `y_TBH` and the state of every layer to hand on.
+        """Run some steps: the top layer's `y_TBH` and the state of every layer after them.
 
         Args:
             x_TBI: The input of the lowest layer.
             state: Before the first of them.
-            after: How many steps of the sequence follow: a gradient that is cut is cut so many steps before its end.
+            after: How many steps of the sequence follow; `train.truncate` counts from the end of the sequence.
         """
         ...
 
@@ -273,7 +281,7 @@ class Subject:
         batch: A fixed sub-batch of the validation split, on the model's device.
         state: Names of the cell's state parts, in their order.
         step: Training steps done.
-        seconds_per_step: Of training so far, without probes and validation; None before the first step.
+        seconds_per_step: Seconds of one training step so far, without probes and validation; None before the first.
         batch_size: Examples of one training step, over all devices.
     """
 
@@ -289,7 +297,7 @@ class Subject:
 class Probe(ABC):
     """A measurement that leaves weights, gradients, buffers and random state as they were.
 
-    A factory is called as ``factory(options)``. The platform runs it on rank 0, outside autograd's view of training.
+    A factory is called as ``factory(options)``. The platform runs it on rank 0, outside the autograd graph of training.
     """
 
     def __init__(self, options: Options) -> None:
@@ -297,4 +305,4 @@ class Probe(ABC):
 
     @abstractmethod
     def measure(self, subject: Subject) -> Measurement:
-        """Measure; every value finite, every name legal in MLflow (letters, digits, ``_ - . / :`` and blanks)."""
+        """Measure. Every value is finite, every name legal in MLflow (letters, digits, ``_ - . / :`` and blanks)."""

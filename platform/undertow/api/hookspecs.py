@@ -1,4 +1,4 @@
-"""The hooks a plugin may implement. A plugin is a module (or object) with functions of these names:
+"""The hooks that a plugin may implement. A plugin is a module (or object) with functions of these names:
 
     from undertow import CellSpec, hookimpl
 

@@ -1,4 +1,4 @@
-"""Specs: what a plugin says about a cell, a task or a probe before anything heavy is imported.
+"""Specs: the description of a cell, a task or a probe that is known before its class is imported.
 
 A spec is frozen data. `factory` names the class as ``"package.module:Class"`` (``":Class"`` for the module that holds
 the hooks), so that listing a thousand cells imports none of them:
@@ -20,13 +20,13 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 API = 1
-"""The version of the plugin contract that this host speaks."""
+"""The version of the plugin contract that this host implements."""
 
 API_WINDOW = range(1, API + 1)
-"""Every version of the contract that this host still accepts."""
+"""Every version of the contract that this host accepts."""
 
 Shape = Literal["one-to-one", "one-to-many", "many-to-one", "aligned", "seq2seq"]
-"""The five shapes of sequence work; loss sits on the steps that have a target."""
+"""The five shapes of sequence work; the loss is taken at the steps that have a target."""
 
 Direction = Literal["min", "max"]
 
@@ -41,7 +41,7 @@ class Options(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """What every plugin object says of itself.
+    """The description of a cell, a task or a probe.
 
     Args:
         name: Lower-case words joined by hyphens, unique within its kind.
@@ -65,7 +65,8 @@ class CellSpec(Spec):
     """A recurrent cell.
 
     Args:
-        state: Names of the state parts, in the order in which `step` returns them, such as ``("h", "c")``.
+        state: Names of the state parts, in the order in which `step` returns them, such as ``("h", "c")``: letters,
+            digits and underscores, a letter first.
         equation: The update, in one line per state part.
     """
 
@@ -75,7 +76,7 @@ class CellSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class Lengths:
-    """The sequence lengths a task can have, in time steps, both ends included."""
+    """The sequence lengths that a task can have, in time steps, both ends included."""
 
     default: int
     minimum: int = 1
@@ -86,7 +87,7 @@ class Lengths:
         return isinstance(length, int) and self.minimum <= length and (self.maximum is None or length <= self.maximum)
 
     def __str__(self) -> str:
-        """The range in words."""
+        """The range for people, such as ``8 to 512``."""
         if self.maximum is None:
             return f"{self.minimum} or more"
         return str(self.minimum) if self.maximum == self.minimum else f"{self.minimum} to {self.maximum}"

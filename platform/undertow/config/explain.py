@@ -1,9 +1,9 @@
-"""What is wrong with a configuration, in plain words: where, which key, the value, what is allowed instead.
+"""Error messages for a configuration: where, which key, the value, and what is allowed.
 
     explain(error, ExperimentConfig, source)
     # ["x.yaml:4: cell.hidden_size: 'abc' is not a whole number; allowed: a whole number >= 1"]
 
-pydantic knows what went wrong; the JSON schema of the model knows what would have been right.
+What is wrong comes from pydantic's error; what is allowed comes from the JSON schema of the model.
 """
 
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, PydanticInvalidForJsonSchema, ValidationError
 
 from undertow.config.source import Source, shown
+from undertow.config.study_schema import RENAMED
 from undertow.config.yaml12 import Keys
 from undertow.errors import did_you_mean
 
@@ -42,46 +43,50 @@ _NOT = {
     "too_short": "has too few entries",
     "too_long": "has too many entries",
 }
-"""pydantic's types of error, in words that follow a value."""
+"""Message by type of pydantic's error; it follows the value."""
 
 
 def explain(error: ValidationError, model: type[BaseModel], source: Source, prefix: Keys = ()) -> list[str]:
-    """Put every error of a validation in words, one line each.
+    """Describe every error of a validation, one line each.
 
     Args:
         error: What pydantic raised.
-        model: The model it was raised for.
+        model: The model that was validated.
         source: Where the values were written.
-        prefix: The way from the top of `source` to what was validated.
+        prefix: The keys from the top of `source` to what was validated.
 
     Returns:
         Lines ``place: key: what is wrong``, in the order of the model's fields; one for each key.
     """
     try:
         schema = model.model_json_schema()
-    except PydanticInvalidForJsonSchema:  # a plugin's options may be of a type that JSON has no word for
+    except PydanticInvalidForJsonSchema:  # a type in a plugin's options that JSON schema cannot express
         schema = {}
-    told: dict[Keys, str] = {}
+    lines: dict[Keys, str] = {}
     for each in error.errors(include_url=False):
-        way, node = _walk(schema, each["loc"])
-        if (*prefix, *way) not in told:
-            words = _words(each, way, node, schema)
-            key = ".".join(map(str, (*prefix, *way)))
-            told[(*prefix, *way)] = f"{source.place(*prefix, *way)}: {key}{': ' if key else ''}{words}"
-    return list(told.values())
+        inner, node = _walk(schema, each["loc"])
+        keys = (*prefix, *inner)
+        if keys not in lines:
+            name = ".".join(map(str, keys))
+            lines[keys] = (
+                f"{source.place(*keys)}: {name}{': ' if name else ''}{_message(each, keys, inner, node, schema)}"
+            )
+    return list(lines.values())
 
 
 def _walk(schema: dict[str, Any], loc: Keys) -> tuple[Keys, dict[str, Any]]:
-    """Follow an error's location into the schema; where a union begins, pydantic's names of its branches end it."""
+    """Follow an error's location into the schema, up to the first union or an error of a key itself."""
     node = schema
-    way: Keys = ()
+    keys: Keys = ()
     for step in loc:
         node = _resolve(node, schema)
         branches = [each for each in node.get("anyOf", []) if each.get("type") != "null"]
-        if len(branches) > 1:
+        if len(branches) > 1:  # the rest of the location are pydantic's names of the branches
             break
         node = _resolve(branches[0], schema) if branches else node
-        way = (*way, step)
+        if step == "[key]" and node.get("type") != "object":  # pydantic's mark for an error in a key of a mapping
+            break
+        keys = (*keys, step)
         if isinstance(step, int):
             among = node.get("prefixItems", [])
             node = among[step] if step < len(among) else node.get("items", {})
@@ -90,30 +95,34 @@ def _walk(schema: dict[str, Any], loc: Keys) -> tuple[Keys, dict[str, Any]]:
             known = node.get("properties", {})
             # an unknown key has no node of its own: keep the section, whose keys are what is allowed
             node = known.get(step, rest if isinstance(rest, dict) else node)
-    return way, node
+    return keys, node
 
 
 def _resolve(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """Replace a reference by what it refers to, keeping the description that stands beside it."""
+    """Replace a reference by what it refers to; a description beside the reference is kept."""
     if "$ref" not in node:
         return node
     found: dict[str, Any] = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
     return {**found, **{key: value for key, value in node.items() if key != "$ref"}}
 
 
-def _words(error: Mapping[str, Any], way: Keys, node: dict[str, Any], schema: dict[str, Any]) -> str:
+def _message(error: Mapping[str, Any], keys: Keys, inner: Keys, node: dict[str, Any], schema: dict[str, Any]) -> str:
+    """What is wrong at `keys`; `inner` are those below the model that was validated."""
     kind, value = error["type"], error["input"]
     if kind == "extra_forbidden":
-        return f"unknown key.{did_you_mean(str(way[-1]), _resolve(node, schema).get('properties', {}))}"
+        if renamed := RENAMED.get(".".join(map(str, keys))):
+            return f"renamed to `{renamed}`"
+        known = _resolve(node, schema).get("properties", {})
+        command = "" if "options" in keys else "undertow show --schema"
+        return f"unknown key.{did_you_mean(str(keys[-1]), known, command)}"
     if kind in ("value_error", "assertion_error"):
         return str(error["ctx"]["error"])
     may = allowed(node, schema)
     if kind == "missing":
-        means = (
-            f" ({node['description'].rstrip('.')})" if node.get("type") != "object" and "description" in node else ""
-        )
-        return f"required, but missing; allowed: {may}{means}"
-    union = len(error["loc"]) > len(way)
+        describe = node.get("type") != "object" and "description" in node
+        meaning = f" ({node['description'].rstrip('.')})" if describe else ""
+        return f"required, but missing; allowed: {may}{meaning}"
+    union = len(error["loc"]) > len(inner)
     wrong = "is not among the choices" if union else _NOT.get(kind)
     if wrong is None:
         return f"{shown(value)}: {error['msg']}"
@@ -123,7 +132,7 @@ def _words(error: Mapping[str, Any], way: Keys, node: dict[str, Any], schema: di
 
 
 def allowed(node: dict[str, Any], schema: dict[str, Any]) -> str:
-    """Say what a node of a JSON schema lets through, such as ``a whole number >= 1``; empty if it does not say."""
+    """What a node of a JSON schema allows, such as ``a whole number >= 1``; empty for a node without a type."""
     node = _resolve(node, schema)
     if "anyOf" in node:
         return " or ".join(filter(None, (allowed(each, schema) for each in node["anyOf"])))
@@ -160,9 +169,9 @@ def _choices(node: dict[str, Any], schema: dict[str, Any]) -> list[str]:
 
 def _bounds(node: dict[str, Any]) -> str:
     signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
-    told = [
+    bounds = [
         f"{sign} {node[key]:g}" if node[key] < 1e6 else f"{sign} {node[key]}"
         for key, sign in signs.items()
         if key in node
     ]
-    return f" {' and '.join(told)}" if told else ""
+    return f" {' and '.join(bounds)}" if bounds else ""

@@ -1,15 +1,15 @@
-"""Read the configuration of an experiment: all of it, checked against what is installed, with where it came from.
+"""Read the configuration of an experiment and validate it against the installed plugins.
 
     loaded = load_experiment("experiments/smoke/digits.yaml", overrides=["cell.name=gru"])
     loaded.config.cell.options        # {"gru": {...}}: every option of the chosen cell, defaults filled in
     loaded.origin["cell.name"]        # "--set"
 
-It goes in two passes, since only the first says which plugins to load: the host's own schema, then names, lengths,
-metrics and the plugins' options. All that a pass finds wrong is told at once.
+Validation takes two passes, since only the first one knows which plugins to load: the host's own schema, then names,
+lengths, metrics and the plugins' options. All errors of a pass are reported together.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,51 +21,64 @@ from undertow.config.schema import ExperimentConfig
 from undertow.config.source import Source, read_file, read_mapping
 from undertow.config.yaml12 import Keys, write
 from undertow.errors import RequestError
+from undertow.plugins.discovery import file_refusal
 from undertow.plugins.host import load_plugins
 from undertow.plugins.registry import Registry
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedExperiment:
     """A configuration that is ready to run.
 
     Attributes:
         config: Resolved: the length is filled in, options hold those of the chosen plugins with all defaults, paths
             are absolute.
-        registry: The plugins it was checked against.
+        registry: The plugins that it was validated against.
         origin: By dotted key (list entries by index, as for `--set`), where the value came from: ``x.yaml:7``,
             ``--set``, ``--plugin``, ``<mapping>`` or ``default``.
     """
 
     config: ExperimentConfig
     registry: Registry
-    origin: dict[str, str]
+    origin: dict[str, str] = field(default_factory=dict)
 
 
-def load_experiment(path: str | Path, overrides: Iterable[str] = (), plugin_files: Iterable[str | Path] = ()) -> Loaded:
-    """Read a YAML file, apply overrides, load the plugins it permits and check everything against them.
+def load_experiment(
+    path: str | Path,
+    overrides: Iterable[str] = (),
+    plugin_files: Iterable[str | Path] = (),
+    *,
+    kept: Path | None = None,
+) -> LoadedExperiment:
+    """Read a YAML file, apply overrides, load the plugins that it permits and validate everything against them.
 
     Args:
         path: The file.
         overrides: ``KEY=VALUE``, such as ``cell.hidden_size=64``; later ones win.
         plugin_files: Scratch plugins beside those of the file, relative to the working folder.
+        kept: As for `load_plugins`.
 
     Raises:
         RequestError: Something is wrong with the request; a line for each mistake.
     """
     path = Path(path)
-    return _load(read_file(path), path.parent, overrides, plugin_files)
+    return _load(read_file(path), path.parent, overrides, plugin_files, kept)
 
 
 def load_mapping(
     mapping: Mapping[str, Any], overrides: Iterable[str] = (), plugin_files: Iterable[str | Path] = ()
-) -> Loaded:
-    """Do what `load_experiment` does, for a Python mapping in the place of a file; paths are relative to here.
+) -> LoadedExperiment:
+    """Do what `load_experiment` does, for a Python mapping instead of a file.
+
+    Args:
+        mapping: What the file would hold; paths are relative to the working folder.
+        overrides: As for `load_experiment`.
+        plugin_files: As for `load_experiment`.
 
     Raises:
         RequestError: Something is wrong with the request; a line for each mistake.
     """
-    return _load(read_mapping(mapping), Path(), overrides, plugin_files)
+    return _load(read_mapping(mapping), Path(), overrides, plugin_files, None)
 
 
 def dump(config: ExperimentConfig) -> str:
@@ -74,7 +87,7 @@ def dump(config: ExperimentConfig) -> str:
 
 
 def without_password(config: ExperimentConfig) -> ExperimentConfig:
-    """The same, with the password of its tracking URI redacted: what may be stored and shown."""
+    """Return the configuration with the password of its tracking URI redacted, to be stored and shown."""
     uri = config.track.uri
     if uri is None or uri == redacted(uri):
         return config
@@ -83,28 +96,28 @@ def without_password(config: ExperimentConfig) -> ExperimentConfig:
 
 
 def flatten(config: ExperimentConfig) -> dict[str, str]:
-    """Every value that is set, under a dotted key, as text for a table of parameters.
+    """Return every value that is set, by dotted key, as text for a table of parameters.
 
-    A probe stands under its name (``probes.saturation.every``), lists are joined.
+    Options of a probe come under its name (``probes.saturation.every``); lists are joined.
     """
     data = config.model_dump(mode="json")
     data["probes"] = {probe.pop("name"): probe for probe in data["probes"]}
-    flat = {".".join(map(str, way)): value for way, value in _leaves(data) if value not in (None, "", [])}
+    flat = {".".join(map(str, keys)): value for keys, value in _leaves(data) if value not in (None, "", [])}
     return {key: _text(value) for key, value in flat.items()}
 
 
 def schema_json() -> dict[str, Any]:
-    """The JSON schema of a configuration file, for editors."""
+    """Return the JSON schema of a configuration file, for editors."""
     return ExperimentConfig.model_json_schema()
 
 
-def default_at(way: Keys) -> Any:
-    """What the schema holds at a place that was not written, so that an override can change a part of it."""
+def default_at(keys: Keys) -> Any:
+    """Return the schema's default for a section or list that was not written, so that an override can change a part."""
     value: Any = ExperimentConfig
-    for step in way:
+    for step in keys:
         if isinstance(value, type) and issubclass(value, BaseModel):
-            field = value.model_fields.get(str(step))
-            value = field.get_default(call_default_factory=True) if field and not field.is_required() else None
+            info = value.model_fields.get(str(step))
+            value = info.get_default(call_default_factory=True) if info and not info.is_required() else None
         else:
             value = getattr(value, str(step), None) if isinstance(value, BaseModel) else None
     if isinstance(value, BaseModel):
@@ -117,7 +130,7 @@ def default_at(way: Keys) -> Any:
 
 
 def host_checked(source: Source) -> ExperimentConfig:
-    """The first pass: what the host's own schema lets through.
+    """Validate against the host's own schema: the first pass.
 
     Raises:
         RequestError: A line for each mistake.
@@ -129,85 +142,100 @@ def host_checked(source: Source) -> ExperimentConfig:
 
 
 def load_permitted(
-    config: ExperimentConfig, source: Source, folder: Path, plugin_files: Iterable[str | Path] = ()
+    config: ExperimentConfig,
+    source: Source,
+    folder: Path,
+    plugin_files: Iterable[str | Path] = (),
+    kept: Path | None = None,
 ) -> tuple[ExperimentConfig, Registry]:
-    """Load the plugins that a configuration permits, and the scratch files beside those it names.
+    """Load the plugins that a configuration permits, its scratch files and further ones.
 
     Args:
         config: From `host_checked`.
         source: Where it was written.
         folder: What the paths in it are relative to.
-        plugin_files: More scratch plugins, relative to the working folder.
+        plugin_files: Further scratch plugins, relative to the working folder.
+        kept: As for `load_plugins`.
 
     Returns:
         The configuration with all scratch files as absolute paths, and what the plugins offer.
 
     Raises:
-        RequestError: A file is not there, or a plugin failed that must not.
+        RequestError: A file does not exist, the environment forbids it, it offers nothing, or a plugin failed to load
+            and the configuration is strict.
     """
     extra = [Path(file).resolve() for file in plugin_files]
-    files = list(dict.fromkeys([*_own_files(config, source, folder), *extra]))
+    files = list(dict.fromkeys([*_own_files(config, source, folder, kept), *extra]))
     permitted = config.plugins.model_copy(update={"files": files})
     registry = load_plugins(
-        allow=permitted.allow, block=permitted.block, files=permitted.files, strict=permitted.strict
+        allow=permitted.allow, block=permitted.block, files=permitted.files, strict=permitted.strict, kept=kept
     )
     return config.model_copy(update={"plugins": permitted}), registry
 
 
 def origins(config: ExperimentConfig, source: Source) -> dict[str, str]:
-    """By dotted key, where each value of a resolved configuration came from."""
-    return {".".join(map(str, way)): _origin(source, way, value) for way, value in _leaves(config.model_dump())}
+    """Return by dotted key where each value of a resolved configuration came from."""
+    return {".".join(map(str, keys)): _origin(source, keys, value) for keys, value in _leaves(config.model_dump())}
 
 
-def _load(source: Source, folder: Path, overrides: Iterable[str], plugin_files: Iterable[str | Path]) -> Loaded:
+def _load(
+    source: Source,
+    folder: Path,
+    overrides: Iterable[str],
+    plugin_files: Iterable[str | Path],
+    kept: Path | None,
+) -> LoadedExperiment:
     for text in overrides:
         source.override(text, default_at)
-    if source.data.get("study") is not None:  # first of all: what it varies may be missing elsewhere
+    if source.data.get("study") is not None:  # before validation: what the study varies may be missing elsewhere
         raise RequestError(
             f"{source.place('study')}: study: this describes many runs; run them with `undertow study run`"
         )
     extra = list(plugin_files)
-    permitted, registry = load_permitted(host_checked(source), source, folder, extra)
+    permitted, registry = load_permitted(host_checked(source), source, folder, extra, kept)
     config = resolve(permitted, source, registry)
     origin = origins(config, source)
     if extra:
         named = origin["plugins.files"]
         origin["plugins.files"] = "--plugin" if named == "default" else f"{named}, --plugin"
-    return Loaded(config, registry, origin)
+    return LoadedExperiment(config, registry, origin)
 
 
-def _own_files(config: ExperimentConfig, source: Source, folder: Path) -> list[Path]:
+def _own_files(config: ExperimentConfig, source: Source, folder: Path, kept: Path | None) -> list[Path]:
     """The scratch plugins that the configuration itself names, as absolute paths."""
-    files = [Path(folder, file) for file in config.plugins.files]
-    absent = [
-        f"{source.place('plugins', 'files', index)}: plugins.files.{index}: there is no file {file}."
-        for index, file in enumerate(files)
-        if not file.is_file()
-    ]
-    if absent:
-        raise RequestError("\n".join(absent))
-    return [file.resolve() for file in files]
+    files = []
+    problems = []
+    for index, file in enumerate(config.plugins.files):
+        path = Path(folder, file)
+        resolved = path.resolve()
+        problem = file_refusal(resolved, kept) if path.is_file() else f"there is no file {path}."
+        if problem:
+            problems.append(f"{source.place('plugins', 'files', index)}: plugins.files.{index}: {problem}")
+        files.append(resolved)
+    if problems:
+        raise RequestError("\n".join(problems))
+    return files
 
 
-def _leaves(data: Mapping[str, Any], way: Keys = ()) -> Iterator[tuple[Keys, Any]]:
+def _leaves(data: Mapping[str, Any], keys: Keys = ()) -> Iterator[tuple[Keys, Any]]:
     for key, value in data.items():
         if isinstance(value, Mapping):
-            yield from _leaves(value, (*way, key))
+            yield from _leaves(value, (*keys, key))
         elif isinstance(value, list) and value and all(isinstance(each, Mapping) for each in value):
             for index, each in enumerate(value):
-                yield from _leaves(each, (*way, key, index))
+                yield from _leaves(each, (*keys, key, index))
         else:
-            yield (*way, key), value
+            yield (*keys, key), value
 
 
-def _origin(source: Source, way: Keys, resolved: Any) -> str:
+def _origin(source: Source, keys: Keys, resolved: Any) -> str:
     written: Any = source.data
     try:
-        for step in way:
+        for step in keys:
             written = written[step]
     except (KeyError, IndexError, TypeError):  # not written, or the section around it is empty
         return "default"
-    return "default" if written is None and resolved is not None else source.place(*way).origin
+    return "default" if written is None and resolved is not None else source.place(*keys).origin
 
 
 def _text(value: Any) -> str:

@@ -1,9 +1,9 @@
-"""The second pass: hold a configuration against the plugins, and fill in what they know.
+"""The second pass: validate a configuration against the plugins, and fill in their defaults.
 
     config = resolve(config, source, registry)
 
-Names of cells, tasks, probes and metrics must exist, the length must be one that the task can have, and options are
-checked by the plugin's own model. Options of a cell or task that is not the chosen one are left out of the result.
+Names of cells, tasks, probes and metrics must exist, the task must allow the length, and the plugin's own model
+validates the options. Options of a cell or task that is not the chosen one are left out of the result.
 """
 
 import json
@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from undertow._system.names import check_name
 from undertow.api.spec import Options, Spec, TaskSpec
 from undertow.config.explain import explain
 from undertow.config.schema import ExperimentConfig, ProbeConfig
@@ -25,29 +26,29 @@ S = TypeVar("S", bound=Spec)
 
 
 def resolve(config: ExperimentConfig, source: Source, registry: Registry) -> ExperimentConfig:
-    """Check everything that only the plugins can know, and fill in their defaults.
+    """Validate everything that depends on the plugins, and fill in their defaults.
 
     Args:
-        config: What the host's own schema let through.
+        config: Valid by the host's own schema.
         source: Where its values were written.
         registry: What the plugins offer.
 
     Raises:
         RequestError: A line for each mistake.
     """
-    check = _Check(source, registry)
-    cell = check.found(registry.cell, config.cell.name, "cell", "name")
-    task = check.found(registry.task, config.task.name, "task", "name")
-    check.all_known(registry.cell, config.cell.options, "cell", "options")
-    check.all_known(registry.task, config.task.options, "task", "options")
-    cell_options = check.chosen(cell, config.cell.options, "cell", "options")
-    task_options = check.chosen(task, config.task.options, "task", "options")
-    length = check.length(task, config.task.length)
-    check.other_lengths(task, config.evaluate.lengths)
-    check.metrics(task, config)
-    probes = [check.probe(index, config.probes) for index in range(len(config.probes))]
-    if check.problems:
-        raise RequestError("\n".join(check.problems))
+    validation = _Validation(source, registry)
+    cell = validation.find(registry.cell, config.cell.name, "cell", "name")
+    task = validation.find(registry.task, config.task.name, "task", "name")
+    validation.find_all(registry.cell, config.cell.options, "cell", "options")
+    validation.find_all(registry.task, config.task.options, "task", "options")
+    cell_options = validation.chosen_options(cell, config.cell.options, "cell", "options")
+    task_options = validation.chosen_options(task, config.task.options, "task", "options")
+    length = validation.length(task, config.task.length)
+    validation.other_lengths(task, config.evaluate.lengths)
+    validation.metrics(task, config)
+    probes = [validation.probe(index, config.probes) for index in range(len(config.probes))]
+    if validation.problems:
+        raise RequestError("\n".join(validation.problems))
     return config.model_copy(
         update={
             "cell": config.cell.model_copy(update={"options": cell_options}),
@@ -58,10 +59,16 @@ def resolve(config: ExperimentConfig, source: Source, registry: Registry) -> Exp
 
 
 def validate(model: type[M], data: Any, source: Source, prefix: Keys) -> M | list[str]:
-    """Validate plain data, strictly: ``"64"`` is not 64, and the only list that becomes a tuple is YAML's own.
+    """Validate plain data, strictly: ``"64"`` is not 64.
 
-    It goes through JSON, since pydantic's strict rules for Python objects refuse what a file has no other way to say
-    (a list for a tuple, text for a path).
+    The data pass through JSON, since pydantic's strict rules for Python objects refuse what a file cannot hold in
+    another form (a list for a tuple, text for a path).
+
+    Args:
+        model: What the data should be.
+        data: Sections, lists and scalars.
+        source: Where they were written.
+        prefix: The keys from the top of `source` to the data.
 
     Returns:
         The model, or a line for each mistake.
@@ -72,39 +79,51 @@ def validate(model: type[M], data: Any, source: Source, prefix: Keys) -> M | lis
         return explain(error, model, source, prefix)
 
 
-class _Check:
-    """Collects what is wrong, so that all of it is told at once."""
+class _Validation:
+    """Collects what is wrong, so that all of it is reported together."""
 
     def __init__(self, source: Source, registry: Registry) -> None:
         self.problems: list[str] = []
         self._source = source
         self._registry = registry
 
-    def found(self, find: Callable[[str], S], name: str, *way: str | int) -> S | None:
+    def find(self, lookup: Callable[[str], S], name: str, *keys: str | int) -> S | None:
         try:
-            return find(name)
+            return lookup(name)
         except RequestError as error:
-            self._wrong(str(error), *way)
+            self._wrong(str(error), *keys)
             return None
 
-    def all_known(self, find: Callable[[str], Spec], options: Mapping[str, Any], *way: str | int) -> None:
+    def find_all(self, lookup: Callable[[str], Spec], options: Mapping[str, Any], *keys: str | int) -> None:
         for name in options:
-            self.found(find, name, *way, name)
+            self.find(lookup, name, *keys, name)
 
-    def chosen(self, spec: Spec | None, options: Mapping[str, Any], *way: str | int) -> dict[str, Any]:
-        return {spec.name: self.options(spec, options.get(spec.name, {}), *way, spec.name)} if spec else {}
+    def chosen_options(self, spec: Spec | None, options: Mapping[str, Any], *keys: str | int) -> dict[str, Any]:
+        return {spec.name: self.options(spec, options.get(spec.name, {}), *keys, spec.name)} if spec else {}
 
-    def options(self, spec: Spec, raw: Mapping[str, Any], *way: str | int) -> dict[str, Any]:
-        """The options with every default; empty if they are wrong."""
+    def options(self, spec: Spec, raw: Mapping[str, Any], *keys: str | int) -> dict[str, Any]:
+        """The options with every default; empty if they are not valid."""
         try:
-            valid: Options | list[str] = validate(spec.options, raw, self._source, way)
+            valid: Options | list[str] = validate(spec.options, raw, self._source, keys)
             if isinstance(valid, Options):
+                self._parameter_names(valid.model_dump(mode="json"), *keys)
                 return valid.model_dump()
-        except Exception as error:  # noqa: BLE001  # a validator of a plugin's own may raise anything
-            self._wrong(f"the options of `{spec.name}` cannot be checked: {describe_error(error)}.", *way)
+        except Exception as error:  # noqa: BLE001  # a plugin's own validator may raise anything
+            self._wrong(f"the options of `{spec.name}` cannot be checked: {describe_error(error)}.", *keys)
         else:
             self.problems += valid
         return {}
+
+    def _parameter_names(self, options: Mapping[str, Any], *keys: str | int) -> None:
+        """Check keys that the plugin leaves open, for every option becomes a parameter of the run."""
+        for key, value in options.items():
+            try:
+                check_name(".".join(map(str, (*keys, key))))
+            except ValueError as error:
+                self._wrong(str(error), *keys, key)
+            else:
+                if isinstance(value, Mapping):
+                    self._parameter_names(value, *keys, key)
 
     def length(self, task: TaskSpec | None, length: int | None) -> int | None:
         if task is None:
@@ -116,8 +135,8 @@ class _Check:
     def other_lengths(self, task: TaskSpec | None, lengths: Sequence[int]) -> None:
         for index, length in enumerate(lengths):
             if task is not None and length not in task.lengths:
-                said = f"task `{task.name}` cannot have {length} steps; allowed: {task.lengths}"
-                self._wrong(said, "evaluate", "lengths", index)
+                problem = f"task `{task.name}` cannot have {length} steps; allowed: {task.lengths}"
+                self._wrong(problem, "evaluate", "lengths", index)
 
     def metrics(self, task: TaskSpec | None, config: ExperimentConfig) -> None:
         if task is None:
@@ -130,8 +149,8 @@ class _Check:
         }
         for section, metric in named.items():
             if metric not in known:
-                said = f"task `{task.name}` has no metric {shown(metric)}.{did_you_mean(metric, known)}"
-                self._wrong(said, "train", section, "metric")
+                problem = f"task `{task.name}` has no metric {shown(metric)}.{did_you_mean(metric, known)}"
+                self._wrong(problem, "train", section, "metric")
 
     def probe(self, index: int, probes: list[ProbeConfig]) -> ProbeConfig:
         probe = probes[index]
@@ -139,12 +158,12 @@ class _Check:
             self._wrong(f"the probe `{probe.name}` is here twice; keep one.", "probes", index, "name")
             return probe
         before = len(self.problems)
-        spec = self.found(self._registry.probe, probe.name, "probes", index, "name")
+        spec = self.find(self._registry.probe, probe.name, "probes", index, "name")
         if spec is None:
             if "probes" not in self._source.data:
-                self.problems[before] += " It is there by default; write `probes: []` to measure nothing."
+                self.problems[before] += " It is there by default; write `probes: []` for no probes."
             return probe
         return probe.model_copy(update={"options": self.options(spec, probe.options, "probes", index, "options")})
 
-    def _wrong(self, words: str, *way: str | int) -> None:
-        self.problems.append(f"{self._source.place(*way)}: {'.'.join(map(str, way))}: {words}")
+    def _wrong(self, problem: str, *keys: str | int) -> None:
+        self.problems.append(f"{self._source.place(*keys)}: {'.'.join(map(str, keys))}: {problem}")

@@ -1,14 +1,15 @@
-"""The configuration of one experiment: what a YAML file may say, with every default.
+"""The configuration of one experiment: what a YAML file may hold, with every default.
 
-Everything is frozen, and an unknown key is an error. What belongs to one plugin sits under its own name
-(``cell.options.lstm``), so changing ``cell.name`` leaves no stale option behind.
+Everything is frozen, and an unknown key is an error. Options of a plugin are stored under its name
+(``cell.options.lstm``), so that after a change of ``cell.name`` none of them applies to another cell.
 """
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from undertow._system.names import check_name
 from undertow.config.study_schema import StudyConfig
 from undertow.config.types import Count, Fraction, NonNegative, Positive, Section
 
@@ -40,21 +41,21 @@ class CellConfig(Section):
 
 
 class Scheduler(Section):
-    """How the learning rate moves, stepped once a training step."""
+    """How the learning rate changes, once each training step."""
 
     name: Literal["constant", "cosine", "linear", "step", "exponential", "plateau"] = "constant"
-    """`cosine` and `linear` fall to zero at `train.max_steps`; `plateau` watches the validation loss."""
+    """`cosine` and `linear` fall to zero at `train.max_steps`; `plateau` depends on the validation loss."""
     warmup_steps: Annotated[int, Field(ge=0)] = 0
-    """Steps over which the rate first rises from zero in a straight line."""
+    """Steps over which the rate first rises linearly from zero."""
     gamma: Positive = 0.1
     """Factor of `step`, `exponential` (over `every` steps) and `plateau`."""
     every: Count = 1000
-    """Steps between two cuts of `step`; the span of one `gamma` of `exponential`."""
+    """Steps after which `step` multiplies by `gamma`, and over which `exponential` falls by `gamma`."""
     patience: Count = 5
-    """Validations without improvement before `plateau` cuts."""
+    """Validations without improvement before `plateau` multiplies by `gamma`."""
 
     @model_validator(mode="after")
-    def _plateau_starts_at_once(self) -> "Scheduler":
+    def _plateau_has_no_warmup(self) -> "Scheduler":
         if self.name == "plateau" and self.warmup_steps:
             raise ValueError("a plateau schedule has no warm-up: drop warmup_steps or choose another schedule")
         return self
@@ -74,23 +75,23 @@ class OptimConfig(Section):
     betas: Annotated[tuple[Fraction, Fraction], Field(strict=False)] = (0.9, 0.999)
     """Decay rates of adam and adamw."""
     clip_norm: Positive | None = None
-    """Largest norm of the whole gradient; longer ones are scaled down."""
+    """Largest norm of the whole gradient; a larger one is scaled down."""
     clip_value: Positive | None = None
-    """Largest size of one gradient entry; larger ones are cut."""
+    """Largest absolute value of one gradient entry; a larger one is clipped."""
     omega: NonNegative = 0.0
-    """Weight of Pascanu's Ω, which asks every step to hand the gradient on at its own size (arXiv 1211.5063)."""
+    """Weight of Pascanu's Ω, a penalty on steps that change the norm of the gradient (arXiv 1211.5063)."""
     scheduler: Scheduler = Scheduler()
     """The learning-rate schedule."""
 
     @model_validator(mode="after")
-    def _one_way_to_clip(self) -> "OptimConfig":
+    def _at_most_one_clip(self) -> "OptimConfig":
         if self.clip_norm is not None and self.clip_value is not None:
             raise ValueError("clip_norm and clip_value exclude each other: keep one")
         return self
 
 
 class EarlyStopping(Section):
-    """Stop when a validation metric no longer improves, or is good enough."""
+    """Stop when a validation metric no longer improves, or has reached a threshold."""
 
     metric: str = "val/loss"
     """A validation metric."""
@@ -99,11 +100,11 @@ class EarlyStopping(Section):
     min_delta: NonNegative = 0.0
     """Smaller changes do not count as improvement."""
     threshold: float | None = None
-    """As good as it has to be: the run stops once the metric is better than this."""
+    """The run stops once the metric is better than this."""
 
 
 class Checkpoints(Section):
-    """When the run is saved. `last.ckpt` is always there after the first save; `best.ckpt` by `metric`."""
+    """When checkpoints are saved: `last.ckpt` at every save, `best.ckpt` by `metric`."""
 
     every: Count | None = None
     """Steps between two saves of `last.ckpt`; at every validation when absent."""
@@ -112,7 +113,7 @@ class Checkpoints(Section):
 
 
 class TrainConfig(Section):
-    """The training loop and where it runs."""
+    """The training loop and the hardware it runs on."""
 
     max_steps: Count = 2000
     """Training steps (optimiser updates)."""
@@ -131,7 +132,7 @@ class TrainConfig(Section):
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
     """Kind of device."""
     devices: Literal["auto"] | Count = "auto"
-    """How many devices; `auto` takes every GPU there is, or one CPU process."""
+    """How many devices; `auto` takes every GPU, or one CPU process where there is none."""
     strategy: str = "auto"
     """A Lightning strategy, such as `ddp`; `auto` takes `ddp` for several devices."""
     precision: Literal["32-true", "64-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true"] = "32-true"
@@ -147,7 +148,7 @@ class TrainConfig(Section):
     early_stopping: EarlyStopping | None = None
     """Absent: train for all of `max_steps`."""
     checkpoint: Checkpoints = Checkpoints()
-    """When the run is saved."""
+    """When checkpoints are saved."""
 
 
 class ProbeConfig(Section):
@@ -164,12 +165,23 @@ class ProbeConfig(Section):
 
 
 class EvaluateConfig(Section):
-    """What the trained network is tried on beside the validation it was trained with."""
+    """What the trained network is evaluated on besides the validation during training."""
 
     lengths: list[Count] = []
-    """Sequence lengths in time steps, those it was not trained on among them: curves `val/<metric>/by_length`."""
+    """Sequence lengths in time steps, also other than the trained one: curves `val/<metric>/by_length`."""
     examples: Count | None = None
     """Examples of the validation split at each length; `train.val_examples` when absent."""
+
+
+def _tag_name(name: str) -> str:
+    """Return the name of a tag that a configuration may set, or raise ValueError."""
+    for prefix, owner in (("mlflow.", "MLflow"), ("undertow.", "undertow")):
+        if name.startswith(prefix):
+            raise ValueError(f"names that start with `{prefix}` are set by {owner}; choose another name")
+    return check_name(name)
+
+
+TagName = Annotated[str, AfterValidator(_tag_name)]
 
 
 class TrackConfig(Section):
@@ -185,8 +197,8 @@ class TrackConfig(Section):
     """Store the best checkpoint with the run in MLflow."""
     log_model: bool = False
     """Store an inference-ready model with its signature in MLflow."""
-    tags: dict[str, str] = {}
-    """More tags for the run."""
+    tags: dict[TagName, str] = {}
+    """More tags for the run; no name starts with `mlflow.` or `undertow.`."""
 
 
 class PluginsConfig(Section):
@@ -195,18 +207,18 @@ class PluginsConfig(Section):
     allow: list[str] | None = None
     """Only these distributions, by name; every installed one when absent."""
     block: list[str] = []
-    """Never these distributions; they are not even imported."""
+    """Never these distributions; they are not imported."""
     files: list[Path] = Field(default=[], strict=False)
     """Scratch plugins: Python files, relative to the configuration file."""
     strict: bool = False
-    """Refuse to start when any plugin fails to load."""
+    """Refuse to start when anything in a plugin fails to load."""
 
 
 class ExperimentConfig(Section):
     """One experiment: a network, a task, how it is trained, what is measured and where it is recorded."""
 
     question: str = ""
-    """What the experiment is to answer, in a sentence; becomes the run's description."""
+    """What the experiment should answer, in a sentence; becomes the run's description."""
     task: TaskConfig
     cell: CellConfig
     optim: OptimConfig = OptimConfig()
@@ -214,7 +226,7 @@ class ExperimentConfig(Section):
     probes: list[ProbeConfig] = [ProbeConfig(name="gradient-profile", every=100)]
     """What is measured; the gradient profile every 100 steps when absent."""
     evaluate: EvaluateConfig = EvaluateConfig()
-    """What the trained network is tried on in the end."""
+    """What the trained network is evaluated on at the end."""
     track: TrackConfig = TrackConfig()
     plugins: PluginsConfig = PluginsConfig()
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0

@@ -1,4 +1,4 @@
-"""What was written, and where: a file and its overrides as plain data, with the place of every key.
+"""A file and its overrides as plain data, with the place of every key.
 
 source = read_file(Path("experiments/smoke/digits.yaml"))
 source.override("cell.hidden_size=64")
@@ -19,10 +19,10 @@ class Place:
     """Where a value was written.
 
     Attributes:
-        source: The file as it was named, or `--set`, or `<mapping>`.
+        source: The file as the user named it, or `--set`, or `<mapping>`.
         line: Counted from 1; None outside a file.
         column: Counted from 1; None outside a file.
-        text: What followed `--set`.
+        text: The text after `--set`.
     """
 
     source: str
@@ -36,37 +36,37 @@ class Place:
         return self.source if self.line is None else f"{self.source}:{self.line}"
 
     def __str__(self) -> str:
-        """The place as it stands before an error message."""
+        """The place, as an error message starts with it."""
         return f"{self.origin} {self.text}" if self.text else self.origin
 
 
 @dataclass
 class Source:
-    """Plain data and where it was written.
+    """Plain data, and where each value was written.
 
     Attributes:
         data: Sections, lists and scalars.
-        places: The place of each value, by the way to it; the empty way is the whole.
+        places: The place of each value, by its keys from the top; no keys for the whole.
     """
 
     data: dict[str, Any]
     places: dict[Keys, Place]
 
-    def place(self, *way: str | int) -> Place:
+    def place(self, *keys: str | int) -> Place:
         """The place of a value, or of the innermost section around it that was written."""
-        while way not in self.places:
-            way = way[:-1]
-        return self.places[way]
+        while keys not in self.places:
+            keys = keys[:-1]
+        return self.places[keys]
 
-    def override(self, text: str, default: Callable[[Keys], Any] = lambda way: None) -> None:
-        """Apply ``KEY=VALUE``, such as ``probes.0.every=50``; the value is YAML, and sections are made on the way.
+    def override(self, text: str, default: Callable[[Keys], Any] = lambda keys: None) -> None:
+        """Apply ``KEY=VALUE``, such as ``probes.0.every=50``; the value is YAML, and missing sections are made.
 
         Args:
             text: Keys and list indices joined by dots, ``=``, the value.
-            default: What a section or list that was not written stands for, by the way to it.
+            default: The value of a section or list that was not written, by its keys.
 
         Raises:
-            RequestError: No ``=``, an empty key, no YAML, or a way that leads through a scalar or off a list.
+            RequestError: No ``=``, an empty key, no YAML, or keys that lead through a scalar or past the end of a list.
         """
         place = Place("--set", text=text)
         name, equals, value = text.partition("=")
@@ -80,9 +80,9 @@ class Source:
         self.assign(keys, plain, place, default)
 
     def assign(
-        self, keys: Sequence[str], value: Any, place: Place, default: Callable[[Keys], Any] = lambda way: None
+        self, keys: Sequence[str], value: Any, place: Place, default: Callable[[Keys], Any] = lambda keys: None
     ) -> None:
-        """Put a value in its place, making sections on the way.
+        """Put a value in its place, and make the missing sections around it.
 
         Args:
             keys: Keys and list indices.
@@ -91,22 +91,22 @@ class Source:
             default: As for `override`.
 
         Raises:
-            RequestError: The way leads through a scalar or off a list.
+            RequestError: The keys lead through a scalar or past the end of a list.
         """
         inside: Any = self.data
-        way: Keys = ()
+        steps: Keys = ()  # `keys` with list indices as numbers, as far as they were followed
         for key in keys[:-1]:
-            step = _step(inside, key, way, place)
-            way = (*way, step)
+            step = _step(inside, key, steps, place)
+            steps = (*steps, step)
             if isinstance(inside, dict) and inside.get(key) is None:
-                inside[key] = default(way) or {}
-                self.places[way] = place
+                inside[key] = default(steps) or {}
+                self.places[steps] = place
             inside = inside[step]
-        step = _step(inside, keys[-1], way, place)
-        way = (*way, step)
+        step = _step(inside, keys[-1], steps, place)
+        steps = (*steps, step)
         inside[step] = value
-        self.places = {old: at for old, at in self.places.items() if old[: len(way)] != way}
-        self.places[way] = place
+        self.places = {old: at for old, at in self.places.items() if old[: len(steps)] != steps}
+        self.places[steps] = place
 
 
 def read_file(path: Path) -> Source:
@@ -132,11 +132,11 @@ def read_file(path: Path) -> Source:
         raise RequestError(f"{path}: the file is empty; an experiment needs at least `task:` and `cell:`.")
     if not isinstance(data, dict):
         raise RequestError(f"{path}:1: found {shown(data)}; an experiment starts with keys, such as `task:`.")
-    return Source(data, {way: Place(str(path), *position) for way, position in positions.items()})
+    return Source(data, {keys: Place(str(path), *position) for keys, position in positions.items()})
 
 
 def read_mapping(mapping: Mapping[str, Any]) -> Source:
-    """Take a Python mapping for a file; tuples and paths count as lists and text.
+    """Read a Python mapping like a file; tuples and paths count as lists and text.
 
     Raises:
         RequestError: A key is not text, or a value is something that YAML cannot hold.
@@ -145,18 +145,18 @@ def read_mapping(mapping: Mapping[str, Any]) -> Source:
 
 
 def shown(value: Any) -> str:
-    """A value as people write it, cut to a short line."""
+    """A value as YAML writes it, cut to a short line."""
     if value is None or isinstance(value, bool):
         return {True: "true", False: "false", None: "null"}[value]
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:56]} ..."
 
 
-def _step(inside: Any, key: str, way: Keys, place: Place) -> str | int:
+def _step(inside: Any, key: str, parents: Keys, place: Place) -> str | int:
     """The key itself in a section, the index in a list."""
     if isinstance(inside, dict):
         return key
-    here = ".".join(map(str, way))
+    here = ".".join(map(str, parents))
     if not isinstance(inside, list):
         raise RequestError(f"{place}: {here} is {shown(inside)}, which has no keys.")
     if not key.isdecimal() or int(key) >= len(inside):
@@ -164,24 +164,24 @@ def _step(inside: Any, key: str, way: Keys, place: Place) -> str | int:
     return int(key)
 
 
-def _plain_section(section: Mapping[Any, Any], way: Sequence[str]) -> dict[str, Any]:
+def _plain_section(section: Mapping[Any, Any], parents: Sequence[str]) -> dict[str, Any]:
     for key in section:
         if not isinstance(key, str):
-            raise RequestError(f"<mapping>: {'.'.join([*way, repr(key)])}: keys are text.")
-    return {key: _plain(value, (*way, key)) for key, value in section.items()}
+            raise RequestError(f"<mapping>: {'.'.join([*parents, repr(key)])}: keys are text.")
+    return {key: _plain(value, (*parents, key)) for key, value in section.items()}
 
 
-def _plain(value: Any, way: Sequence[str]) -> Any:
+def _plain(value: Any, keys: Sequence[str]) -> Any:
     if isinstance(value, Mapping):
-        return _plain_section(value, way)
+        return _plain_section(value, keys)
     if isinstance(value, list | tuple):
-        return [_plain(inner, (*way, str(index))) for index, inner in enumerate(value)]
+        return [_plain(inner, (*keys, str(index))) for index, inner in enumerate(value)]
     if isinstance(value, Path):
         return str(value)
     if value is None or type(value) in (str, int, float, bool):
         return value
-    kind = type(value).__name__
-    raise RequestError(f"<mapping>: {'.'.join(way)}: {shown(value)} is of type {kind}, which YAML cannot hold.")
+    name = type(value).__name__
+    raise RequestError(f"<mapping>: {'.'.join(keys)}: {shown(value)} is of type {name}, which YAML cannot hold.")
 
 
 def _unreadable(path: Path, error: OSError) -> str:

@@ -1,11 +1,11 @@
-"""Which combinations a study has: a grid of what is varied, and how often the search samples each of its points.
+"""Which combinations a study has: a grid of the varied values, and the samples of the search at each of its points.
 
     space = Space(vary={"cell.name": ("rnn", "lstm"), "seed": (0, 1)}, search={}, samples=1)
     [str(combination) for combination in space.combinations()]
     # ["cell.name=rnn seed=0", "cell.name=rnn seed=1", "cell.name=lstm seed=0", "cell.name=lstm seed=1"]
 
-An option of one cell or task (``cell.options.lstm.forget_bias``) counts only where that one is chosen: elsewhere it is
-left out, so that the same run is never done twice.
+An option of one cell or task (``cell.options.lstm.forget_bias``) has an effect only where that one is chosen: elsewhere
+it is left out, so that no run is done twice.
 """
 
 import json
@@ -21,15 +21,15 @@ Params = Mapping[str, Scalar]
 
 @dataclass(frozen=True)
 class Range:
-    """What a searched value may be.
+    """The values of one searched key.
 
     Attributes:
         low: The smallest; None where there are choices.
         high: The largest.
-        log: Whether it is sampled by its logarithm.
+        log: Whether its logarithm is sampled.
         step: The distance between two values; None for any.
         choices: The values themselves, instead of a range.
-        when: Other keys and the values they must have for this one to matter.
+        when: Other keys, with the values they must have for this one to have an effect.
     """
 
     low: int | float | None = None
@@ -42,31 +42,31 @@ class Range:
 
 @dataclass(frozen=True)
 class Combination:
-    """One point of the grid, and which sample of the search it is."""
+    """One point of the grid, and the number of its sample of the search."""
 
     params: Params
     sample: int = 0
 
     @property
     def key(self) -> str:
-        """Its name in the ledger; equal for equal combinations, whatever the order of their keys."""
+        """Its identity in the ledger; the same for equal combinations, whatever the order of their keys."""
         return json.dumps([dict(sorted(self.params.items())), self.sample])
 
     def __str__(self) -> str:
-        words = [f"{key}={_plain(value)}" for key, value in self.params.items()]
-        return " ".join([*words, *([f"#{self.sample}"] if self.sample else [])]) or "the only one"
+        settings = [f"{key}={_plain(value)}" for key, value in self.params.items()]
+        return " ".join([*settings, *([f"#{self.sample}"] if self.sample else [])]) or "the only one"
 
 
 @dataclass(frozen=True)
 class Space:
-    """What is varied, what is searched.
+    """What is varied and what is searched.
 
     Attributes:
         vary: All the values of each key; every combination is run.
-        search: The keys that a sampler chooses.
+        search: The keys whose values a sampler chooses.
         samples: How many samples are taken at each point of the grid; 1 without a search.
-        base: Values that are neither varied nor searched but decide what matters: `cell.name` and `task.name`.
-        cases: What each value of the varied key `case` stands for.
+        base: `cell.name` and `task.name` where they are neither varied nor searched: options depend on them.
+        cases: The settings of each value of the varied key `case`.
     """
 
     vary: Mapping[str, tuple[Scalar, ...]]
@@ -76,7 +76,7 @@ class Space:
     cases: Mapping[str, Params] = field(default_factory=dict)
 
     def points(self) -> Iterator[dict[str, Scalar]]:
-        """Every point of the grid once, in the order written, the last key fastest."""
+        """Every point of the grid once, in the order written; the last key changes fastest."""
         seen = set()
         for values in product(*self.vary.values()):
             point = dict(zip(self.vary, values, strict=True))
@@ -94,13 +94,13 @@ class Space:
                 yield Combination(point, sample)
 
     def chosen(self, params: Params) -> dict[str, Scalar]:
-        """These values with what their case stands for, and what is the same everywhere."""
+        """These values, with the settings of their case and what all combinations share."""
         return {**self.base, **self.cases.get(str(params.get("case")), {}), **params}
 
     def searched_at(self, params: Params) -> dict[str, Range]:
-        """What can be searched next, once these values are chosen: an option waits for the choice of its cell."""
+        """What can be searched next, once these values are chosen; an option comes after the choice of its cell."""
         chosen = self.chosen(params)
-        waiting = tuple(
+        undecided = tuple(
             f"{section}.options."
             for section in ("cell", "task")
             if f"{section}.name" in self.search and f"{section}.name" not in chosen
@@ -108,12 +108,12 @@ class Space:
         return {
             key: each
             for key, each in self.search.items()
-            if key not in params and not key.startswith(waiting) and matters(key, each.when, chosen)
+            if key not in params and not key.startswith(undecided) and matters(key, each.when, chosen)
         }
 
 
 def matters(key: str, when: Params, chosen: Params) -> bool:
-    """Whether a value counts beside those chosen: an option of a cell only where that cell is."""
+    """Whether a key has an effect with the chosen values: an option of a cell only where that cell is chosen."""
     section, _, rest = key.partition(".options.")
     if rest and section in ("cell", "task") and f"{section}.name" in chosen:
         name = str(chosen[f"{section}.name"])

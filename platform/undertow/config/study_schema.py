@@ -1,4 +1,4 @@
-"""The `study:` section of a configuration file: which runs a study has, and what it makes of them."""
+"""The `study:` section of a configuration file: which runs a study has, how they are run and compared."""
 
 from typing import Annotated, Any, Literal
 
@@ -8,9 +8,12 @@ from undertow.config.types import Count, Positive, Section
 
 Scalar = str | bool | int | float | None
 
+RENAMED = {"study.trials": "study.samples"}
+"""Keys of earlier versions, and what each is called now."""
+
 
 class SearchConfig(Section):
-    """What one searched key may be: a range, or choices."""
+    """The values of one searched key: a range, or choices."""
 
     low: int | float | None = None
     """The smallest value; with `high`. Whole numbers on both sides search whole numbers."""
@@ -46,18 +49,18 @@ class Named(Section):
     name: str
     """Its name."""
     options: dict[str, Any] = {}
-    """Its own arguments, as Optuna's documentation names them."""
+    """Its own arguments, by their names in Optuna's documentation."""
 
 
 class PruneConfig(Section):
-    """Stop a run for a reason that has nothing to do with the other runs."""
+    """Prune a run for a reason that does not depend on the other runs."""
 
     gradient_at_cue: Positive | None = None
-    """Prune before training when the gradient that arrives at the cue is smaller than this, in every state part."""
+    """Prune before training when the gradient at the cue is smaller than this, in every state part."""
 
 
 class ObjectiveConfig(Section):
-    """What a study makes small or large."""
+    """What a study minimises or maximises."""
 
     metric: str = "val/loss"
     """A metric that the runs record."""
@@ -78,48 +81,48 @@ class StudyConfig(Section):
     """Named settings of several keys together, varied as one factor called `case`."""
     search: dict[str, SearchConfig] = {}
     """What a sampler chooses, by dotted key."""
-    trials: Count | None = None
+    samples: Count | None = None
     """Samples of the search at each point of the grid; needed with `search`."""
     sampler: Named = Named(name="tpe")
     """tpe, random, cmaes, gp, nsgaii, nsgaiii, qmc or brute-force."""
     pruner: Named = Named(name="none")
     """none, median, percentile, hyperband, successive-halving, threshold, patient or wilcoxon."""
     prune: PruneConfig = PruneConfig()
-    """Reasons to stop a run whatever the others do."""
+    """Reasons to prune a run that do not depend on the other runs."""
     objectives: Annotated[list[ObjectiveConfig], Field(min_length=1)] = [ObjectiveConfig()]
-    """What is made small or large; several make a Pareto front."""
+    """What is minimised or maximised; several make a Pareto front."""
     workers: Literal["auto"] | Count = "auto"
     """Runs at the same time; `auto` takes one for each core, or for each GPU share."""
     gpus_per_trial: Annotated[float, Field(gt=0.0)] = 1.0
     """GPUs of one run: a fraction lets several share one."""
     memory_per_trial: Positive | None = None
-    """GiB of main memory that a run may take; one that wants more fails alone."""
+    """GiB of main memory that a run may take; a run that needs more fails, the others go on."""
     retries: Annotated[int, Field(ge=0)] = 1
-    """How often a run whose process died goes on from its last checkpoint."""
+    """How often a run whose process died is retried, from its last checkpoint."""
     trial_timeout: Positive | None = None
-    """Seconds after which a run is ended and counts as failed."""
+    """Seconds after which a run is stopped and counts as failed."""
     time_budget: Positive | None = None
     """Seconds after which no further run is started by one `undertow study run`."""
     storage: str | None = None
     """Optuna's database, such as postgresql+psycopg://HOST/NAME; UNDERTOW_STUDY_URI, or SQLite beside the runs."""
 
     @model_validator(mode="after")
-    def _whole(self) -> "StudyConfig":
+    def _consistent(self) -> "StudyConfig":
         if not self.vary and not self.search and not self.cases:
             raise ValueError("a study needs `vary`, `cases`, `search` or several of them")
         if "case" in self.vary:
             raise ValueError("vary.case: a case is a name from `cases`; all of them are varied")
-        if self.search and self.trials is None:
-            raise ValueError("`search` needs `trials`: how many samples to take")
-        if self.trials is not None and not self.search:
-            raise ValueError("`trials` counts the samples of a `search`, and there is none; drop it")
+        if self.search and self.samples is None:
+            raise ValueError("`search` needs `samples`: how many to take at each point of the grid")
+        if self.samples is not None and not self.search:
+            raise ValueError("`samples` counts the samples of a `search`, and there is none; drop it")
         if "seed" in self.search:
             raise ValueError("search.seed: a seed is a replicate, not something to tune; put it into `vary`")
         if both := sorted(set(self.vary) & set(self.search)):
             raise ValueError(f"{', '.join(both)}: either varied or searched, not both")
         for key, values in self.vary.items():
             if len({(type(value), value) for value in values}) < len(values):
-                raise ValueError(f"vary.{key}: a value is there twice")
+                raise ValueError(f"vary.{key}: a value is there twice; keep one")
         if len(self.objectives) > 1 and self.pruner.name != "none":
             raise ValueError("Optuna prunes by one objective only: drop the pruner, or all but one objective")
         return self

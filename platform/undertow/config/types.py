@@ -1,4 +1,4 @@
-"""What every part of the configuration is made of."""
+"""The base class of every section of the configuration, and the types that several sections use."""
 
 from typing import Annotated
 
@@ -11,7 +11,7 @@ NonNegative = Annotated[float, Field(ge=0.0)]
 
 
 class Section(BaseModel):
-    """A part of the configuration: frozen, strict, closed."""
+    """A section of the configuration: frozen, strict; an unknown key is an error."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True

@@ -1,10 +1,10 @@
-"""YAML 1.2, core schema, on top of PyYAML (which speaks 1.1), with the position of every value.
+"""YAML 1.2, core schema, on top of PyYAML (which reads 1.1), with the position of every value.
 
     data, positions = parse("cell:\\n  lr: 1e-3\\n")     # {"cell": {"lr": 0.001}}
     positions["cell", "lr"]                            # (2, 3): line and column of the key
 
-``1e-3`` is a number, ``no`` and ``on`` are text, and there are no dates and no numbers to the base of 60. A key given
-twice is an error, not the last one's victory. What it reads is what JSON can hold.
+``1e-3`` is a number, ``no`` and ``on`` are text, and there are no dates and no numbers to the base of 60. A key that is
+there twice is an error. The data are what JSON can hold.
 """
 
 import re
@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 Keys = tuple[str | int, ...]
-"""The way to a value: keys of sections, indices of lists."""
+"""The keys from the top to a value: keys of sections, indices of lists."""
 
 Position = tuple[int, int]
 """Line and column, both counted from 1."""
@@ -35,24 +35,24 @@ _CORE = (
 
 
 class YamlError(ValueError):
-    """The text is not YAML 1.2 as it is used here: the words say what was found at `position`."""
+    """The text is not YAML 1.2 as it is used here; the message describes what was found at `position`."""
 
-    def __init__(self, words: str, position: Position) -> None:
-        super().__init__(words)
+    def __init__(self, message: str, position: Position) -> None:
+        super().__init__(message)
         self.position = position
 
 
 class _Loader(yaml.SafeLoader):
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  # PyYAML's own way; filled below
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  # PyYAML's own interface; filled below
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes what YAML 1.1 or 1.2 would take for anything but text, so that every reader reads the same."""
+    """Quotes text that YAML 1.1 or 1.2 would read as another type, so that every reader reads the same."""
 
 
-for _kind, _pattern, _first in _CORE:
+for _type, _pattern, _first in _CORE:
     for _class in (_Loader, _Dumper):
-        _class.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(rf"(?:{_pattern})\Z"), _first)
+        _class.add_implicit_resolver(f"tag:yaml.org,2002:{_type}", re.compile(rf"(?:{_pattern})\Z"), _first)
 
 
 def parse(text: str, *, block: bool = True) -> tuple[Any, dict[Keys, Position]]:
@@ -76,14 +76,14 @@ def parse(text: str, *, block: bool = True) -> tuple[Any, dict[Keys, Position]]:
             return None, {}
         if not block and isinstance(node, yaml.CollectionNode) and not node.flow_style:
             raise YamlError("text with `: ` in it, or that starts with `- `, needs quotes", _position(node))
-        reading = _Reading(loader)
-        data = reading.plain(node, ())
+        reader = _Reader(loader)
+        data = reader.plain(node, ())
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        words = " ".join(filter(None, (error.context, error.problem)))
+        message = " ".join(filter(None, (error.context, error.problem)))
         snippet = mark.get_snippet(indent=2, max_length=100) if mark else None
         where = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise YamlError(f"{words}\n{snippet}" if snippet else words, where) from error
+        raise YamlError(f"{message}\n{snippet}" if snippet else message, where) from error
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         where = (before.count("\n") + 1, error.position - (before.rfind("\n") + 1) + 1)
@@ -93,7 +93,7 @@ def parse(text: str, *, block: bool = True) -> tuple[Any, dict[Keys, Position]]:
     finally:
         if loader is not None:
             loader.dispose()
-    return data, reading.positions
+    return data, reader.positions
 
 
 def write(data: Mapping[str, Any]) -> str:
@@ -101,8 +101,8 @@ def write(data: Mapping[str, Any]) -> str:
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
-class _Reading:
-    """Turns nodes to plain data and remembers where each stood."""
+class _Reader:
+    """Converts nodes to plain data and records the position of each."""
 
     def __init__(self, loader: _Loader) -> None:
         self.positions: dict[Keys, Position] = {}
@@ -110,22 +110,22 @@ class _Reading:
         self._around: set[int] = set()
         self._count = 0
 
-    def plain(self, node: yaml.Node, way: Keys) -> Any:
-        self.positions.setdefault(way, _position(node))
+    def plain(self, node: yaml.Node, keys: Keys) -> Any:
+        self.positions.setdefault(keys, _position(node))
         self._count += 1
         if id(node) in self._around or self._count > _LARGEST:
             raise YamlError("an alias that contains itself, or too many values", _position(node))
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node)
-        kind = "map" if isinstance(node, yaml.MappingNode) else "seq"
-        if node.tag != f"tag:yaml.org,2002:{kind}":
+        tag = "map" if isinstance(node, yaml.MappingNode) else "seq"
+        if node.tag != f"tag:yaml.org,2002:{tag}":
             raise YamlError(f"the tag {node.tag!r} is not known here", _position(node))
         self._around.add(id(node))
-        data = self._section(node, way) if isinstance(node, yaml.MappingNode) else self._list(node, way)
+        data = self._section(node, keys) if isinstance(node, yaml.MappingNode) else self._list(node, keys)
         self._around.remove(id(node))
         return data
 
-    def _section(self, node: yaml.MappingNode, way: Keys) -> dict[str, Any]:
+    def _section(self, node: yaml.MappingNode, keys: Keys) -> dict[str, Any]:
         section: dict[str, Any] = {}
         for key_node, value in node.value:
             key = self._scalar(key_node) if isinstance(key_node, yaml.ScalarNode) else None
@@ -133,14 +133,14 @@ class _Reading:
                 found = getattr(key_node, "value", None) if key is not None else "this"
                 raise YamlError(f"{found} is not a key: keys are text, in quotes where needed", _position(key_node))
             if key in section:
-                first = self.positions[(*way, key)][0]
+                first = self.positions[(*keys, key)][0]
                 raise YamlError(f"the key `{key}` is here twice, first in line {first}", _position(key_node))
-            self.positions[(*way, key)] = _position(key_node)
-            section[key] = self.plain(value, (*way, key))
+            self.positions[(*keys, key)] = _position(key_node)
+            section[key] = self.plain(value, (*keys, key))
         return section
 
-    def _list(self, node: yaml.Node, way: Keys) -> list[Any]:
-        return [self.plain(inner, (*way, index)) for index, inner in enumerate(node.value)]
+    def _list(self, node: yaml.Node, keys: Keys) -> list[Any]:
+        return [self.plain(inner, (*keys, index)) for index, inner in enumerate(node.value)]
 
     def _scalar(self, node: yaml.ScalarNode) -> Any:
         text = node.value

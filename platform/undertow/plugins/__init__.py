@@ -1,4 +1,5 @@
 """Plugins: which distributions have some (`discovery`), how they are loaded (`host`), what they offer (`registry`).
 
-`scratch` imports a plugin that is one file; `validation` checks a spec before it is registered.
+`scratch` imports a plugin that is one file; `validation` checks a spec before it is registered; `frozen` keeps copies
+of scratch plugins and compares versions, so that a run or a study continues with the code that it started with.
 """

@@ -3,10 +3,14 @@
     copies = keep_copies(config.plugins.files, folder.path / "plugins")
     require_same_code(recorded, registry.versions(), "the run lstm-T256-s0")
 
-A scratch plugin is copied when a run or a study starts, and the copy is what every later process imports: an edit of
-the original changes nothing that is under way. Distributions are compared by version, scratch plugins by SHA-256.
+A scratch plugin is copied when a run or a study starts, and every later process imports the copy: an edit of the
+original changes nothing that has started. Distributions are compared by version, scratch plugins by SHA-256.
+
+The environment (`UNDERTOW_PLUGINS_ALLOW`) is applied to the originals at the start. A process that resumes passes the
+folder of the copies as `kept` to `load_plugins` or `load_experiment`, since the list names originals.
 """
 
+import os
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,36 +19,40 @@ from undertow.errors import RequestError
 
 
 def keep_copies(files: Iterable[Path], folder: Path) -> list[Path]:
-    """Copy scratch plugins into a folder; a copy that is there already is kept as it is.
+    """Copy scratch plugins into a folder; a copy that exists is kept as it is, whatever its original holds now.
 
     Args:
-        files: The scratch plugins; no two have the same name.
+        files: The scratch plugins.
         folder: Where the copies go; made if there is something to copy.
 
     Returns:
         The copies, in the order of `files`.
+
+    Raises:
+        RequestError: Two different files have one name, or a file cannot be copied.
     """
+    originals: dict[Path, Path] = {}
     copies = []
     for file in files:
-        folder.mkdir(parents=True, exist_ok=True)
         copy = folder / file.name
-        if not copy.exists():
-            draft = folder / f".{file.name}.new"
-            shutil.copy2(file, draft)
-            draft.replace(copy)
+        if originals.setdefault(copy, file) != file:
+            raise RequestError(f"{originals[copy]} and {file} have one name: rename one of them.")
         copies.append(copy)
+    for copy, file in originals.items():
+        if not copy.exists():
+            _copy(file, copy)
     return copies
 
 
 def changed_code(recorded: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """What differs between the code at the start and today's, a line for each plugin.
+    """List the differences between the code at the start and today's, a line for each plugin.
 
     Args:
         recorded: Version by plugin, from `Registry.versions` at the start.
         now: The same of today; a plugin that is only here is no change.
     """
     return [
-        f"{name}: {version} at the start, {now.get(name, 'not loaded')} now"
+        f"{name}: {version or 'unknown'} at the start, {now.get(name, 'not loaded') or 'unknown'} now"
         for name, version in sorted(recorded.items())
         if now.get(name) != version
     ]
@@ -67,3 +75,14 @@ def require_same_code(recorded: Mapping[str, str], now: Mapping[str, str], what:
             f"{what} was started with other code than is here now:\n{listed}\n"
             "Restore that code, or continue with today's: --allow-changed-code"
         )
+
+
+def _copy(file: Path, copy: Path) -> None:
+    """Copy a file so that no process ever reads half of it."""
+    draft = copy.with_name(f".{copy.name}.{os.getpid()}")  # of this process: several drivers may start one study
+    try:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, draft)
+        draft.replace(copy)
+    except OSError as error:
+        raise RequestError(f"{file}: the scratch plugin cannot be copied to {copy}: {error.strerror}.") from error

@@ -1,15 +1,16 @@
-"""What the loaded plugins offer, by name; a class is imported only when a run asks for it.
+"""What the loaded plugins offer, by name; a class is imported only when a run needs it.
 
     registry = load_plugins()
-    spec = registry.cell("lstm")        # an unknown name says which one was probably meant
+    spec = registry.cell("lstm")        # the error for an unknown name suggests the nearest one
     LSTM = registry.factory(spec)       # imports the plugin's class, and torch with it
 
-A plugin that failed to load is kept as a `PluginFailure` beside those that did not, so that nothing is lost
-without a word: the error about an unknown name mentions it, and `require_all_loaded` refuses to go on.
+A plugin that failed to load is recorded as a `PluginFailure`. The error for an unknown name mentions it, and
+`require_all_loaded` raises.
 """
 
 import importlib
 import re
+import shlex
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,12 +23,12 @@ from undertow.errors import RequestError, did_you_mean
 S = TypeVar("S", bound=Spec)
 
 Stage = Literal["discover", "import", "register", "hook", "spec", "api", "duplicate"]
-"""Where loading stopped, in the order in which it goes."""
+"""Where loading stopped; the stages in their order."""
 
-_ILLEGAL = re.compile(r"[^A-Za-z0-9_.\- ]")
+_ILLEGAL = re.compile(r"[^\w.\- ]")
 
-_MACHINERY = ("<frozen importlib", str(Path(importlib.__file__).parent), str(Path(__file__).parent))
-"""Where the frames of importing lie, which are never to blame."""
+_LOADERS = ("<frozen importlib", str(Path(importlib.__file__).parent), str(Path(__file__).parent))
+"""Where the code that imports plugins lies; an error message never points there."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Plugin:
         version: Of the distribution; of a scratch file, the start of its SHA-256.
         module: The module that holds its hooks.
         entry: What its entry point names; empty for a scratch file.
-        scratch: Whether it is a file named on the spot, not an installed distribution.
+        scratch: Whether it is a file without a distribution.
     """
 
     name: str
@@ -52,11 +53,11 @@ class Plugin:
 
     @property
     def label(self) -> str:
-        """A short name that MLflow takes as part of a tag: the distribution's, or that of the scratch file."""
+        """A short name that is legal in an MLflow tag: the distribution's, or that of the scratch file."""
         return _ILLEGAL.sub("_", Path(self.distribution).name) if self.scratch else self.distribution
 
     def __str__(self) -> str:
-        """The distribution and its version, as people name them."""
+        """The distribution and its version."""
         return f"{self.distribution} {self.version}".strip()
 
 
@@ -71,6 +72,8 @@ class PluginFailure:
         stage: Where loading stopped.
         reason: What is wrong, in a sentence or two.
         remedy: What to do about it.
+        kind: For stage `duplicate`: ``cell``, ``task`` or ``probe``.
+        name: For stage `duplicate`: the name that is taken.
     """
 
     plugin: str
@@ -79,9 +82,11 @@ class PluginFailure:
     stage: Stage
     reason: str
     remedy: str
+    kind: str = ""
+    name: str = ""
 
     def __str__(self) -> str:
-        """The message for people."""
+        """The whole error message."""
         return f"{self.plugin} ({self.version or 'no version'}), {self.stage}: {self.reason} {self.remedy}"
 
 
@@ -134,7 +139,7 @@ class Registry:
             spec: A spec of this registry.
 
         Returns:
-            A subclass of `Cell`, `Task` or `Probe`, as the spec's kind asks.
+            A subclass of `Cell`, `Task` or `Probe`, by the type of the spec.
 
         Raises:
             RequestError: It cannot be imported, or is not such a class.
@@ -165,14 +170,19 @@ class Registry:
         return found
 
     def require_all_loaded(self) -> None:
-        """Refuse to go on when anything was left out.
+        """Raise when anything was left out.
 
         Raises:
             RequestError: It lists every failure.
         """
         if self.failures:
             listed = "\n".join(f"  {failure}" for failure in self.failures)
-            raise RequestError(f"not every plugin could be loaded, and strict mode asks for it:\n{listed}")
+            raise RequestError(f"not every plugin could be loaded, and strict mode requires it:\n{listed}")
+
+    def scratch_failures(self) -> list[PluginFailure]:
+        """What is wrong with parts of scratch files."""
+        scratch = {plugin.name for plugin in self.plugins if plugin.scratch}
+        return [failure for failure in self.failures if failure.plugin in scratch]
 
     def versions(self) -> dict[str, str]:
         """The version of every distribution and every scratch plugin that was loaded, by `Plugin.label`."""
@@ -180,30 +190,36 @@ class Registry:
 
     def _find(self, kind: str, entries: Mapping[str, Entry[S]], name: str) -> S:
         if name in entries:
+            for failure in self.scratch_failures():
+                if (failure.kind, failure.name) == (kind, name):  # the scratch file was probably meant
+                    raise RequestError(f"two plugins offer the {kind} {name!r}: {failure}")
             return entries[name].spec
-        failed = ", ".join(dict.fromkeys(failure.distribution for failure in self.failures))
-        lost = f" Not loaded in full: {failed}; see `undertow plugin list --failed`." if failed else ""
-        raise RequestError(f"there is no {kind} {name!r}.{did_you_mean(name, entries)}{lost}")
+        failed = dict.fromkeys(failure.distribution for failure in self.failures)
+        files = "".join(f" --plugin {shlex.quote(each.plugin)}" for each in self.scratch_failures()[:1])
+        lost = (
+            f" Not loaded in full: {', '.join(failed)}; see `undertow plugin list --failed{files}`." if failed else ""
+        )
+        raise RequestError(f"there is no {kind} {name!r}.{did_you_mean(name, entries, f'undertow list {kind}s')}{lost}")
 
 
 def describe_error(error: BaseException, within: Path | None = None) -> str:
-    """Say in one line what was raised and where, such as ``ValueError: no (hooks.py:3)``.
+    """Describe an exception in one line, with its place, such as ``ValueError: no (hooks.py:3)``.
 
     Args:
         error: What was caught.
-        within: Prefer the last line of this file to the last line of all.
+        within: Name the last frame in this file, where there is one, instead of the last frame of all.
     """
     frames = [
         (frame.filename, frame.lineno)
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith(_MACHINERY)
+        if not frame.filename.startswith(_LOADERS)
     ]
     if isinstance(error, SyntaxError) and error.filename:
         frames.append((error.filename, error.lineno))
-        words = error.msg
+        message = error.msg
     else:
-        words = next(iter(str(error).splitlines()), "")
+        message = next(iter(str(error).splitlines()), "")
     if within is not None:
         frames = [frame for frame in frames if frame[0] == str(within)] or frames
     at = f" ({frames[-1][0]}:{frames[-1][1]})" if frames else ""
-    return f"{type(error).__name__}{': ' if words else ''}{words}{at}"
+    return f"{type(error).__name__}{': ' if message else ''}{message}{at}"

@@ -1,4 +1,4 @@
-"""Scratch plugins: one Python file, named on the spot, that needs no distribution around it.
+"""Scratch plugins: a plugin that is one Python file, without a distribution.
 
 plugin = describe(Path("my_cell.py"))
 hooks = import_file(plugin, Path("my_cell.py"))    # the module `undertow_scratch_my_cell`
@@ -16,10 +16,10 @@ from undertow.plugins.registry import Plugin, describe_error
 
 
 def describe(path: Path) -> Plugin:
-    """What the host remembers of a scratch file; its version is the start of its SHA-256.
+    """Describe a scratch file as the registry records it; its version is the start of its SHA-256.
 
     Raises:
-        RequestError: It cannot be read, or is not called ``….py``.
+        RequestError: It cannot be read, or its name does not end in ``.py``.
     """
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -33,7 +33,7 @@ def describe(path: Path) -> Plugin:
 
 
 def import_file(plugin: Plugin, path: Path) -> ModuleType:
-    """Import the file; only once while it has not changed, so that its classes stay the same objects.
+    """Import the file; again only after a change, so that its classes stay the same objects.
 
     Raises:
         RequestError: Importing it failed; the message has the file and line.
@@ -43,7 +43,7 @@ def import_file(plugin: Plugin, path: Path) -> ModuleType:
         return loaded
     source = importlib.util.spec_from_file_location(plugin.module, path)
     if source is None or source.loader is None:
-        raise RequestError(f"{path}: Python knows no way to import this file.")
+        raise RequestError(f"{path}: Python cannot import this file.")
     module = sys.modules[plugin.module] = importlib.util.module_from_spec(source)
     try:
         source.loader.exec_module(module)

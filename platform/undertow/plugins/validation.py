@@ -1,8 +1,8 @@
-"""What a spec must be before it enters the registry: the first thing wrong with it, in words.
+"""Validation of a spec before it enters the registry: the first thing that is wrong with it.
 
     reason, remedy = api_fault(spec) or spec_fault(spec) or ("", "")
 
-A spec is made by a stranger's code, so nothing about it is taken for granted: its fields may hold anything.
+A spec is made by a plugin's code and may be of any form: each field may hold a value of any type.
 """
 
 import re
@@ -16,37 +16,40 @@ Fault = tuple[str, str]
 
 _WORDS = r"[a-z0-9]+(-[a-z0-9]+)*"
 _NAME = re.compile(rf"(?=[a-z]){_WORDS}(/{_WORDS})*")
-_STATE_PART = re.compile(r"[a-z][a-z0-9_]*")
+_STATE_PART = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_NOT_PARTS = {"input", "joint"}
+"""What stands in the place of a state part in names of metrics, such as ``gradient/joint/by_lag``."""
+
 _METRIC = re.compile(r"[A-Za-z0-9_.-]+")
 _PYTHON = r"[^\W\d]\w*"
 _FACTORY = re.compile(rf"({_PYTHON}(\.{_PYTHON})*)?:{_PYTHON}")
 
 
 def api_fault(spec: Spec) -> Fault | None:
-    """Why this host cannot speak with what the spec was written for, if it cannot."""
+    """Why this host does not support the version of the contract that a spec was written for; None if it does."""
     api: Any = spec.api
     if type(api) is not int:
         return (
             f"api is {api!r}, not a whole number.",
-            "Leave `api` out: it says which contract you wrote for.",
+            "Leave `api` out: it is the version of the contract that the plugin is written for.",
         )
     if api in API_WINDOW:
         return None
     window = f"{API_WINDOW[0]}" if len(API_WINDOW) == 1 else f"{API_WINDOW[0]} to {API_WINDOW[-1]}"
     older = "the plugin" if api < API_WINDOW[0] else "undertow"
-    return f"it was written for api {api}; this undertow speaks api {window}.", f"Upgrade {older}."
+    return f"it was written for api {api}; this undertow supports api {window}.", f"Upgrade {older}."
 
 
 def spec_fault(spec: Spec) -> Fault | None:
-    """The first thing that is wrong with a spec, if anything is."""
+    """The first thing that is wrong with a spec; None if nothing is."""
     return next(_faults(spec), None)
 
 
 def _faults(spec: Any) -> Iterator[Fault]:
     if not (isinstance(spec.name, str) and _NAME.fullmatch(spec.name)):
-        yield f"{spec.name!r} is no name.", "Write lower-case words joined by hyphens, such as `leaky-rnn`."
+        yield f"{spec.name!r} is not a legal name.", "Write lower-case words joined by hyphens, such as `leaky-rnn`."
     if not isinstance(spec.summary, str) or not spec.summary.strip() or "\n" in spec.summary.strip():
-        yield f"summary is {spec.summary!r}.", "Say in one line what it is: the catalogue shows it."
+        yield f"summary is {spec.summary!r}.", "Describe it in one line, for the catalogue."
     if not (isinstance(spec.factory, str) and _FACTORY.fullmatch(spec.factory)):
         yield (
             f"factory is {spec.factory!r}.",
@@ -67,16 +70,27 @@ def _faults(spec: Any) -> Iterator[Fault]:
 
 def _cell_faults(spec: Any) -> Iterator[Fault]:
     parts = spec.state
-    legal = isinstance(parts, tuple) and all(isinstance(part, str) and _STATE_PART.fullmatch(part) for part in parts)
-    if not legal or not parts or len(set(parts)) < len(parts):
-        yield f"state is {parts!r}.", 'Name each part of the state once, such as ("h",) or ("h", "c").'
+    example = 'such as ("h",) or ("h", "c").'
+    if not isinstance(parts, tuple) or not all(isinstance(part, str) for part in parts):
+        yield f"state is {parts!r}, not a tuple of names.", f"Write a tuple of names, {example}"
+        return
+    if not parts:
+        yield "state is empty.", f"Name every part of the state, {example}"
+    for part in parts:
+        if not _STATE_PART.fullmatch(part):
+            remedy = "Use letters, digits and `_`, a letter first: the name becomes a part of metric names."
+            yield f"the state part {part!r} has characters that are not allowed.", remedy
+        elif part in _NOT_PARTS:
+            yield f"the state part {part!r} has a reserved name.", "Choose another name: metrics use this one."
+        elif parts.count(part) > 1:
+            yield f"the state part {part!r} is there twice.", "Give each part a name of its own."
 
 
 def _task_faults(spec: Any) -> Iterator[Fault]:
     if spec.shape not in get_args(Shape):
         yield f"shape is {spec.shape!r}.", f"Choose one of {', '.join(get_args(Shape))}."
     lengths = spec.lengths
-    if not isinstance(lengths, Lengths) or not _orderly(lengths):
+    if not isinstance(lengths, Lengths) or not _ordered(lengths):
         yield f"lengths is {lengths!r}.", "Write Lengths(default=…) with 1 <= minimum <= default <= maximum."
     legal = isinstance(spec.metrics, Mapping) and all(
         isinstance(name, str) and _METRIC.fullmatch(name) and direction in get_args(Direction)
@@ -89,6 +103,6 @@ def _task_faults(spec: Any) -> Iterator[Fault]:
         )
 
 
-def _orderly(lengths: Lengths) -> bool:
+def _ordered(lengths: Lengths) -> bool:
     ends = [lengths.minimum, lengths.default, *([] if lengths.maximum is None else [lengths.maximum])]
     return all(type(end) is int for end in ends) and ends == sorted(ends) and ends[0] >= 1

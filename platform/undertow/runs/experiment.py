@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from undertow._system.gc import importing
 from undertow._system.stopping import StopRequest
-from undertow.config.load import Loaded, dump, flatten, load_experiment, load_mapping, without_password
+from undertow.config.load import LoadedExperiment, dump, flatten, load_experiment, load_mapping, without_password
 from undertow.config.schema import ExperimentConfig
 from undertow.errors import Interrupted, RequestError, UndertowError
 from undertow.plugins.registry import Registry
@@ -88,7 +88,7 @@ def run(
 
 
 def start(
-    loaded: Loaded,
+    loaded: LoadedExperiment,
     *,
     home: Path,
     progress: bool = True,
@@ -157,7 +157,7 @@ def resume(
     folder.acquire()
     stop = StopRequest()
     try:
-        loaded = load_experiment(folder.config)
+        loaded = load_experiment(folder.config, kept=folder.path / "plugins")
         with stop.listening(), denormals_flushed(loaded.config.train.flush_denormals):
             devices, _ = check_buildable(loaded.config, loaded.registry)
             with Outbox(folder.outbox) as outbox:
@@ -266,7 +266,9 @@ def train_and_record(
     return result
 
 
-def _work(folder: RunFolder, loaded: Loaded, devices: "Devices", stop: StopRequest, progress: bool) -> RunResult:
+def _work(
+    folder: RunFolder, loaded: LoadedExperiment, devices: "Devices", stop: StopRequest, progress: bool
+) -> RunResult:
     """Carry the run out, and see its record shipped."""
     shipper = start_shipper(folder.path.parent)
     result = train_and_record(folder, loaded.config, loaded.registry, devices, stop, progress=progress)

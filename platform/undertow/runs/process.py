@@ -124,7 +124,7 @@ def main() -> None:
     stop = StopRequest()
     threading.Thread(target=_stop_with_the_run, args=(folder, stop), daemon=True).start()
     with stop.listening():
-        loaded = load_experiment(folder.config)
+        loaded = load_experiment(folder.config, kept=folder.path / "plugins")
         with denormals_flushed(loaded.config.train.flush_denormals):
             devices = resolve_devices(loaded.config.train)
             execute(folder, loaded.config, loaded.registry, devices, stop, progress="--quiet" not in sys.argv)

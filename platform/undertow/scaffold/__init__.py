@@ -1,11 +1,10 @@
-"""A new plugin: a small distribution that already passes its checks, for its author to change.
+"""A new plugin: a small distribution that passes its checks, for its author to change.
 
     plan = plan_plugin("cell", "leaky-rnn", into=Path())
     plan.write()                    # leaky-rnn/pyproject.toml, leaky-rnn/src/leaky_rnn/hooks.py, …
 
-`templates/cell`, `templates/task` and `templates/probe` hold the files as they will be, with ``${class_name}`` and its
-like where `Names` has something to say, in the files' paths too. They end in ``.template``, so that no tool takes them
-for code.
+`templates/cell`, `templates/task` and `templates/probe` hold the files, with placeholders such as ``${class_name}`` for
+what `Names` derives, in the files' paths too. They end in ``.template``, so that no tool reads them as code.
 """
 
 from undertow.scaffold.names import KINDS, Kind, Names

@@ -1,4 +1,4 @@
-"""What a new plugin is called: in the catalogue, to Python, and as a class; and why it cannot be called so.
+"""The names of a new plugin: in the catalogue, of its package and of its class; and why a name is refused.
 
 names = Names("cell", "leaky-rnn")
 names.package, names.class_name  # leaky_rnn, LeakyRNN
@@ -33,7 +33,7 @@ class Names:
 
     Args:
         kind: What it offers.
-        name: In the catalogue, of the distribution and of its folder: lower-case words joined by hyphens.
+        name: Its name in the catalogue, also of the distribution and its folder: lower-case words joined by hyphens.
     """
 
     kind: Kind
@@ -41,24 +41,24 @@ class Names:
 
     @property
     def package(self) -> str:
-        """The package to import: ``leaky_rnn``."""
+        """The package that Python imports: ``leaky_rnn``."""
         return self.name.replace("-", "_")
 
     @property
     def class_name(self) -> str:
-        """The class: ``LeakyRNN``; with its kind behind it where undertow has a class of that name."""
+        """The class: ``LeakyRNN``; its kind is added where undertow has a class of that name."""
         words = (word.upper() if word in _ACRONYMS else word.capitalize() for word in self.name.split("-"))
         joined = "".join(words)
         return joined + self.kind.capitalize() if joined in {*undertow.__all__, *_IMPORTED} else joined
 
     @property
     def requirement(self) -> str:
-        """This undertow and every later one that speaks the same contract: ``undertow>=0.1,<0.2``."""
+        """This undertow and every later one with the same contract: ``undertow>=0.1,<0.2``."""
         major, minor = map(int, undertow.__version__.split(".")[:2])
         return f"undertow>={major}.{minor},<{major}.{minor + 1}"
 
     def replacements(self) -> dict[str, str]:
-        """What a template can ask for, by name."""
+        """The values of the placeholders in a template, by name."""
         return {
             "name": self.name,
             "package": self.package,
@@ -68,23 +68,25 @@ class Names:
 
 
 def require_free(names: Names, registry: Registry) -> None:
-    """Refuse a name that is none, or that is taken.
+    """Refuse a name that is not legal or is taken.
 
     Args:
-        names: Of the plugin to be.
+        names: Of the new plugin.
         registry: What is installed.
 
     Raises:
-        RequestError: The message says who has the name, and what to write.
+        RequestError: The message names what has this name already, and what to write.
     """
     kind, name = names.kind, names.name
     if not _LEGAL.fullmatch(name):
         near = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
         example = near if _LEGAL.fullmatch(near) else "leaky-rnn"
-        raise RequestError(f"{name!r} is no name: write lower-case words joined by hyphens, such as `{example}`.")
+        raise RequestError(
+            f"{name!r} is not a legal name: write lower-case words joined by hyphens, such as `{example}`."
+        )
     entries: Mapping[str, Entry[Any]] = getattr(registry, f"{kind}s")
     if name in entries:
-        raise RequestError(f"the {kind} `{name}` is there already, from {entries[name].plugin}. Choose another name.")
+        raise RequestError(f"the {kind} `{name}` exists already, from {entries[name].plugin}. Choose another name.")
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -100,9 +102,9 @@ def require_free(names: Names, registry: Registry) -> None:
 
 
 def _owner_of(package: str) -> str:
-    """Who has this name in Python already; nobody: the empty string."""
+    """What has this name in Python already; empty if nothing has."""
     if keyword.iskeyword(package):
-        return f"Python's word `{package}`"
+        return f"Python's keyword `{package}`"
     if package in sys.stdlib_module_names:
         return "the module of Python's standard library"
     found = importlib.util.find_spec(package)

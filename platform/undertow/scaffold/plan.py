@@ -1,4 +1,4 @@
-"""What will be written where; looked at before anything is.
+"""Which files of a new plugin are written where; everything is checked before the first one is written.
 
 plan = plan_plugin("task", "first-sign", into=Path())
 print(*plan.files, sep="\n")
@@ -20,11 +20,11 @@ _SUFFIX = ".template"
 
 @dataclass(frozen=True)
 class Plan:
-    """A distribution that is not written yet.
+    """A distribution to be written.
 
     Attributes:
-        names: What it and its parts are called.
-        folder: Where it will be; nothing is there yet.
+        names: Of the distribution and its parts.
+        folder: Where it will be written; absent or empty.
         files: The text of every file, by its path below the folder.
     """
 
@@ -43,7 +43,7 @@ class Plan:
             for name, text in self.files.items():
                 path = self.folder / name
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("x", encoding="utf-8", newline="\n") as file:  # x: never over what is there
+                with path.open("x", encoding="utf-8", newline="\n") as file:  # x: never overwrite
                     file.write(text)
                 written.append(path)
         except OSError as error:
@@ -56,17 +56,17 @@ def plan_plugin(kind: Kind, name: str, *, into: Path) -> Plan:
 
     Args:
         kind: What it offers: a cell, a task or a probe.
-        name: What it is called, as `undertow list` shows it.
+        name: Its name, as `undertow list` shows it.
         into: The folder that will hold the distribution's folder.
 
     Raises:
-        RequestError: The name is none or is taken, or the folder holds something.
+        RequestError: The name is not legal or is taken, or the folder holds something.
     """
     names = Names(kind, name)
     require_free(names, load_plugins())
     folder = into / name
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise RequestError(f"{folder} is there already, and nothing is overwritten: move it, or choose `--into DIR`.")
+        raise RequestError(f"{folder} exists already, and nothing is overwritten: move it, or choose `--into DIR`.")
     given = names.replacements()
     rendered = {
         Template(path.removesuffix(_SUFFIX)).substitute(given): Template(text).substitute(given)

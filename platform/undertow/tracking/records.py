@@ -11,12 +11,11 @@ by `items`, since the outbox keeps it whole.
 import hashlib
 import math
 import operator
-import posixpath
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal, SupportsFloat, SupportsIndex
+
+from undertow._system.names import check_name as check_name
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 STATUSES: tuple[Status, ...] = ("RUNNING", "FINISHED", "FAILED", "KILLED")
@@ -26,8 +25,6 @@ LONGEST_NAME = 250
 LONGEST_PARAM = 6000
 LONGEST_TAG = 8000
 _BIGINT = 2**63
-
-_NAME = re.compile(r"[/\w.\- :]+")
 
 Row = tuple[str, float, int, int]
 """Key, value, step, timestamp in milliseconds."""
@@ -88,18 +85,6 @@ Item = Metric | Param | Tag | ExperimentTag | Artifact | StatusChange
 
 class BadRecord(ValueError):
     """A line of an outbox that says nothing this version understands."""
-
-
-@lru_cache(maxsize=4096)
-def check_name(name: str) -> str:
-    """Return `name`, or raise ValueError if MLflow would refuse it."""
-    if not _NAME.fullmatch(name):
-        raise ValueError(
-            f"the name {name!r} cannot be tracked: letters, digits, `_`, `-`, `.`, `:`, `/` and blanks only"
-        )
-    if posixpath.normpath(name) != name or name == "." or name.startswith(("..", "/")):
-        raise ValueError(f"the name {name!r} cannot be tracked: as a path it would mean {posixpath.normpath(name)!r}")
-    return name
 
 
 def metric_row(key: str, value: SupportsFloat, step: SupportsIndex, timestamp: int) -> Row:

@@ -72,7 +72,7 @@ search:
   optim.name: {choices: [adam, sgd]}
   optim.momentum: {low: 0.0, high: 0.9, when: {optim.name: sgd}}
 sampler: {name: tpe, options: {n_startup_trials: 2}}
-trials: 3
+samples: 3
 """
 
 
@@ -92,7 +92,7 @@ def test_a_search_takes_its_samples_at_each_point_and_what_matters_there(unshipp
             assert config["optim"]["lr"] == trial.params["optim.lr"]
     assert len({trial.params["optim.lr"] for trial in first}) == 6
 
-    assert call("study", "run", file, "--quiet", "--set", "study.trials=4").code == 0
+    assert call("study", "run", file, "--quiet", "--set", "study.samples=4").code == 0
     more = unshipped.read("search").trials
     assert [len(trials) for trials in by(more, "cell.name").values()] == [4, 4]
     assert {trial.number: trial.params for trial in first}.items() <= {t.number: t.params for t in more}.items()
@@ -104,7 +104,7 @@ def test_two_objectives_make_a_front(unshipped, call) -> None:
     study = """\
         name: front
         search: {cell.hidden_size: {low: 2, high: 16}}
-        trials: 4
+        samples: 4
         sampler: {name: nsgaii, options: {population_size: 2}}
         objectives: [{metric: val/loss}, {metric: cost/parameters}]
     """

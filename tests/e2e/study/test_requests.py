@@ -12,7 +12,7 @@ name: search
 vary: {cell.name: [rnn, lstm]}
 search: {optim.lr: {low: 1.0e-4, high: 1.0e-2, log: true}}
 sampler: {name: tpe}
-trials: 3
+samples: 3
 """
 
 

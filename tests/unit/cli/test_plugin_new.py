@@ -37,7 +37,7 @@ FILES = [
     "tests/test_slow_tide.py",
 ]
 
-ASK = """
+DESCRIBE = """
 import json, sys
 from slow_tide.hooks import {hook} as hook
 (spec,) = hook()
@@ -63,7 +63,7 @@ def test_names_are_derived_from_one(kind: Any, name: str, package: str, class_na
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_writes_a_distribution_and_tells_each_file_and_what_comes_next(call: Call, kind: str) -> None:
+def test_it_writes_a_distribution_and_prints_each_file_and_the_next_commands(call: Call, kind: str) -> None:
     code, out, err = call("plugin", "new", kind, "slow-tide")
     assert (code, err) == (0, "")
     files = sorted(["slow-tide/" + file for file in [*FILES, f"src/slow_tide/{kind}.py"]])
@@ -78,7 +78,7 @@ def test_it_writes_a_distribution_and_tells_each_file_and_what_comes_next(call: 
     ]
 
 
-def test_json_has_files_class_and_what_comes_next(call: Call) -> None:
+def test_json_has_files_class_and_the_next_commands(call: Call) -> None:
     document = call("plugin", "new", "cell", "slow-tide", "--into", "a b", "--json").document
     assert (document["kind"], document["name"], document["class"]) == ("cell", "slow-tide", "SlowTide")
     assert all(Path(file).is_file() for file in document["files"])
@@ -87,7 +87,7 @@ def test_json_has_files_class_and_what_comes_next(call: Call) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nothing_of_a_template_is_left(call: Call, kind: str) -> None:
+def test_no_placeholder_of_a_template_is_left(call: Call, kind: str) -> None:
     call("plugin", "new", kind, "slow-tide")
     for path in Path("slow-tide").rglob("*"):
         assert "$" not in path.name
@@ -110,7 +110,7 @@ def test_its_project_file_has_the_entry_point_and_its_own_package(call: Call, ki
 def test_its_hooks_import_no_torch(call: Call, kind: str) -> None:
     call("plugin", "new", kind, "slow-tide")
     done = subprocess.run(
-        [sys.executable, "-c", ASK.format(hook=HOOK[kind])],
+        [sys.executable, "-c", DESCRIBE.format(hook=HOOK[kind])],
         env={**os.environ, "PYTHONPATH": "slow-tide/src"},
         capture_output=True,
         text=True,
@@ -121,7 +121,7 @@ def test_its_hooks_import_no_torch(call: Call, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_uses_public_names_alone(call: Call, kind: str) -> None:
+def test_it_uses_public_names_only(call: Call, kind: str) -> None:
     import undertow
 
     call("plugin", "new", kind, "slow-tide")
@@ -134,15 +134,17 @@ def test_it_uses_public_names_alone(call: Call, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["slow-tide", "zero", "an-undertow-lstm"])
-def test_ruff_finds_nothing_to_say(call: Call, kind: str, name: str) -> None:
+def test_ruff_reports_nothing(call: Call, kind: str, name: str) -> None:
     call("plugin", "new", kind, name)
     ruff = Path(sys.prefix) / "bin" / "ruff"
-    for words in (("format", "--check"), ("check", "--select", "E,F,W,I,B,UP,SIM,C4")):
-        done = subprocess.run([ruff, *words, "--no-cache", "."], cwd=name, capture_output=True, text=True, check=False)
+    for arguments in (("format", "--check"), ("check", "--select", "E,F,W,I,B,UP,SIM,C4")):
+        done = subprocess.run(
+            [ruff, *arguments, "--no-cache", "."], cwd=name, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stdout
 
 
-def test_the_smoke_run_of_a_cell_names_what_is_there(call: Call) -> None:
+def test_the_smoke_run_of_a_cell_loads(call: Call) -> None:
     call("plugin", "new", "cell", "slow-tide")
     smoke = yaml.safe_load(Path("slow-tide/smoke.yaml").read_text())
     assert smoke["cell"].pop("name") == "slow-tide"  # which is not installed here
@@ -166,20 +168,28 @@ def test_an_empty_folder_is_filled(call: Call) -> None:
 @pytest.mark.parametrize(
     ("kind", "name", "complaint"),
     [
-        ("cell", "My Cell", "'My Cell' is no name: write lower-case words joined by hyphens, such as `my-cell`."),
-        ("cell", "2-fast", "'2-fast' is no name: write lower-case words joined by hyphens, such as `leaky-rnn`."),
+        (
+            "cell",
+            "My Cell",
+            "'My Cell' is not a legal name: write lower-case words joined by hyphens, such as `my-cell`.",
+        ),
+        (
+            "cell",
+            "2-fast",
+            "'2-fast' is not a legal name: write lower-case words joined by hyphens, such as `leaky-rnn`.",
+        ),
         ("cell", "a/b", "such as `a-b`"),
         ("cell", "a--b", "such as `a-b`"),
         ("cell", "../up", "such as `up`"),
-        ("cell", "lstm", "the cell `lstm` is there already, from undertow-cells "),
-        ("task", "adding", "the task `adding` is there already, from undertow-tasks "),
-        ("probe", "cost", "the probe `cost` is there already, from undertow-probes "),
+        ("cell", "lstm", "the cell `lstm` exists already, from undertow-cells "),
+        ("task", "adding", "the task `adding` exists already, from undertow-tasks "),
+        ("probe", "cost", "the probe `cost` exists already, from undertow-probes "),
         ("task", "torch", "a distribution torch "),
         ("task", "undertow-cells", "a distribution undertow-cells "),
         ("task", "copy-", "such as `copy`"),
         ("cell", "select", "a package `select` would hide the module of Python's standard library"),
         ("cell", "yaml", "a package `yaml` would hide the one in "),
-        ("cell", "lambda", "a package `lambda` would hide Python's word `lambda`"),
+        ("cell", "lambda", "a package `lambda` would hide Python's keyword `lambda`"),
         ("gate", "slow-tide", '"gate"'),
     ],
 )
@@ -194,7 +204,7 @@ def test_a_name_that_another_kind_uses_is_free(call: Call) -> None:
     assert call("plugin", "new", "probe", "lstm").code == 0
 
 
-def test_the_distribution_that_has_a_name_is_told(call: Call, install: Install) -> None:
+def test_the_error_names_the_distribution_that_has_the_name(call: Call, install: Install) -> None:
     hooks = """
         from undertow import ProbeSpec, hookimpl
 
@@ -203,7 +213,7 @@ def test_the_distribution_that_has_a_name_is_told(call: Call, install: Install) 
             yield ProbeSpec(name="slow-tide", summary="How slow?", factory=":Slow")
     """
     install("wet-probes", hooks)
-    assert "`slow-tide` is there already, from wet-probes 1.2." in call("plugin", "new", "probe", "slow-tide").err
+    assert "`slow-tide` exists already, from wet-probes 1.2." in call("plugin", "new", "probe", "slow-tide").err
 
 
 @pytest.mark.parametrize("taken", ["slow-tide", "slow-tide/notes.txt"])
@@ -213,12 +223,12 @@ def test_nothing_is_ever_overwritten(call: Call, taken: str) -> None:
     path.write_text("mine")
     code, out, err = call("plugin", "new", "cell", "slow-tide")
     assert (code, out) == (2, "")
-    assert "slow-tide is there already, and nothing is overwritten" in err
+    assert "slow-tide exists already, and nothing is overwritten" in err
     assert path.read_text() == "mine"
     assert [each for each in Path().rglob("*") if each.is_file()] == [path]
 
 
-def test_a_parent_that_is_a_file_is_told(call: Call) -> None:
+def test_a_parent_that_is_a_file_is_refused(call: Call) -> None:
     Path("file").write_text("mine")
     code, out, err = call("plugin", "new", "cell", "slow-tide", "--into", "file")
     assert (code, out) == (2, "")
@@ -240,13 +250,13 @@ def test_the_wheel_has_every_template() -> None:
     assert {path.relative_to(package).as_posix() for path in templates} <= packed
 
 
-def test_every_template_ends_so_that_no_tool_takes_it_for_code() -> None:
+def test_every_template_ends_in_template() -> None:
     folder = ROOT / "platform" / "undertow" / "scaffold" / "templates"
     assert not [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".template"]
 
 
 @pytest.mark.parametrize(("kind", "result"), [("cell", "0.4808"), ("probe", "3.5355")])
-def test_what_is_worked_in_the_docstring_is_in_the_tests(call: Call, kind: str, result: str) -> None:
+def test_the_worked_example_of_the_docstring_is_in_the_tests(call: Call, kind: str, result: str) -> None:
     call("plugin", "new", kind, "slow-tide")
     source = Path(f"slow-tide/src/slow_tide/{kind}.py").read_text()
     assert result in source.partition("Worked: ")[2].partition("Init")[0]

@@ -1,4 +1,4 @@
-"""Reading an experiment: what is accepted, what it becomes, and how each mistake is told."""
+"""Reading an experiment: what is accepted, what it becomes, and the error for each mistake."""
 
 import json
 import re
@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from undertow._system.redact import redacted
-from undertow.config.load import Loaded, dump, flatten, load_experiment, load_mapping, schema_json, without_password
+from undertow.config.load import (
+    LoadedExperiment,
+    dump,
+    flatten,
+    load_experiment,
+    load_mapping,
+    schema_json,
+    without_password,
+)
 from undertow.config.yaml12 import parse
 from undertow.errors import RequestError
 from undertow.plugins.discovery import installed
@@ -26,6 +34,9 @@ PLUGIN = """
         span: tuple[int, int] = (1, 2)
         table: Path | None = None
 
+    class TunedOptions(Options):
+        rates: dict[str, float] = {}
+
     class TouchyOptions(Options):
         mood: str = "fine"
 
@@ -41,6 +52,7 @@ PLUGIN = """
     def undertow_register_cells():
         yield CellSpec(name="gated", summary="G.", factory="x:Y", state=("h", "c"), options=GatedOptions)
         yield CellSpec(name="plain", summary="P.", factory="x:Y", state=("h",))
+        yield CellSpec(name="tuned", summary="T.", factory="x:Y", state=("h",), options=TunedOptions)
         yield CellSpec(name="touchy", summary="T.", factory="x:Y", state=("h",), options=TouchyOptions)
 
     @hookimpl
@@ -85,7 +97,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def load(text: str, *overrides: str) -> Loaded:
+def load(text: str, *overrides: str) -> LoadedExperiment:
     Path("x.yaml").write_text(text)
     return load_experiment("x.yaml", overrides)
 
@@ -115,7 +127,7 @@ def test_files_of_a_configuration_are_relative_to_it_and_plugin_files_to_the_wor
     assert loaded.origin["plugins.files"].endswith("x.yaml:8, --plugin")
 
 
-def test_each_value_says_where_it_came_from(folder: Path) -> None:
+def test_the_origin_of_each_value_is_known(folder: Path) -> None:
     text = GOOD.replace("hidden_size: 16", "hidden_size: 16\n  options: {gated: {start: learned}}")
     origin = load(text, "cell.options.gated.forget_bias=2.0", "optim.lr=1e-2").origin
     assert origin["cell.hidden_size"] == "x.yaml:4"
@@ -128,7 +140,7 @@ def test_each_value_says_where_it_came_from(folder: Path) -> None:
     assert origin["train.max_steps"] == "default"
 
 
-def test_options_of_another_known_cell_are_ignored_and_leave_no_trace(folder: Path) -> None:
+def test_options_of_another_known_cell_are_left_out(folder: Path) -> None:
     text = GOOD.replace("hidden_size: 16", "options: {gated: {forget_bias: 3.0}, touchy: {mood: any}}")
     assert load(text, "cell.name=plain").config.cell.options == {"plain": {}}
 
@@ -141,7 +153,7 @@ def test_a_dump_loads_back_to_an_equal_configuration(folder: Path) -> None:
     assert load_mapping(json.loads(json.dumps(parse(dump(config))[0]))).config == config
 
 
-def test_a_mapping_is_as_good_as_a_file(folder: Path) -> None:
+def test_a_mapping_is_read_like_a_file(folder: Path) -> None:
     mapping = {
         "task": {"name": "count"},
         "cell": {"name": "plain"},
@@ -196,7 +208,7 @@ def test_the_schema_describes_every_section() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("cell: {name: plain, hidden_size: abc}",
          "cell.hidden_size: 'abc' is not a whole number; allowed: a whole number >= 1"),
@@ -230,19 +242,33 @@ def test_the_schema_describes_every_section() -> None:
          "train.deterministic: 'yes' is neither true nor false; allowed: true or false"),
         ("track: {experiment: ''}", "track.experiment: '' is too short; allowed: text that is not empty"),
         ("track: {tags: {a: 1}}", "track.tags.a: 1 is not text; allowed: text"),
+        ("track: {tags: {a+b: c}}",
+         "track.tags.a+b: the name 'a+b' cannot be tracked: letters, digits, `_`, `-`, `.`, `:`, `/` and blanks only"),
+        ("track: {tags: {'': c}}",
+         "track.tags.: the name '' cannot be tracked: letters, digits, `_`, `-`, `.`, `:`, `/` and blanks only"),
+        ("track: {tags: {a/../b: c}}",
+         "track.tags.a/../b: the name 'a/../b' cannot be tracked: as a path it would mean 'b'"),
+        ("track: {tags: {undertow.seed: c}}",
+         "track.tags.undertow.seed: names that start with `undertow.` are set by undertow; choose another name"),
+        ("track: {tags: {mlflow.user: c}}",
+         "track.tags.mlflow.user: names that start with `mlflow.` are set by MLflow; choose another name"),
         ("seed: -1", "seed: -1 is too small; allowed: a whole number >= 0 and < 4294967296"),
         ("trian: {}", "trian: unknown key. Did you mean `train`?"),
+        ("train: {zzz: 1}",
+         "train.zzz: unknown key. There is: accelerator, accumulate, batch_size, checkpoint, deterministic, devices, "
+         "early_stopping, flush_denormals, log_every, max_steps, precision, strategy and 5 more; "
+         "see `undertow show --schema`."),
     ],
 )  # fmt: skip
-def test_a_wrong_value_is_told_with_its_place_and_what_is_allowed(folder: Path, line: str, said: str) -> None:
+def test_the_error_for_a_wrong_value_has_its_place_and_what_is_allowed(folder: Path, line: str, message: str) -> None:
     key = line.partition(":")[0]
     kept = [each for each in ("task: {name: count}", "cell: {name: plain}") if not each.startswith(key)]
     text = "\n".join([*kept, "probes: []", line])
-    assert refused(text) == [f"x.yaml:{len(kept) + 2}: {said}"]
+    assert refused(text) == [f"x.yaml:{len(kept) + 2}: {message}"]
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("cell:\n  layers: 2\ntask: {name: count}",
          "x.yaml:1: cell.name: required, but missing; allowed: text (A name from `undertow list cells`)"),
@@ -250,12 +276,12 @@ def test_a_wrong_value_is_told_with_its_place_and_what_is_allowed(folder: Path, 
          "x.yaml:1: task: required, but missing; allowed: a section with the keys name, length, options"),
     ],
 )  # fmt: skip
-def test_a_missing_key_points_to_its_section(folder: Path, text: str, said: str) -> None:
-    assert refused(text) == [said]
+def test_a_missing_key_points_to_its_section(folder: Path, text: str, message: str) -> None:
+    assert refused(text) == [message]
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ("cell.name=gatde", "cell.name: there is no cell 'gatde'. Did you mean `gated`?"),
         ("task.name=cuont", "task.name: there is no task 'cuont'. Did you mean `count`?"),
@@ -283,43 +309,68 @@ def test_a_missing_key_points_to_its_section(folder: Path, text: str, said: str)
          "train.early_stopping.metric: task `count` has no metric 'accuracy'. Did you mean `val/accuracy`?"),
     ],
 )  # fmt: skip
-def test_what_only_the_plugins_know_is_told_with_the_override_it_came_from(
-    folder: Path, change: str, said: str
-) -> None:
+def test_an_error_found_by_a_plugin_names_the_override(folder: Path, change: str, message: str) -> None:
     text = GOOD.replace("hidden_size: 16", "options: {gated: {span: [1, 2]}}")
-    assert refused(text, change) == [f"--set {change}: {said}"]
+    assert refused(text, change) == [f"--set {change}: {message}"]
 
 
-def test_mistakes_of_one_pass_are_told_together(folder: Path) -> None:
-    told = refused(GOOD, "cell.name=gatde", "task.length=5", "probes=[{name: gauge}, {name: gauge}]")
-    assert ": cell.name: there is no cell" in told[0]
-    assert ": task.length: task `count` cannot have" in told[1]
-    assert told[2].endswith("probes.1.name: the probe `gauge` is here twice; keep one.")
-    assert len(told) == 3
+def test_an_option_whose_key_mlflow_refuses_as_a_parameter_is_refused(folder: Path) -> None:
+    (line,) = refused(GOOD, "cell.name=tuned", "cell.options.tuned.rates={a: 1.0, a+b: 2.0}")
+    assert line == (
+        "--set cell.options.tuned.rates={a: 1.0, a+b: 2.0}: cell.options.tuned.rates.a+b: the name "
+        "'cell.options.tuned.rates.a+b' cannot be tracked: letters, digits, `_`, `-`, `.`, `:`, `/` and blanks only"
+    )
 
 
-def test_metrics_of_the_task_may_be_watched(folder: Path) -> None:
+def test_all_mistakes_of_one_pass_are_reported(folder: Path) -> None:
+    lines = refused(GOOD, "cell.name=gatde", "task.length=5", "probes=[{name: gauge}, {name: gauge}]")
+    assert ": cell.name: there is no cell" in lines[0]
+    assert ": task.length: task `count` cannot have" in lines[1]
+    assert lines[2].endswith("probes.1.name: the probe `gauge` is here twice; keep one.")
+    assert len(lines) == 3
+
+
+def test_early_stopping_and_checkpoints_may_use_metrics_of_the_task(folder: Path) -> None:
     config = load(GOOD, "train.early_stopping.metric=val/accuracy", "train.checkpoint.metric=val/loss").config
     assert config.train.early_stopping is not None
     assert config.train.early_stopping.metric == "val/accuracy"
 
 
-def test_a_default_probe_that_is_not_installed_says_how_to_do_without(folder: Path) -> None:
+def test_the_error_for_a_default_probe_that_is_not_installed_has_the_remedy(folder: Path) -> None:
     text = "task: {name: count}\ncell: {name: plain}\nplugins: {files: [plug.py]}\n"
-    (told,) = refused(text)
-    assert "no probe 'gradient-profile'" in told
-    assert "write `probes: []`" in told
+    (line,) = refused(text)
+    assert "no probe 'gradient-profile'" in line
+    assert "write `probes: []`" in line
 
 
-def test_options_whose_own_validator_breaks_are_told_and_not_a_stack_trace(folder: Path) -> None:
-    (told,) = refused(GOOD, "cell.name=touchy", "cell.options.touchy.mood=low")
-    assert re.search(r"cell\.options\.touchy: the options of `touchy` cannot be checked: RuntimeError: not today", told)
-    assert "plug.py:" in told
+def test_a_validator_of_a_plugin_that_raises_is_reported_without_a_traceback(folder: Path) -> None:
+    (line,) = refused(GOOD, "cell.name=touchy", "cell.options.touchy.mood=low")
+    assert re.search(r"cell\.options\.touchy: the options of `touchy` cannot be checked: RuntimeError: not today", line)
+    assert "plug.py:" in line
 
 
-def test_an_absent_scratch_file_is_told_at_its_place(folder: Path) -> None:
-    (told,) = refused(GOOD.replace("plug.py", "plug.py, gone.py"))
-    assert told == "x.yaml:8: plugins.files.1: there is no file gone.py."
+def test_an_absent_scratch_file_is_reported_at_its_place(folder: Path) -> None:
+    (line,) = refused(GOOD.replace("plug.py", "plug.py, gone.py"))
+    assert line == "x.yaml:8: plugins.files.1: there is no file gone.py."
+
+
+def test_a_scratch_file_that_the_environment_does_not_allow_is_refused_at_its_place(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "plug.py").write_text("raise RuntimeError('imported')")
+    monkeypatch.setenv("UNDERTOW_PLUGINS_ALLOW", "/elsewhere/plug.py")
+    (line,) = refused(GOOD)
+    assert line.startswith(f"x.yaml:8: plugins.files.0: {folder / 'plug.py'}: UNDERTOW_PLUGINS_ALLOW does not list")
+    (line,) = refused(GOOD.replace("plugins: {files: [plug.py]}\n", ""), f"plugins.files=[{folder / 'plug.py'}]")
+    assert line.startswith("--set plugins.files=[")
+    with pytest.raises(RequestError, match=r"plug\.py: UNDERTOW_PLUGINS_ALLOW does not list"):
+        load_mapping({"task": {"name": "count"}, "cell": {"name": "plain"}}, plugin_files=["plug.py"])
+
+
+def test_a_run_loads_the_copies_that_it_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNDERTOW_PLUGINS_ALLOW", "/elsewhere/plug.py")
+    (folder / "x.yaml").write_text(GOOD)
+    assert load_experiment("x.yaml", kept=folder).config.cell.name == "gated"
 
 
 def test_a_strict_configuration_refuses_broken_plugins(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,7 +384,7 @@ def test_a_strict_configuration_refuses_broken_plugins(folder: Path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("change", "way", "value"),
+    ("change", "keys", "value"),
     [
         ("seed=7", ("seed",), 7),
         ("optim.lr=1e-2", ("optim", "lr"), 0.01),
@@ -347,9 +398,9 @@ def test_a_strict_configuration_refuses_broken_plugins(folder: Path, monkeypatch
         ("optim.scheduler.name=cosine", ("optim", "scheduler", "name"), "cosine"),
     ],
 )
-def test_an_override_is_read_as_yaml(folder: Path, change: str, way: tuple[str, ...], value: Any) -> None:
+def test_an_override_is_read_as_yaml(folder: Path, change: str, keys: tuple[str, ...], value: Any) -> None:
     found: Any = load(GOOD, change).config
-    for step in way:
+    for step in keys:
         found = getattr(found, step)
     assert found == value
     assert type(found) is type(value)
@@ -367,14 +418,14 @@ def test_the_later_override_wins(folder: Path) -> None:
     assert loaded.config.cell.hidden_size == 128
 
 
-def test_a_mistake_inside_an_overridden_section_is_not_blamed_on_the_file(folder: Path) -> None:
+def test_a_mistake_inside_an_overridden_section_names_the_override(folder: Path) -> None:
     change = "cell={name: gated, hidden_size: 0}"
-    (told,) = refused(GOOD, change)
-    assert told.startswith(f"--set {change}: cell.hidden_size: 0 is too small")
+    (line,) = refused(GOOD, change)
+    assert line.startswith(f"--set {change}: cell.hidden_size: 0 is too small")
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ("seed", "write KEY=VALUE"),
         ("=3", "write KEY=VALUE"),
@@ -386,14 +437,14 @@ def test_a_mistake_inside_an_overridden_section_is_not_blamed_on_the_file(folder
         ("question=a: b", "needs quotes"),
     ],
 )
-def test_a_malformed_override_is_refused(folder: Path, change: str, said: str) -> None:
-    told = "\n".join(refused(GOOD, change))
-    assert told.startswith(f"--set {change}: ")
-    assert said in told
+def test_a_malformed_override_is_refused(folder: Path, change: str, message: str) -> None:
+    text = "\n".join(refused(GOOD, change))
+    assert text.startswith(f"--set {change}: ")
+    assert message in text
 
 
 @pytest.mark.parametrize(
-    ("raw", "said"),
+    ("raw", "message"),
     [
         (b"", "x.yaml: the file is empty"),
         (b"# nothing\n", "x.yaml: the file is empty"),
@@ -409,14 +460,14 @@ def test_a_malformed_override_is_refused(folder: Path, change: str, said: str) -
         (b"a: 1\n---\nb: 2\n", "x.yaml:2:1: not valid YAML: expected a single document"),
     ],
 )
-def test_a_file_that_is_no_configuration_is_refused_at_its_line(folder: Path, raw: bytes, said: str) -> None:
+def test_a_file_that_is_no_configuration_is_refused_at_its_line(folder: Path, raw: bytes, message: str) -> None:
     (folder / "x.yaml").write_bytes(raw)
     with pytest.raises(RequestError) as caught:
         load_experiment("x.yaml")
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(message)
 
 
-def test_a_file_that_is_not_there_says_what_is(folder: Path) -> None:
+def test_the_error_for_an_absent_file_names_the_nearest_one(folder: Path) -> None:
     (folder / "digits.yaml").write_text(GOOD)
     with pytest.raises(RequestError, match=r"^digit\.yaml: no such file\. Did you mean `digits\.yaml`\?$"):
         load_experiment("digit.yaml")

@@ -28,7 +28,7 @@ def test_an_option_of_the_cell_that_all_runs_share_is_varied() -> None:
     assert len(list(Space(vary={key: (0.0, 1.0)}, search={}, base={"cell.name": "gru"}).points())) == 1
 
 
-def test_each_point_is_sampled_as_often_as_the_search_asks() -> None:
+def test_each_point_has_as_many_samples_as_are_configured() -> None:
     space = Space(vary={"seed": (0, 1)}, search={"optim.lr": Range(1e-4, 1e-2, log=True)}, samples=3)
     found = list(space.combinations())
     assert [(each.params["seed"], each.sample) for each in found] == [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2), (1, 2)]
@@ -56,7 +56,7 @@ def test_the_key_of_a_combination_does_not_depend_on_the_order_of_its_values() -
     assert Combination({"seed": 1, "cell.name": "rnn"}).key != one.key
 
 
-def test_a_case_decides_what_else_matters() -> None:
+def test_the_cell_of_a_case_decides_which_options_are_varied() -> None:
     space = Space(
         vary={"case": ("plain", "gated"), "cell.options.lstm.forget_bias": (0.0, 1.0)},
         search={},

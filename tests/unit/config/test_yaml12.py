@@ -1,4 +1,4 @@
-"""YAML 1.2: what text becomes, and where it stood."""
+"""YAML 1.2: the data and the positions of a text."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def test_scalars_follow_yaml_1_2() -> None:
     assert [type(each) for each in found] == [type(each) for each in expected]
 
 
-def test_text_that_some_yaml_would_take_for_a_number_survives_writing() -> None:
+def test_text_that_yaml_could_read_as_a_number_is_quoted() -> None:
     data = {
         "a": ["1e-3", "yes", "0o17", "12:30", "null", "", "2020-01-01", "a: b", "- a", "#", "é\nü"],
         "b": 1e-5,

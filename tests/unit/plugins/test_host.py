@@ -1,4 +1,4 @@
-"""The plugin host against distributions that are broken in every way a stranger's can be."""
+"""The plugin host with distributions that are broken in every way."""
 
 import subprocess
 import sys
@@ -8,6 +8,7 @@ from textwrap import dedent
 
 import pytest
 
+from undertow._system.names import check_name
 from undertow.errors import RequestError
 from undertow.plugins.discovery import installed
 from undertow.plugins.host import load_plugins
@@ -70,7 +71,7 @@ def test_a_plugin_and_its_specs_are_listed_with_their_distribution(install: Inst
         ("def broken(:\n    pass", "SyntaxError: invalid syntax"),
     ],
 )
-def test_a_plugin_that_fails_at_import_is_reported_with_its_line_and_stops_nobody(
+def test_a_plugin_that_fails_at_import_is_reported_with_its_line_and_the_others_are_loaded(
     install: Install, code: str, reason: str
 ) -> None:
     install("aaa-broken", code, version="0.3")
@@ -87,7 +88,7 @@ def test_a_plugin_that_fails_at_import_is_reported_with_its_line_and_stops_nobod
 @pytest.mark.parametrize(
     "code", ["raise KeyboardInterrupt", CELL.replace("return", "raise KeyboardInterrupt\n        #")]
 )
-def test_an_interrupt_in_a_plugin_is_not_swallowed(install: Install, code: str) -> None:
+def test_a_keyboard_interrupt_in_a_plugin_is_raised(install: Install, code: str) -> None:
     install("interrupted", code.format(name="x"))
     with pytest.raises(KeyboardInterrupt):
         load_plugins()
@@ -109,9 +110,9 @@ def test_a_malformed_entry_points_file_is_reported(install: Install) -> None:
     assert list(registry.cells) == ["leaky-rnn"]
 
 
-def test_a_malformed_entry_points_file_of_a_stranger_is_no_concern(install: Install, tmp_path: Path) -> None:
+def test_a_malformed_entry_points_file_without_plugins_is_ignored(install: Install, tmp_path: Path) -> None:
     install("leaky", CELL.format(name="leaky-rnn"))
-    info = tmp_path / "stranger-1.dist-info"
+    info = tmp_path / "other-1.dist-info"
     info.mkdir()
     (info / "entry_points.txt").write_text("[console_scripts]\nno equals sign\n")
     assert list(load_plugins().cells) == ["leaky-rnn"]
@@ -175,17 +176,24 @@ def test_what_a_hook_yielded_before_it_raised_stays(install: Install) -> None:
 @pytest.mark.parametrize(
     ("change", "stage", "reason"),
     [
-        ("name='Leaky RNN'", "spec", "'Leaky RNN' is no name"),
-        ("name=7", "spec", "7 is no name"),
+        ("name='Leaky RNN'", "spec", "'Leaky RNN' is not a legal name"),
+        ("name=7", "spec", "7 is not a legal name"),
         ("summary=''", "spec", "summary is ''"),
         ("factory='x.y'", "spec", "factory is 'x.y'"),
         ("factory='x.y:Z()'", "spec", "factory is 'x.y:Z()'"),
         ("options=dict", "spec", "options is <class 'dict'>"),
         ("options=Options()", "spec", "options is Options()"),
-        ("state=()", "spec", "state is ()"),
-        ("state='h'", "spec", "state is 'h'"),
-        ("state=('h', 'h')", "spec", "state is ('h', 'h')"),
-        ("api=2", "api", "it was written for api 2; this undertow speaks api 1"),
+        ("state=()", "spec", "state is empty"),
+        ("state='h'", "spec", "state is 'h', not a tuple of names"),
+        ("state=['h']", "spec", "state is ['h'], not a tuple of names"),
+        ("state=('h', 3)", "spec", "state is ('h', 3), not a tuple of names"),
+        ("state=('h', 'c', 'h')", "spec", "the state part 'h' is there twice"),
+        ("state=('h', '')", "spec", "the state part '' has characters that are not allowed"),
+        ("state=('h/2',)", "spec", "the state part 'h/2' has characters that are not allowed"),
+        ("state=('h²',)", "spec", "the state part 'h²' has characters that are not allowed"),
+        ("state=('2h',)", "spec", "the state part '2h' has characters that are not allowed"),
+        ("state=('joint',)", "spec", "the state part 'joint' has a reserved name"),
+        ("api=2", "api", "it was written for api 2; this undertow supports api 1"),
         ("api=0", "api", "it was written for api 0"),
         ("api='1'", "api", "api is '1'"),
     ],
@@ -211,6 +219,14 @@ def test_one_bad_spec_is_left_out_and_the_others_of_its_plugin_stay(
     assert reason in only_failure(registry).reason
 
 
+@pytest.mark.parametrize("parts", [("C",), ("S", "n"), ("c", "C"), ("h_1", "M2")])
+def test_a_state_part_may_be_called_as_in_its_paper(install: Install, parts: tuple[str, ...]) -> None:
+    install("matrix", CELL.format(name="matrix").replace('("h",)', repr(parts)))
+    registry = load_plugins()
+    assert registry.failures == ()
+    assert registry.cell("matrix").state == parts
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -220,7 +236,7 @@ def test_one_bad_spec_is_left_out_and_the_others_of_its_plugin_stay(
         ("metrics={'accuracy': 'up'}", "metrics is {'accuracy': 'up'}"),
     ],
 )
-def test_a_task_must_be_honest_about_shape_length_and_metrics(install: Install, change: str, reason: str) -> None:
+def test_a_task_with_a_wrong_shape_length_or_metric_is_refused(install: Install, change: str, reason: str) -> None:
     install(
         "tasks",
         f"""
@@ -239,7 +255,7 @@ def test_a_task_must_be_honest_about_shape_length_and_metrics(install: Install, 
     assert reason in only_failure(registry).reason
 
 
-def test_a_spec_of_another_kind_is_named(install: Install) -> None:
+def test_a_spec_of_another_type_is_refused(install: Install) -> None:
     install("confused", CELL.format(name="x").replace("register_cells", "register_probes"))
     failure = only_failure(load_plugins())
     assert failure.stage == "spec"
@@ -266,7 +282,7 @@ def test_undertows_own_distributions_load_first_then_all_by_name(install: Instal
     assert loaded == ["undertow-aa", "undertow-zz", "alpha", "zeta"]
 
 
-def test_plugins_of_a_registry_are_loaded_again_whatever_has_become_of_the_installation(
+def test_plugins_of_a_registry_are_loaded_again_although_the_installation_has_changed(
     install: Install, tmp_path: Path
 ) -> None:
     install("one", CELL.format(name="a"))
@@ -317,7 +333,7 @@ def test_allowing_what_is_not_installed_is_refused_with_the_nearest_name(
         load_plugins()
 
 
-def test_strict_refuses_to_go_on_and_lists_every_failure(install: Install) -> None:
+def test_strict_mode_raises_and_lists_every_failure(install: Install) -> None:
     install("broken-one", "raise ValueError('first')")
     install("broken-two", "raise ValueError('second')")
     install("leaky", CELL.format(name="leaky-rnn"))
@@ -349,6 +365,16 @@ def test_a_scratch_file_is_loaded_as_a_module_of_its_own(install: Install, tmp_p
     assert plugin.version.startswith("sha256:")
 
 
+def test_every_file_name_becomes_a_tag_of_its_own(install: Install, tmp_path: Path) -> None:
+    names = ["é.py", "ü.py", "my cell (v2).py", "a+b@c.py", "a-b.py", "x..py"]
+    for number, name in enumerate(names):
+        (tmp_path / name).write_text(dedent(CELL.format(name=f"cell-{number}")))
+    versions = load_plugins(files=[tmp_path / name for name in names]).versions()
+    assert len(versions) == len(names)
+    for label in versions:
+        check_name(f"undertow.plugin.{label}")
+
+
 def test_a_scratch_file_is_imported_again_only_after_it_changed(install: Install, tmp_path: Path) -> None:
     file = tmp_path / "changing.py"
     file.write_text(dedent(CELL.format(name="mine")))
@@ -376,12 +402,113 @@ def test_a_scratch_file_that_cannot_be_read_or_imported_is_refused_at_its_line(
         load_plugins(files=[text])
 
 
-def test_a_scratch_file_may_not_be_left_out_without_a_word(install: Install, tmp_path: Path) -> None:
+MIXED = """
+    from undertow import CellSpec, hookimpl
+
+    @hookimpl
+    def undertow_register_cells():
+        yield CellSpec(name="good", summary="A cell.", factory="x.y:Z", state=("h",))
+        yield CellSpec(name="Bad", summary="A cell.", factory="x.y:Z", state=("h",))
+        yield CellSpec(name="leaky-rnn", summary="A cell.", factory="x.y:Z", state=("h",))
+"""
+
+
+def test_a_bad_spec_of_a_scratch_file_is_reported_and_the_others_are_loaded(
+    install: Install, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install("leaky", CELL.format(name="leaky-rnn"))
+    file = tmp_path / "mine.py"
+    file.write_text(dedent(MIXED))
+    registry = load_plugins(files=[file])
+    assert set(registry.cells) == {"leaky-rnn", "good"}
+    assert [failure.stage for failure in registry.failures] == ["spec", "duplicate"]
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [f"warning: {failure}" for failure in registry.failures]
+    assert "mine.py" in err
+    with pytest.raises(
+        RequestError, match=r"two plugins offer the cell 'leaky-rnn': .*mine\.py .* taken by leaky 1\.0"
+    ):
+        registry.cell("leaky-rnn")
+    with pytest.raises(RequestError, match=r"see `undertow plugin list --failed --plugin \S*mine\.py`"):
+        registry.cell("bad")
+    with pytest.raises(RequestError, match="not every plugin could be loaded"):
+        load_plugins(files=[file], strict=True)
+
+
+def test_a_scratch_file_that_offers_nothing_is_refused(install: Install, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("from undertow import hookimpl\n\n@hookimpl\ndef undertow_register_cells():\n    return []\n")
+    with pytest.raises(RequestError, match=r"mine\.py: the scratch plugin offers nothing"):
+        load_plugins(files=[file])
+
+
+def test_a_scratch_file_whose_only_name_is_taken_is_refused(install: Install, tmp_path: Path) -> None:
     install("leaky", CELL.format(name="leaky-rnn"))
     file = tmp_path / "mine.py"
     file.write_text(dedent(CELL.format(name="leaky-rnn")))
     with pytest.raises(RequestError, match=r"already taken by leaky 1\.0"):
         load_plugins(files=[file])
+
+
+def test_the_environment_refuses_a_scratch_file_that_it_does_not_allow_before_it_is_imported(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("leaky", CELL.format(name="leaky-rnn"))
+    file = tmp_path / "mine.py"
+    file.write_text("raise RuntimeError('imported')")
+    monkeypatch.setenv("UNDERTOW_PLUGINS_ALLOW", "leaky")
+    with pytest.raises(RequestError, match=r"mine\.py: UNDERTOW_PLUGINS_ALLOW does not list this scratch plugin"):
+        load_plugins(files=[file])
+    file.write_text(dedent(CELL.format(name="mine")))
+    monkeypatch.setenv("UNDERTOW_PLUGINS_ALLOW", f"leaky, {file}")
+    assert set(load_plugins(files=[file]).cells) == {"leaky-rnn", "mine"}
+    monkeypatch.setenv("UNDERTOW_PLUGINS_ALLOW", str(file))
+    assert set(load_plugins(files=[file]).cells) == {"mine"}
+    monkeypatch.setenv("UNDERTOW_PLUGINS_BLOCK", str(file))
+    with pytest.raises(RequestError, match=r"mine\.py: UNDERTOW_PLUGINS_BLOCK lists this scratch plugin"):
+        load_plugins(files=[file])
+
+
+def test_a_link_to_a_scratch_file_is_allowed_by_what_it_leads_to(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowed, other, link = tmp_path / "allowed.py", tmp_path / "other.py", tmp_path / "link.py"
+    for file in (allowed, other):
+        file.write_text(dedent(CELL.format(name=file.stem)))
+    link.symlink_to(allowed)
+    monkeypatch.setenv("UNDERTOW_PLUGINS_ALLOW", str(allowed))
+    assert list(load_plugins(files=[link]).cells) == ["allowed"]
+    link.unlink()
+    link.symlink_to(other)
+    with pytest.raises(RequestError, match="UNDERTOW_PLUGINS_ALLOW does not list"):
+        load_plugins(files=[link])
+
+
+@pytest.mark.parametrize("variable", ["UNDERTOW_PLUGINS_ALLOW", "UNDERTOW_PLUGINS_BLOCK"])
+@pytest.mark.parametrize("entry", ["./mine.py", "mine.py"])
+def test_a_scratch_file_is_listed_by_its_absolute_path_alone(
+    install: Install, monkeypatch: pytest.MonkeyPatch, variable: str, entry: str
+) -> None:
+    monkeypatch.setenv(variable, entry)
+    with pytest.raises(RequestError, match=rf"{variable}: .*`{entry}`.*absolute path"):
+        load_plugins()
+
+
+def test_copies_that_a_run_kept_are_loaded_whatever_the_environment_allows(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, elsewhere = tmp_path / "run" / "plugins", tmp_path / "run" / "plugins" / "below"
+    elsewhere.mkdir(parents=True)
+    for folder in (kept, elsewhere):
+        (folder / f"{folder.name}.py").write_text(dedent(CELL.format(name=f"of-{folder.name}")))
+    monkeypatch.setenv("UNDERTOW_PLUGINS_ALLOW", "/nothing.py")
+    assert list(load_plugins(files=[kept / "plugins.py"], kept=kept).cells) == ["of-plugins"]
+    with pytest.raises(RequestError, match="UNDERTOW_PLUGINS_ALLOW does not list"):
+        load_plugins(files=[elsewhere / "below.py"], kept=kept)
+    with pytest.raises(RequestError, match="UNDERTOW_PLUGINS_ALLOW does not list"):
+        load_plugins(files=[kept / "plugins.py"])
+    assert list(load_plugins(files=[kept / "plugins.py"], again=()).cells) == ["of-plugins"]
 
 
 def test_two_scratch_files_that_would_be_one_module_are_refused(install: Install, tmp_path: Path) -> None:
@@ -392,7 +519,7 @@ def test_two_scratch_files_that_would_be_one_module_are_refused(install: Install
         load_plugins(files=[tmp_path / "a" / "same.py", tmp_path / "b" / "same.py"])
 
 
-def test_loading_is_quick_and_brings_no_heavy_library(slowness: float) -> None:
+def test_loading_is_fast_and_imports_no_heavy_library(slowness: float) -> None:
     code = """
         import sys, time
         from undertow.plugins.host import load_plugins
@@ -402,10 +529,10 @@ def test_loading_is_quick_and_brings_no_heavy_library(slowness: float) -> None:
     """
     spent = []
     for _ in range(3):
-        said = subprocess.run(
+        output = subprocess.run(
             [sys.executable, "-c", dedent(code)], capture_output=True, text=True, check=True
         ).stdout.strip()
-        heavy, _, seconds = said.rpartition(" ")
+        heavy, _, seconds = output.rpartition(" ")
         assert heavy == "[]"
         spent.append(float(seconds))
-    assert min(spent) < 0.35 * slowness
+    assert min(spent) < 1.0 * slowness  # about a third of it; torch alone takes several

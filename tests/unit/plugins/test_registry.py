@@ -34,7 +34,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     sys.modules.pop("acme", None)
 
 
-def test_an_unknown_name_says_the_nearest_one() -> None:
+def test_the_error_for_an_unknown_name_has_the_nearest_one() -> None:
     with pytest.raises(RequestError, match=r"^there is no cell 'lstn'\. Did you mean `lstm`\?$"):
         registry(cell("lstm"), cell("gru")).cell("lstn")
 
@@ -42,6 +42,16 @@ def test_an_unknown_name_says_the_nearest_one() -> None:
 def test_an_unknown_name_lists_what_exists_when_nothing_is_near() -> None:
     with pytest.raises(RequestError, match=r"There is: gru, lstm\."):
         registry(cell("lstm"), cell("gru")).cell("transformer")
+
+
+def test_of_many_names_an_unknown_one_lists_twelve_and_the_command_for_the_rest() -> None:
+    known = registry(*(cell(f"cell-{number:03}") for number in range(140)))
+    with pytest.raises(RequestError) as caught:
+        known.cell("transformer")
+    listed = ", ".join(f"cell-{number:03}" for number in range(12))
+    assert str(caught.value) == (
+        f"there is no cell 'transformer'. There is: {listed} and 128 more; see `undertow list cells`."
+    )
 
 
 @pytest.mark.parametrize("kind", ["cell", "task", "probe"])
@@ -77,7 +87,7 @@ def test_the_factory_is_the_class_that_the_spec_names(module) -> None:
     ],
     ids=["needs", "exits", "no-such-class", "plain-class", "other-contract", "no-class"],
 )
-def test_a_factory_that_is_no_such_class_names_distribution_and_import_string(module, code: str, reason: str) -> None:
+def test_the_error_for_a_wrong_factory_names_distribution_and_import_string(module, code: str, reason: str) -> None:
     module(code)
     spec = cell("mine", "acme:Mine")
     with pytest.raises(RequestError, match=rf"^cell `mine` of acme 1\.2: its factory `acme:Mine` .*{reason}"):
@@ -92,7 +102,7 @@ def test_a_factory_that_is_no_such_class_names_distribution_and_import_string(mo
     ],
     ids=["task", "probe"],
 )
-def test_tasks_and_probes_are_held_to_their_own_contracts(module, spec: Spec, base: str) -> None:
+def test_tasks_and_probes_must_be_subclasses_of_their_own_contracts(module, spec: Spec, base: str) -> None:
     module(f"from undertow.api.contract import {base}\nclass M({base}):\n    pass\n")
     assert Registry().factory(spec).__name__ == "M"
     sys.modules.pop("acme")
@@ -107,7 +117,7 @@ def test_strict_mode_refuses_failures_and_passes_without_any() -> None:
         registry(cell("lstm"), failures=(FAILURE,)).require_all_loaded()
 
 
-def test_blame_points_to_the_line_of_the_file_in_question(tmp_path: Path) -> None:
+def test_an_exception_is_described_with_the_line_of_the_given_file(tmp_path: Path) -> None:
     file = tmp_path / "given.py"
     code = compile("import json\njson.loads('{')\n", str(file), "exec")
     with pytest.raises(ValueError, match="Expecting") as caught:

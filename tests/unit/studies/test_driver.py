@@ -65,7 +65,7 @@ class Blind:
     [
         ("study.vary={seed: [0, 1]}", ["claim", "claim", "complete", "complete"]),
         (
-            "study={name: small, search: {optim.lr: {low: 0.1, high: 0.2}}, trials: 2}",
+            "study={name: small, search: {optim.lr: {low: 0.1, high: 0.2}}, samples: 2}",
             ["claim", "complete", "claim", "complete"],
         ),
     ],

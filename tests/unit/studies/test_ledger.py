@@ -15,7 +15,7 @@ from undertow.config.space import Combination, Params
 from undertow.errors import RequestError
 from undertow.studies.status import read_status
 from undertow.studies.store.attempt import Work
-from undertow.studies.store.identity import ABOUT
+from undertow.studies.store.identity import ABOUT, refuse_another
 from undertow.studies.store.ledger import Claim, Ledger, Outcome
 from undertow.studies.store.results import read_results
 from undertow.tracking import tracking_uri
@@ -115,7 +115,7 @@ def test_a_retry_works_where_the_attempt_before_it_worked(open_ledger: Open) -> 
 
 
 def test_a_retry_of_a_search_keeps_what_was_sampled(open_ledger: Open) -> None:
-    ledger = open_ledger("study.search={optim.lr: {low: 0.001, high: 0.1, log: true}}", "study.trials=2")
+    ledger = open_ledger("study.search={optim.lr: {low: 0.001, high: 0.1, log: true}}", "study.samples=2")
     first = take(ledger)
     assert 0.001 <= float(str(first.params["optim.lr"])) <= 0.1
     ledger.fail(first, "lost", "killed", Outcome())
@@ -213,10 +213,15 @@ def test_how_many_work_on_a_study_may_change(open_ledger: Open) -> None:
 
 def test_more_samples_may_be_asked_for_later(open_ledger: Open) -> None:
     search = "study.search={optim.lr: {low: 0.001, high: 0.1}}"
-    open_ledger(search, "study.trials=1")
-    more = open_ledger(search, "study.trials=3")
+    open_ledger(search, "study.samples=1")
+    more = open_ledger(search, "study.samples=3")
     assert more.total == 12
     assert read_results(more).space.samples == 3
+
+
+def test_a_study_of_an_earlier_version_is_the_same_study(open_ledger: Open) -> None:
+    yaml = "study:\n  name: small\n  vary: {seed: [0]}\n"
+    refuse_another("small", yaml + "  trials: 3\n", yaml + "  samples: 5\n")
 
 
 def test_a_study_that_is_not_there_is_refused_by_the_nearest_name(open_ledger: Open) -> None:

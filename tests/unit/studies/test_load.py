@@ -18,7 +18,7 @@ study:
     seed: [0, 1, 2]
   search:
     optim.lr: {low: 1.0e-4, high: 1.0e-2, log: true}
-  trials: 2
+  samples: 2
 """
 
 
@@ -63,10 +63,11 @@ def test_the_yaml_of_a_study_loads_back_to_an_equal_one(file: Path) -> None:
         ("study.search={optim.lr: {low: -1.0, high: 1.0}}", "optim.lr: -1.0 is too small; allowed: a number > 0"),
         ("study.search={optim.lr: {low: 0.0, high: 1.0, log: true}}", "a range on a log scale starts above 0"),
         ("study.search={optim.lr: {low: 1, high: 2, when: {cel.name: rnn}}}", "Did you mean `cell.name`?"),
-        ("study.trials=null", "`search` needs `trials`"),
+        ("study.samples=null", "`search` needs `samples`"),
         ("study.objectives=[{metric: val/acuracy}]", "has no metric 'val/acuracy'. Did you mean `val/accuracy`?"),
         ("study.sampler.name=grid", "there is no sampler 'grid'"),
         ("study.pruner.name=medain", "there is no pruner 'medain'. Did you mean `median`?"),
+        ("study.trials=3", "--set study.trials=3: study.trials: renamed to `study.samples`"),
         ("study.wrokers=2", "study.wrokers: unknown key. Did you mean `workers`?"),
         ("study=null", "so this is a single run: undertow run"),
     ],

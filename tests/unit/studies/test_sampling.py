@@ -35,7 +35,7 @@ def test_every_sampler_samples_at_each_point_until_all_is_done(name: str, open_l
     ledger = open_ledger(
         "study.vary={seed: [0, 1]}",
         "study.search={cell.name: {choices: [rnn, lstm]}, cell.options.lstm.forget_bias: {low: 0, high: 1, step: 1}}",
-        "study.trials=6",
+        "study.samples=6",
         f"study.sampler.name={name}",
     )
     found = []

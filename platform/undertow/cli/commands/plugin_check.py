@@ -100,9 +100,8 @@ def _chosen(registry: Registry, name: str, kind: Kind | None) -> list[tuple[Kind
     found = found or [(each, entry) for each, entry in offered if entry.plugin.distribution == name]
     if not found:
         known = {entry.spec.name for _, entry in offered} | {entry.plugin.distribution for _, entry in offered}
-        raise RequestError(
-            f"there is no {kind or 'cell, task, probe or distribution'} {name!r}.{did_you_mean(name, known)}"
-        )
+        near = did_you_mean(name, known, f"undertow list {kind}s" if kind else "undertow plugin list")
+        raise RequestError(f"there is no {kind or 'cell, task, probe or distribution'} {name!r}.{near}")
     return found
 
 

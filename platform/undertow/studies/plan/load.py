@@ -189,7 +189,7 @@ def _space(study: StudyConfig, data: Mapping[str, Any]) -> Space:
         },
         cases=study.cases,
         search={key: _range(each) for key, each in study.search.items()},
-        samples=study.trials or 1,
+        samples=study.samples or 1,
         base={key: value for key, value in base.items() if key not in study.vary and key not in study.search},
     )
 

@@ -25,7 +25,8 @@ ABOUT = "undertow"
 
 _HEARING = 3.0  # seconds that the creator of a study has to say what it is
 _NOT_COMPARED = (
-    "workers", "gpus_per_trial", "memory_per_trial", "retries", "trials", "trial_timeout", "time_budget", "storage",
+    "workers", "gpus_per_trial", "memory_per_trial", "retries", "samples", "trial_timeout", "time_budget", "storage",
+    "trials",  # what earlier versions called `samples`
 )  # fmt: skip
 
 

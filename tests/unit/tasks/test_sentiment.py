@@ -175,9 +175,9 @@ def test_a_wrong_column_is_named_with_its_option() -> None:
 
 
 def test_sources_that_contradict_each_other_are_refused() -> None:
-    with pytest.raises(RequestError, match="two sources: take out either"):
+    with pytest.raises(RequestError, match="two sources: remove either"):
         task(train="a.csv", dataset="imdb")
-    with pytest.raises(RequestError, match=r"no training texts: set task\.options\.sentiment\.train"):
+    with pytest.raises(RequestError, match=r"nothing to train on: set task\.options\.sentiment\.train"):
         task(val="a.csv")
 
 

@@ -153,7 +153,7 @@ def test_what_is_read_and_written_cannot_be_one_column() -> None:
 
 
 def test_sources_that_contradict_each_other_are_refused() -> None:
-    with pytest.raises(RequestError, match="two sources: take out either"):
+    with pytest.raises(RequestError, match="two sources: remove either"):
         task(train="a.tsv", dataset="opus")
     with pytest.raises(RequestError, match=r"nothing to train on: set task\.options\.translation\.train"):
         task(val="a.tsv")

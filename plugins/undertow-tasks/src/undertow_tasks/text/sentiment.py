@@ -50,7 +50,7 @@ class Sentiment(Task):
         self.trivial_loss = -share * math.log(share) - (1 - share) * math.log(1 - share)
 
     def size(self, split: Split) -> int | None:
-        """Every text of the split."""
+        """The number of texts of the split."""
         return len(self._splits[split].label)
 
     def batch(self, split: Split, indices: NDArray[Any]) -> Batch:
@@ -64,7 +64,7 @@ class Sentiment(Task):
         return functional.cross_entropy(output, target, reduction="none")
 
     def metrics(self) -> Mapping[str, Metric]:
-        """`accuracy`: share of the texts whose label is the likelier answer."""
+        """`accuracy`: share of the texts whose label is the more likely answer."""
         return {"accuracy": MulticlassAccuracy(num_classes=CLASSES, average="micro")}
 
     def cues(self, batch: Batch) -> Tensor:

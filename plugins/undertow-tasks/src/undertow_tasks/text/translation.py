@@ -51,7 +51,7 @@ class Translation(Task):
         self.trivial_loss = cost_of_guessing(target_NU, until_end(target_NU)) or None
 
     def size(self, split: Split) -> int:
-        """Every pair of the split."""
+        """The number of pairs of the split."""
         return len(self._splits[split].source.start)
 
     def batch(self, split: Split, indices: NDArray[Any]) -> Batch:
@@ -76,7 +76,7 @@ class Translation(Task):
         return until_end(batch.target)
 
     def metrics(self) -> Mapping[str, Metric]:
-        """`exact_match`: share of the sentences written without a mistake; `bleu`: of word sequences, 0 to 1."""
+        """`exact_match`: share of the sentences written without a mistake; `bleu`: corpus BLEU, 0 to 1."""
         return {"exact_match": ExactMatch(), "bleu": Bleu(END)}
 
     def cues(self, batch: Batch) -> Tensor:

@@ -5,7 +5,7 @@
         return [h], {"g": g, "c": c}               # the state after the step; the gates inside it
 
     @pytest.mark.parametrize("case", CASES)        # name -> (a maker of the cell, its formula)
-    def test_update(case, holds_to_its_formula): holds_to_its_formula(*CASES[case])
+    def test_update(case, check_formula): check_formula(*CASES[case])
 
 A formula whose readout is not the first state part returns it as a third value. T time, B batch, H hidden.
 """
@@ -30,7 +30,7 @@ def _close(got: torch.Tensor, expected: Array) -> None:
     assert error <= 1e-12 * max(np.abs(expected).max(), 1e-3)
 
 
-def _hold(make: Callable[[], Cell], formula: Callable[..., tuple[Any, ...]]) -> None:
+def _check(make: Callable[[], Cell], formula: Callable[..., tuple[Any, ...]]) -> None:
     torch.manual_seed(0)
     cell = make().double()
     x_TBI = torch.randn(T, B, cell.input_size, dtype=torch.float64)
@@ -45,8 +45,8 @@ def _hold(make: Callable[[], Cell], formula: Callable[..., tuple[Any, ...]]) -> 
         gates.append(activations)
         readouts.append(readout[0] if readout else after[0])
 
-    for way in (unroll, unroll_by_steps):
-        y_TBH, last = way(cell, x_TBI, state)
+    for run in (unroll, unroll_by_steps):
+        y_TBH, last = run(cell, x_TBI, state)
         _close(y_TBH, np.stack(readouts))
         assert len(last) == len(states[-1])
         for got, expected in zip(last, states[-1], strict=True):
@@ -65,6 +65,6 @@ def _hold(make: Callable[[], Cell], formula: Callable[..., tuple[Any, ...]]) -> 
 
 
 @pytest.fixture
-def holds_to_its_formula() -> Callable[..., None]:
-    """Compare every output, the last state and all gates, by scan and by steps, at once and one step alone."""
-    return _hold
+def check_formula() -> Callable[..., None]:
+    """Compare every output, the last state and all gates with a formula: by scan and by steps, at once and per step."""
+    return _check

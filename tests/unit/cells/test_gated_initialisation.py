@@ -1,4 +1,4 @@
-"""What each gated cell starts from. H is large where a distribution is looked at."""
+"""The initial parameters of the gated cells. H is large where a distribution is tested."""
 
 import math
 from collections.abc import Callable
@@ -34,7 +34,7 @@ from undertow_cells.gated.slstm import SLSTM
 
 H, IN, LENGTH = 512, 3, 200
 
-# Each with its options, and the order of its rows.
+# Each cell with its options and the order of its gates in the stacked bias.
 FORGETTING = {
     "lstm-peephole": (PeepholeLSTM, LstmPeepholeOptions, "ifgo"),
     "lstm-coupled": (CoupledLSTM, LstmCoupledOptions, "fog"),
@@ -72,7 +72,7 @@ def test_chrono_spreads_the_time_scales_over_the_length(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FORGETTING)
-def test_a_forget_bias_is_that_of_every_unit_and_of_no_other_gate(name: str) -> None:
+def test_forget_bias_sets_every_unit_and_no_other_gate(name: str) -> None:
     make, options, rows = FORGETTING[name]
     b = biases(make(1, 8, options(forget_bias=2.5), LENGTH), rows)
     assert torch.equal(b.pop("f"), torch.full((8,), 2.5))
@@ -92,19 +92,19 @@ def test_chrono_and_a_forget_bias_exclude_each_other(options: type[ForgetOptions
 
 
 @pytest.mark.parametrize("options", EVERY_FORGET_OPTIONS)
-def test_either_takes_the_place_of_the_other_as_the_default(options: type[ForgetOptions]) -> None:
+def test_chrono_and_forget_bias_each_replace_the_others_default(options: type[ForgetOptions]) -> None:
     assert (options(chrono=True).chrono, options(chrono=True).forget_bias) == (True, None)
     assert (options(forget_bias=2.0).chrono, options(forget_bias=2.0).forget_bias) == (False, 2.0)
 
 
 @pytest.mark.parametrize("options", EVERY_FORGET_OPTIONS)
-def test_forget_options_read_back_from_what_they_were_resolved_to_are_the_same(options: type[ForgetOptions]) -> None:
+def test_resolved_forget_options_load_back_unchanged(options: type[ForgetOptions]) -> None:
     for given in ({}, {"chrono": True}, {"chrono": False}, {"forget_bias": None}, {"forget_bias": 2.0}):
         resolved = options.model_validate(given)
         assert options.model_validate(resolved.model_dump()) == resolved
 
 
-def test_janet_starts_by_chrono_and_the_lstms_at_one() -> None:
+def test_default_is_chrono_for_janet_and_a_bias_of_one_for_the_lstms() -> None:
     assert JanetOptions().chrono
     for options in EVERY_FORGET_OPTIONS[:-1]:
         assert (options().chrono, options().forget_bias) == (False, 1.0)
@@ -147,7 +147,7 @@ def test_layernorm_starts_with_gains_of_one_and_rotations() -> None:
     assert all(is_rotation(U_HH) for U_HH in cell.weight_hh.detach().chunk(4))
 
 
-def test_layernorm_does_not_see_the_scale_of_its_weights() -> None:
+def test_layernorm_output_does_not_depend_on_the_scale_of_the_weights() -> None:
     cell = LayerNormLSTM(IN, 16, LstmLayernormOptions(), LENGTH).double()
     x_TBI, (h, c) = torch.randn(1, 2, IN).double(), (torch.randn(2, 16).double() for _ in range(2))
     before = cell.step(cell.project(x_TBI)[0], (h, c))
@@ -196,23 +196,23 @@ def test_slstm_starts_as_the_authors_code() -> None:
     assert not any(value.any() for value in b.values())
 
 
-def test_slstm_can_start_by_the_authors_other_choices() -> None:
+def test_slstm_offers_the_authors_other_initialisations() -> None:
     torch.manual_seed(0)
     cell = SLSTM(IN, H, SlstmOptions(heads=2, forget_init="linspace", recurrent_init="uniform"), LENGTH)
     assert is_uniform(cell.weight_hh, H**-0.5)
     torch.testing.assert_close(biases(cell, "ifzo")["f"], torch.linspace(3, 6, H // 2).repeat(2))
 
 
-def test_slstm_with_one_unit_a_head_starts_as_the_first_unit() -> None:
+def test_slstm_with_one_unit_per_head_starts_each_at_the_first_bias() -> None:
     assert torch.equal(biases(SLSTM(1, 4, SlstmOptions(heads=4), LENGTH), "ifzo")["f"], torch.full((4,), 5.0))
 
 
-def test_heads_that_do_not_divide_the_hidden_size_are_refused_with_those_that_do() -> None:
+def test_heads_that_do_not_divide_the_hidden_size_are_refused_and_valid_ones_listed() -> None:
     with pytest.raises(RequestError, match=r"cell\.options\.slstm\.heads: 4 .*hidden_size 6; these do: 1, 2, 3, 6"):
         SLSTM(IN, 6, SlstmOptions(heads=4), LENGTH)
 
 
-def test_heads_do_not_see_each_other() -> None:
+def test_heads_are_independent() -> None:
     torch.manual_seed(0)
     cell = SLSTM(IN, 6, SlstmOptions(heads=2, recurrent_init="uniform"), LENGTH)
     z = cell.project(torch.randn(1, 1, IN))[0]
@@ -223,10 +223,10 @@ def test_heads_do_not_see_each_other() -> None:
     assert not gradient[0, 3:].any()
 
 
-def test_the_reset_gates_place_changes_no_weight() -> None:
+def test_position_of_the_reset_gate_changes_no_weight() -> None:
     torch.manual_seed(0)
     after = GRU(IN, 8, GruOptions(), LENGTH)
     torch.manual_seed(0)
     before = GRU(IN, 8, GruOptions(reset="before"), LENGTH)
-    for ours, theirs in zip(before.parameters(), after.parameters(), strict=True):
-        assert torch.equal(ours, theirs)
+    for one, other in zip(before.parameters(), after.parameters(), strict=True):
+        assert torch.equal(one, other)

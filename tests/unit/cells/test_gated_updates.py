@@ -1,4 +1,4 @@
-"""The gated cells' updates against their papers'. B batch, H hidden."""
+"""The updates of the gated cells against the formulas of their papers. B batch, H hidden."""
 
 from collections.abc import Callable
 from functools import partial
@@ -48,12 +48,12 @@ def rows(a: Array, block: int) -> Array:
     return a[..., block * H : (block + 1) * H]
 
 
-def of_torch(w: Weights) -> tuple[Array, Array, Array, Array]:
+def torch_weights(w: Weights) -> tuple[Array, Array, Array, Array]:
     return tuple(w[f"kernel.{name}_l0"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
 
 
 def lstm(w: Weights, x: Array, state: list[Array]) -> Step:
-    W, U, b_W, b_U = of_torch(w)
+    W, U, b_W, b_U = torch_weights(w)
     a = x @ W.T + b_W + state[0] @ U.T + b_U
     i, f, g, o = sigmoid(rows(a, 0)), sigmoid(rows(a, 1)), np.tanh(rows(a, 2)), sigmoid(rows(a, 3))
     c = f * state[1] + i * g
@@ -61,7 +61,7 @@ def lstm(w: Weights, x: Array, state: list[Array]) -> Step:
 
 
 def gru(w: Weights, x: Array, state: list[Array]) -> Step:
-    W, U, b_W, b_U = of_torch(w)
+    W, U, b_W, b_U = torch_weights(w)
     from_x, from_h = x @ W.T + b_W, state[0] @ U.T + b_U
     r = sigmoid(rows(from_x, 0) + rows(from_h, 0))
     z = sigmoid(rows(from_x, 1) + rows(from_h, 1))
@@ -70,7 +70,7 @@ def gru(w: Weights, x: Array, state: list[Array]) -> Step:
 
 
 def gru_reset_before(w: Weights, x: Array, state: list[Array]) -> Step:
-    W, U, b_W, b_U = of_torch(w)
+    W, U, b_W, b_U = torch_weights(w)
     (h,) = state
     r, z = (sigmoid(x @ W[k * H : (k + 1) * H].T + h @ U[k * H : (k + 1) * H].T + rows(b_W + b_U, k)) for k in (0, 1))
     n = np.tanh(x @ W[2 * H :].T + (r * h) @ U[2 * H :].T + rows(b_W + b_U, 2))
@@ -123,8 +123,8 @@ def lstm_layernorm(w: Weights, x: Array, state: list[Array]) -> Step:
     a = w["gain_hh"] * layer_norm(h @ w["weight_hh"].T) + w["gain_ih"] * layer_norm(x @ w["weight_ih"].T) + w["bias"]
     i, f, o, g = sigmoid(rows(a, 0)), sigmoid(rows(a, 1)), sigmoid(rows(a, 2)), np.tanh(rows(a, 3))
     new = f * c + i * g
-    shown = np.tanh(w["gain_c"] * layer_norm(new) + w["bias_c"])
-    return [o * shown, new], {"i": i, "f": f, "o": o, "g": g, "tanh_c": shown}
+    tanh_c = np.tanh(w["gain_c"] * layer_norm(new) + w["bias_c"])
+    return [o * tanh_c, new], {"i": i, "f": f, "o": o, "g": g, "tanh_c": tanh_c}
 
 
 def mgu(w: Weights, x: Array, state: list[Array]) -> Step:
@@ -208,23 +208,23 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_update_and_gates_are_the_papers(case: str, holds_to_its_formula: Callable[..., None]) -> None:
+def test_update_and_gates_are_the_papers(case: str, check_formula: Callable[..., None]) -> None:
     make, formula = CASES[case]
 
-    def stirred() -> torch.nn.Module:
-        """Every weight a little off its start, so that none is hidden by being 0 or 1."""
+    def perturbed() -> torch.nn.Module:
+        """Every parameter changed a little, so that none has no effect because it is 0 or 1."""
         cell = make()
         with torch.no_grad():
             for parameter in cell.parameters():
                 parameter.add_(torch.randn_like(parameter), alpha=0.1)
         return cell
 
-    holds_to_its_formula(stirred, formula)
+    check_formula(perturbed, formula)
 
 
 @pytest.mark.parametrize("forget", ["sigmoid", "exponential"])
-def test_slstm_shows_what_it_would_without_its_stabiliser(forget: str) -> None:
-    """h = o ∘ C / N with the paper's unstabilised sums, as long as these do not overflow."""
+def test_slstm_output_is_the_same_without_its_stabiliser(forget: str) -> None:
+    """h = o ∘ C / N with the paper's unstabilised sums, while these do not overflow."""
     torch.manual_seed(0)
     cell = SLSTM(IN, H, SlstmOptions(forget=forget, recurrent_init="uniform"), T).double()
     x_TBI = torch.randn(T, 2, IN, dtype=torch.float64)
@@ -251,7 +251,7 @@ def test_slstm_stays_finite_where_its_gates_overflow() -> None:
     assert all(part.isfinite().all() for part in (*state, gradient))
 
 
-def test_under_autocast_on_a_cpu_the_lstm_takes_32_bits_and_carries_on_from_16() -> None:
+def test_lstm_under_cpu_autocast_computes_in_32_bits_from_a_state_in_16() -> None:
     cell = LSTM(IN, H, LstmOptions(), T)
     x_TBI = torch.randn(T, 2, IN).bfloat16()
     state = tuple(torch.randn(2, H).bfloat16() for _ in range(2))

@@ -1,10 +1,9 @@
-"""What each cell starts from. H is large where a distribution is looked at."""
+"""The initial parameters of rnn, lstm, gru and ugrnn. H is large where a distribution is tested."""
 
 import math
 
 import pytest
 import torch
-from pydantic import ValidationError
 
 from undertow import Cell
 from undertow_cells.gated.gru import GRU
@@ -18,7 +17,7 @@ H = 512
 
 
 def total_bias(cell: Cell, gate: int) -> torch.Tensor:
-    """Both of torch's biases of one gate together."""
+    """The sum of torch's two biases of one gate."""
     return (cell.b_W + cell.b_U).detach()[gate * cell.hidden_size : (gate + 1) * cell.hidden_size]
 
 
@@ -32,11 +31,11 @@ def test_forget_bias_is_the_total_of_both_biases() -> None:
     assert torch.equal(total_bias(cell, 1), torch.full((8,), 2.5))
 
 
-def test_forget_bias_is_one_unless_said_otherwise() -> None:
+def test_forget_bias_is_one_by_default() -> None:
     assert torch.equal(total_bias(LSTM(1, 8, LstmOptions(), 10), 1), torch.ones(8))
 
 
-def test_no_forget_bias_is_torchs_own_start() -> None:
+def test_no_forget_bias_keeps_torchs_initialisation() -> None:
     torch.manual_seed(3)
     cell = LSTM(2, 8, LstmOptions(forget_bias=None), 10)
     torch.manual_seed(3)
@@ -58,21 +57,11 @@ def test_chrono_spreads_time_scales_over_the_length() -> None:
 
 
 @pytest.mark.parametrize("length", [1, 2])
-def test_chrono_of_a_task_without_time_is_neutral(length: int) -> None:
+def test_chrono_is_zero_for_a_task_of_one_or_two_steps(length: int) -> None:
     assert torch.equal(total_bias(LSTM(1, 8, LstmOptions(chrono=True), length), 1), torch.zeros(8))
 
 
-def test_chrono_and_a_forget_bias_of_ones_own_exclude_each_other() -> None:
-    with pytest.raises(ValidationError, match="leave forget_bias out"):
-        LstmOptions(chrono=True, forget_bias=1.0)
-
-
-def test_options_read_back_from_what_they_were_resolved_to_are_the_same() -> None:
-    for options in (LstmOptions(chrono=True), LstmOptions(), LstmOptions(forget_bias=None)):
-        assert LstmOptions.model_validate(options.model_dump()) == options
-
-
-def test_identity_start_is_the_irnns() -> None:
+def test_identity_initialisation_keeps_the_state_of_an_irnn() -> None:
     cell = RNN(3, 8, RnnOptions(nonlinearity="relu", recurrent_init="identity"), 10)
     assert torch.equal(cell.U, torch.eye(8))
     assert torch.equal(total_bias(cell, 0), torch.zeros(8))
@@ -81,7 +70,7 @@ def test_identity_start_is_the_irnns() -> None:
     assert torch.equal(kept, state)
 
 
-def test_the_two_scales_multiply_the_start() -> None:
+def test_scales_multiply_the_initial_weights() -> None:
     torch.manual_seed(0)
     plain = RNN(3, 8, RnnOptions(recurrent_init="orthogonal"), 10)
     torch.manual_seed(0)
@@ -100,7 +89,7 @@ def test_the_two_scales_multiply_the_start() -> None:
     ],
     ids=["rnn", "lstm", "gru"],
 )
-def test_orthogonal_start_makes_every_gate_a_rotation(cell: Cell) -> None:
+def test_orthogonal_initialisation_makes_every_gate_a_rotation(cell: Cell) -> None:
     assert every_block_is_a_rotation(cell.U)
 
 

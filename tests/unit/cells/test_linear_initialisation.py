@@ -1,4 +1,4 @@
-"""What the linear recurrences start from, and what keeps them finite at the ends of their range."""
+"""The initial parameters of the linear recurrences, and that they stay finite at the ends of their range."""
 
 import copy
 import math
@@ -29,14 +29,14 @@ from undertow_cells.linear.sru import SRU
 H = 2048
 
 
-def test_the_minimal_cells_start_as_torchs_linear_layer() -> None:
+def test_minimal_cells_start_as_torchs_linear_layer() -> None:
     for cell in (MinGRU(16, H, MinGruOptions(), 10), MinLSTM(16, H, MinLstmOptions(), 10)):
         for each in (cell.weight, cell.bias):
             assert each.abs().max() <= 0.25
             assert each.std().item() == pytest.approx(0.25 / math.sqrt(3), rel=0.05)
 
 
-def test_minlstms_forget_bias_is_that_of_the_forget_gate_alone() -> None:
+def test_minlstm_forget_bias_sets_the_forget_gate_alone() -> None:
     torch.manual_seed(0)
     plain = MinLSTM(3, 8, MinLstmOptions(), 10)
     torch.manual_seed(0)
@@ -46,7 +46,7 @@ def test_minlstms_forget_bias_is_that_of_the_forget_gate_alone() -> None:
 
 
 @pytest.mark.parametrize("size", [-200.0, 200.0])
-def test_minlstm_divides_by_no_zero_where_both_gates_shut(size: float) -> None:
+def test_minlstm_is_finite_where_both_gates_are_closed(size: float) -> None:
     cell = MinLSTM(1, 2, MinLstmOptions(), 10)
     with torch.no_grad():
         cell.weight.fill_(size)
@@ -59,7 +59,7 @@ def test_minlstm_divides_by_no_zero_where_both_gates_shut(size: float) -> None:
 
 
 @pytest.mark.parametrize(("r_min", "r_max", "max_phase"), [(0.0, 1.0, 6.28), (0.9, 0.999, 0.3)])
-def test_lru_starts_even_over_its_ring(r_min: float, r_max: float, max_phase: float) -> None:
+def test_lru_starts_uniform_over_its_ring(r_min: float, r_max: float, max_phase: float) -> None:
     torch.manual_seed(0)
     cell = LRU(4, H, LruOptions(r_min=r_min, r_max=r_max, max_phase=max_phase), 10)
     lam = cell.lambda_N.detach()
@@ -73,7 +73,7 @@ def test_lru_starts_even_over_its_ring(r_min: float, r_max: float, max_phase: fl
         assert uniform.std().item() == pytest.approx(1 / math.sqrt(12), rel=0.05)
 
 
-def test_lru_lets_in_as_much_as_keeps_the_variance() -> None:
+def test_lru_scales_the_input_so_that_the_variance_is_kept() -> None:
     cell = LRU(4, H, LruOptions(r_min=0.5, r_max=0.99), 10).double()
     assert torch.allclose(cell.gamma.exp() ** 2, 1 - cell.lambda_N.abs() ** 2, rtol=1e-4)
     assert cell.B.std().item() == pytest.approx(1 / math.sqrt(8), rel=0.05)
@@ -82,20 +82,20 @@ def test_lru_lets_in_as_much_as_keeps_the_variance() -> None:
     assert LRU(4, 4, LruOptions(), 10).D.shape == (4,)
 
 
-def test_lrus_state_is_real_and_twice_as_wide() -> None:
+def test_lru_state_is_real_and_twice_as_wide() -> None:
     (h,) = LRU(4, 6, LruOptions(state_size=10), 10).initial_state(3)
     assert h.shape == (3, 20)
     assert not h.is_complex()
 
 
-def test_rings_without_a_width_are_refused() -> None:
+def test_empty_ranges_of_radii_and_decays_are_refused() -> None:
     with pytest.raises(ValidationError, match="must be below r_max"):
         LruOptions(r_min=0.9, r_max=0.5)
     with pytest.raises(ValidationError, match="must be below max_decay"):
         RgLruOptions(min_decay=0.99, max_decay=0.9)
 
 
-def test_rg_lru_starts_with_even_decays() -> None:
+def test_rg_lru_starts_with_uniform_decays() -> None:
     torch.manual_seed(0)
     decay = torch.sigmoid(RGLRU(4, H, RgLruOptions(), 10).Lambda.detach().double()) ** 8
     assert decay.min() >= 0.9 - 1e-4
@@ -104,7 +104,7 @@ def test_rg_lru_starts_with_even_decays() -> None:
     assert decay.std().item() == pytest.approx(0.099 / math.sqrt(12), rel=0.05)
 
 
-def test_rg_lru_is_finite_where_its_recurrence_gate_is_shut() -> None:
+def test_rg_lru_is_finite_where_its_recurrence_gate_is_closed() -> None:
     cell = RGLRU(2, 2, RgLruOptions(), 10)
     with torch.no_grad():
         cell.bias.fill_(-300.0)
@@ -128,7 +128,7 @@ def test_sru_projects_an_input_of_another_width() -> None:
 
 
 @pytest.mark.parametrize(("order", "theta"), [(1, 1.0), (6, 64.0), (64, 300.0), (256, 784.0)])
-def test_lmus_memory_is_the_exact_zero_order_hold(order: int, theta: float) -> None:
+def test_lmu_memory_is_the_exact_zero_order_hold(order: int, theta: float) -> None:
     i, j = np.mgrid[:order, :order]
     A = (2 * i + 1) * np.where(i < j, -1.0, (-1.0) ** (i - j + 1)) / theta
     B = (2 * i[:, :1] + 1) * (-1.0) ** i[:, :1] / theta
@@ -138,7 +138,7 @@ def test_lmus_memory_is_the_exact_zero_order_hold(order: int, theta: float) -> N
     assert np.abs(got_B.numpy() - expected_B[:, 0]).max() <= 1e-11
 
 
-def test_lmus_memory_tells_what_came_any_time_within_its_window() -> None:
+def test_lmu_memory_reconstructs_its_window() -> None:
     theta, order = 100, 12
     A, B = (each.numpy() for each in legendre_memory(order, theta))
     u = np.sin(np.arange(400) / 25)
@@ -146,11 +146,11 @@ def test_lmus_memory_tells_what_came_any_time_within_its_window() -> None:
     for value in u:
         m = A @ m + B * value
     for lag in (0, 10, 50, 90):
-        shown = sum(m[i] * eval_legendre(i, 2 * lag / theta - 1) for i in range(order))
-        assert shown == pytest.approx(u[-1 - lag], abs=0.05)
+        reconstructed = sum(m[i] * eval_legendre(i, 2 * lag / theta - 1) for i in range(order))
+        assert reconstructed == pytest.approx(u[-1 - lag], abs=0.05)
 
 
-def test_lmu_takes_its_window_from_the_task() -> None:
+def test_lmu_window_is_the_task_length_by_default() -> None:
     assert LMU(1, 4, LmuOptions(), 77).theta == 77
     assert LMU(1, 4, LmuOptions(theta=12.5), 77).theta == 12.5
     assert LMU(1, 4, LmuOptions(order=9), 77).initial_state(2)[1].shape == (2, 9)
@@ -167,10 +167,10 @@ def test_lmu_starts_as_its_docstring_says() -> None:
         assert kernel.std().item() == pytest.approx(math.sqrt(2 / sum(kernel.shape)), rel=0.05)
 
 
-def test_lmus_memory_is_exact_in_64_bits_however_it_got_there() -> None:
-    made = LMU(1, 4, LmuOptions(), 10)
-    twin = copy.deepcopy(made).half().double()
+def test_lmu_memory_is_exact_in_64_bits_after_any_conversion() -> None:
+    original = LMU(1, 4, LmuOptions(), 10)
+    converted = copy.deepcopy(original).half().double()
     A, B = legendre_memory(4, 10.0)
-    assert made.A.dtype == torch.float32
-    assert torch.equal(twin.A, A)
-    assert torch.equal(twin.B, B)
+    assert original.A.dtype == torch.float32
+    assert torch.equal(converted.A, A)
+    assert torch.equal(converted.B, B)

@@ -1,4 +1,4 @@
-"""The linear recurrences' updates against their papers'. B batch, H hidden."""
+"""The updates of the linear recurrences against the formulas of their papers. B batch, H hidden."""
 
 from collections.abc import Callable
 
@@ -73,10 +73,10 @@ def sru(w: Weights, x: Array, state: list[Array], alpha: float = 1.0, tanh: bool
     k = x @ w["weight"].T
     f, r = sigmoid(rows(k, 1) + rows(w["bias"], 0)), sigmoid(rows(k, 2) + rows(w["bias"], 1))
     c = f * state[0] + (1 - f) * rows(k, 0)
-    shown = rows(k, 3) if len(w["weight"]) == 4 * H else alpha * x
+    skip = rows(k, 3) if len(w["weight"]) == 4 * H else alpha * x
     phi_c = np.tanh(c) if tanh else c
     gates = {"f": f, "r": r} | ({"tanh_c": np.tanh(c)} if tanh else {})
-    return [c], gates, r * phi_c + (1 - r) * shown
+    return [c], gates, r * phi_c + (1 - r) * skip
 
 
 def lmu(order: int, theta: float) -> Callable[[Weights, Array, list[Array]], Step]:
@@ -124,5 +124,5 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_update_and_gates_are_the_papers(case: str, holds_to_its_formula: Callable[..., None]) -> None:
-    holds_to_its_formula(*CASES[case])
+def test_update_and_gates_are_the_papers(case: str, check_formula: Callable[..., None]) -> None:
+    check_formula(*CASES[case])

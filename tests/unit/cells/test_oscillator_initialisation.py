@@ -1,4 +1,4 @@
-"""What the oscillators start from; H is large, since distributions are looked at."""
+"""The initial parameters of the oscillators; H is large, since distributions are tested."""
 
 import math
 
@@ -20,7 +20,7 @@ def seed() -> None:
 
 
 def is_uniform(values: torch.Tensor, low: float, high: float) -> bool:
-    """Within its bounds, and its mean within four standard errors."""
+    """Within the bounds, with a mean within four standard errors and the standard deviation within 10 %."""
     error = (high - low) / math.sqrt(12 * values.numel())
     return bool(
         values.min() >= low - 1e-6
@@ -47,7 +47,7 @@ def test_unicornn_starts_as_its_docstring_says() -> None:
     assert cell.weight().mean().item() == pytest.approx(0.25, rel=0.02)  # half of dt
 
 
-def test_lem_starts_from_one_uniform_and_its_bias_from_the_sum_of_two() -> None:
+def test_lem_weights_start_uniform_and_its_bias_as_the_sum_of_two_uniforms() -> None:
     cell, bound = LEM(IN, H, LemOptions(), T), 1 / math.sqrt(H)
     for weight in (cell.weight_ih, cell.weight_hh, cell.weight_zy):
         assert is_uniform(weight.detach(), -bound, bound)
@@ -64,6 +64,6 @@ def test_lem_starts_from_one_uniform_and_its_bias_from_the_sum_of_two() -> None:
         (LemOptions, {"dt": 3.0}),
     ],
 )
-def test_an_option_out_of_range_is_refused(options: type, bad: dict[str, object]) -> None:
+def test_option_out_of_range_is_refused(options: type, bad: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         options(**bad)

@@ -1,4 +1,4 @@
-"""The oscillators' updates against their papers'. B batch, H hidden."""
+"""The updates of the oscillators against the formulas of their papers. B batch, H hidden."""
 
 import itertools
 from collections.abc import Callable
@@ -37,10 +37,10 @@ def cornn(w: Weights, x: Array, state: list[Array]) -> Step:
 
 def unicornn(w: Weights, x: Array, state: list[Array]) -> Step:
     y, z = state
-    pace = 0.4 * sigmoid(w["pace"])
+    u = 0.4 * sigmoid(w["pace"])
     f = np.tanh(w["weight_hh"] * y + x @ w["weight_ih"].T + w["bias"])
-    z = z - pace * (f + 2.5 * y)
-    return [y + pace * z, z], {"f": f}
+    z = z - u * (f + 2.5 * y)
+    return [y + u * z, z], {"f": f}
 
 
 def lem(w: Weights, x: Array, state: list[Array], dt: float = 1.0) -> Step:
@@ -62,7 +62,7 @@ def lem_with_short_steps(w: Weights, x: Array, state: list[Array]) -> Step:
 
 
 def lem_with_the_old_z(w: Weights, x: Array, state: list[Array]) -> Step:
-    """The mistake that is easily made."""
+    """A common mistake: y is updated with the previous z."""
     (_, z), gates = lem(w, x, state)
     block = slice(3 * H, 4 * H)
     to_y = np.tanh(state[1] @ w["weight_zy"].T + x @ w["weight_ih"][block].T + w["bias"][block])
@@ -78,17 +78,17 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_update_and_gates_are_the_papers(case: str, holds_to_its_formula: Callable[..., None]) -> None:
-    holds_to_its_formula(*CASES[case])
+def test_update_and_gates_are_the_papers(case: str, check_formula: Callable[..., None]) -> None:
+    check_formula(*CASES[case])
 
 
-def test_lem_with_the_old_z_would_be_noticed(holds_to_its_formula: Callable[..., None]) -> None:
+def test_check_formula_fails_for_lem_with_the_old_z(check_formula: Callable[..., None]) -> None:
     with pytest.raises(AssertionError):
-        holds_to_its_formula(CASES["lem"][0], lem_with_the_old_z)
+        check_formula(CASES["lem"][0], lem_with_the_old_z)
 
 
 def test_unicornn_is_symplectic() -> None:
-    """J S Jᵀ = S for the Jacobian J of a step in (y, z): no volume is lost, for any input."""
+    """J S Jᵀ = S for the Jacobian J of a step in (y, z): volume is preserved for any input."""
     torch.manual_seed(0)
     cell = UnICORNN(IN, H, UnicornnOptions(), T).double()
     z_1H = cell.project(torch.randn(1, 1, IN, dtype=torch.float64))[0]
@@ -103,28 +103,28 @@ def test_unicornn_is_symplectic() -> None:
     assert torch.allclose(J @ S @ J.T, S, atol=1e-12)
 
 
-def test_unicornn_step_can_be_undone() -> None:
+def test_unicornn_step_is_invertible() -> None:
     torch.manual_seed(0)
     cell = UnICORNN(IN, H, UnicornnOptions(), T).double()
     z_BH = cell.project(torch.randn(1, 4, IN, dtype=torch.float64))[0]
     before = torch.randn(2, 4, H, dtype=torch.float64)
     y, z = cell.step(z_BH, tuple(before))
-    pace = cell.weight()
-    y = y - pace * z
-    z = z + pace * (torch.tanh(cell.weight_hh * y + z_BH) + cell.alpha * y)
+    u = cell.weight()
+    y = y - u * z
+    z = z + u * (torch.tanh(cell.weight_hh * y + z_BH) + cell.alpha * y)
     assert torch.allclose(torch.stack([y, z]), before, atol=1e-12)
 
 
-def test_cornn_left_alone_comes_to_rest() -> None:
-    """Without weights a unit is a damped pendulum: it swings through 0 and loses its energy."""
+def test_cornn_without_weights_is_a_damped_oscillator() -> None:
+    """A unit without weights oscillates through 0 at 2 radians per unit of time and loses its energy."""
     cell = CoRNN(IN, H, CornnOptions(dt=0.05, gamma=4.0, epsilon=0.5), T)
     with torch.no_grad():
         for parameter in cell.parameters():
             parameter.zero_()
-    state, swings = (torch.ones(1, H), torch.zeros(1, H)), []
+    state, positions = (torch.ones(1, H), torch.zeros(1, H)), []
     for _ in range(400):
         state = cell.step(torch.zeros(1, H), state)
-        swings.append(state[0][0, 0].item())
-    crossings = sum(a * b < 0 for a, b in itertools.pairwise(swings))
+        positions.append(state[0][0, 0].item())
+    crossings = sum(a * b < 0 for a, b in itertools.pairwise(positions))
     assert crossings in (12, 13)  # 20 units of time at 2 radians each: 40 / π
-    assert max(abs(y) for y in swings[-60:]) < 0.02
+    assert max(abs(y) for y in positions[-60:]) < 0.02

@@ -27,8 +27,8 @@ def loop(a_TBN: torch.Tensor, b_TBN: torch.Tensor, h_BN: torch.Tensor) -> tuple[
     return torch.stack(states), h_BN
 
 
-def some(T: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """a of size at most 1, b and the first h."""
+def draw(T: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """a with |a| <= 1, b, and the state before the first step."""
     generator = torch.Generator().manual_seed(seed)
     a = torch.rand(T, B, N, generator=generator, dtype=torch.float64).to(dtype)
     if dtype.is_complex:
@@ -41,11 +41,11 @@ def close(got: torch.Tensor, expected: torch.Tensor) -> bool:
     return got.shape == expected.shape and bool((got - expected).abs().max() <= 1e-12 * max(expected.abs().max(), 1e-3))
 
 
-def same_as_the_loop(a: torch.Tensor, b: torch.Tensor, h: torch.Tensor) -> None:
+def assert_equal_to_loop(a: torch.Tensor, b: torch.Tensor, h: torch.Tensor) -> None:
     results = []
-    for way in (linear_scan, loop):
+    for run in (linear_scan, loop):
         leaves = [each.clone().requires_grad_() for each in (a, b, h)]
-        h_TBN, last_BN = way(*leaves)
+        h_TBN, last_BN = run(*leaves)
         weights_TBN = torch.randn(h_TBN.shape, generator=torch.Generator().manual_seed(9), dtype=h_TBN.dtype)
         loss = (h_TBN * weights_TBN).abs().square().sum() + last_BN.abs().square().sum()
         results.append([h_TBN, last_BN, *torch.autograd.grad(loss, leaves)])
@@ -55,34 +55,34 @@ def same_as_the_loop(a: torch.Tensor, b: torch.Tensor, h: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("factors", FACTORS)
 @pytest.mark.parametrize("T", LENGTHS)
-def test_values_and_gradients_are_the_loops(T: int, factors: str) -> None:
-    a, b, h = some(T)
-    same_as_the_loop(FACTORS[factors](a), b, h)
+def test_values_and_gradients_equal_the_loop(T: int, factors: str) -> None:
+    a, b, h = draw(T)
+    assert_equal_to_loop(FACTORS[factors](a), b, h)
 
 
 @pytest.mark.parametrize("T", [1, 30, 150])
-def test_complex_values_and_gradients_are_the_loops(T: int) -> None:
-    same_as_the_loop(*some(T, torch.complex128))
+def test_complex_values_and_gradients_equal_the_loop(T: int) -> None:
+    assert_equal_to_loop(*draw(T, torch.complex128))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
-def test_factors_that_never_change_need_one_time_step_only(dtype: torch.dtype) -> None:
-    a, b, h = some(130, dtype)
-    same_as_the_loop(a[0, 0], b, h)
+def test_constant_factors_may_be_given_without_a_time_dimension(dtype: torch.dtype) -> None:
+    a, b, h = draw(130, dtype)
+    assert_equal_to_loop(a[0, 0], b, h)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(T=st.integers(1, 300), seed=st.integers(0, 1000), factors=st.sampled_from(sorted(FACTORS)))
 def test_any_length_with_any_factors(T: int, seed: int, factors: str) -> None:
-    a, b, h = some(T, seed=seed)
-    same_as_the_loop(FACTORS[factors](a), b, h)
+    a, b, h = draw(T, seed=seed)
+    assert_equal_to_loop(FACTORS[factors](a), b, h)
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(T=st.integers(2, 300), data=st.data())
-def test_two_pieces_are_the_whole(T: int, data: st.DataObject) -> None:
+def test_two_pieces_equal_the_whole(T: int, data: st.DataObject) -> None:
     cut = data.draw(st.integers(1, T - 1))
-    a, b, h = some(T)
+    a, b, h = draw(T)
     whole_TBN, last_BN = linear_scan(a, b, h)
     first_TBN, between_BN = linear_scan(a[:cut], b[:cut], h)
     second_TBN, end_BN = linear_scan(a[cut:], b[cut:], between_BN)
@@ -90,8 +90,8 @@ def test_two_pieces_are_the_whole(T: int, data: st.DataObject) -> None:
     assert close(end_BN, last_BN)
 
 
-def test_no_state_depends_on_what_comes_later() -> None:
-    a, b, h = some(200)
+def test_no_state_depends_on_later_inputs() -> None:
+    a, b, h = draw(200)
     later_a, later_b = a.clone(), b.clone()
     later_a[77:] *= 0.5
     later_b[77:] += 1
@@ -102,41 +102,41 @@ def test_no_state_depends_on_what_comes_later() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
 @pytest.mark.parametrize("T", [1, 2, SHORT + 8])
-def test_gradients_are_those_of_finite_differences(T: int, dtype: torch.dtype) -> None:
-    leaves = [each.requires_grad_() for each in some(T, dtype)]
+def test_gradients_equal_finite_differences(T: int, dtype: torch.dtype) -> None:
+    leaves = [each.requires_grad_() for each in draw(T, dtype)]
     assert torch.autograd.gradcheck(linear_scan, leaves)
     assert torch.autograd.gradcheck(lambda *args: linear_scan(*args)[0], leaves)
     assert torch.autograd.gradcheck(lambda *args: linear_scan(*args)[1], leaves)
 
 
 @pytest.mark.parametrize("width", [1, WIDE // B, WIDE // B + 1])
-def test_wide_states_are_stepped_through(width: int) -> None:
-    a, b, h = (torch.cat([each] * -(-width // N), -1)[..., :width] for each in some(600))
+def test_wide_states_equal_the_loop(width: int) -> None:
+    a, b, h = (torch.cat([each] * -(-width // N), -1)[..., :width] for each in draw(600))
     assert all(close(got, expected) for got, expected in zip(linear_scan(a, b, h), loop(a, b, h), strict=True))
 
 
-def test_the_first_state_alone_can_be_asked_for() -> None:
-    a, b, h = some(100)
+def test_gradient_of_the_initial_state_alone() -> None:
+    a, b, h = draw(100)
     h.requires_grad_()
     (gradient,) = torch.autograd.grad(linear_scan(a, b, h)[1].sum(), h)
     assert close(gradient, a.prod(0))
 
 
-def test_inputs_that_lie_apart_in_memory_are_read_rightly() -> None:
-    a, b, h = some(90)
-    apart_a, apart_b = (each.transpose(0, 1).contiguous().transpose(0, 1) for each in (a, b))
-    assert not apart_a.is_contiguous()
-    same_as_the_loop(torch.cat([apart_a, apart_b], -1)[..., :N], apart_b, h)
+def test_inputs_need_not_be_contiguous() -> None:
+    a, b, h = draw(90)
+    strided_a, strided_b = (each.transpose(0, 1).contiguous().transpose(0, 1) for each in (a, b))
+    assert not strided_a.is_contiguous()
+    assert_equal_to_loop(torch.cat([strided_a, strided_b], -1)[..., :N], strided_b, h)
 
 
-def test_the_wider_type_wins() -> None:
-    a, b, h = some(40)
+def test_result_has_the_widest_dtype() -> None:
+    a, b, h = draw(40)
     h_TBN, last_BN = linear_scan(a.float(), b.bfloat16(), h.float())
     assert h_TBN.dtype == last_BN.dtype == torch.float32
 
 
-def test_a_second_derivative_is_refused_and_not_wrong() -> None:
-    a, b, h = (each.requires_grad_() for each in some(5))
+def test_second_derivative_is_refused() -> None:
+    a, b, h = (each.requires_grad_() for each in draw(5))
     (gradient,) = torch.autograd.grad(linear_scan(a, b, h)[0].square().sum(), a, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         gradient.sum().backward()

@@ -1,4 +1,4 @@
-"""What the plain networks start from. H is large where a distribution is looked at."""
+"""The initial parameters of the plain networks. H is large where a distribution is tested."""
 
 import math
 
@@ -22,7 +22,7 @@ def seed() -> None:
 
 
 def is_uniform(values: torch.Tensor, low: float, high: float) -> bool:
-    """Within its bounds, and its mean within four standard errors."""
+    """Within the bounds, with a mean within four standard errors and the standard deviation within 10 %."""
     error = (high - low) / math.sqrt(12 * values.numel())
     return bool(
         values.min() >= low - 1e-6
@@ -33,7 +33,7 @@ def is_uniform(values: torch.Tensor, low: float, high: float) -> bool:
 
 
 def is_normal(values: torch.Tensor, std: float) -> bool:
-    """Its mean within four standard errors, its width near, and wider than a uniform of that width."""
+    """The mean within four standard errors, the standard deviation within 10 %, and tails wider than a uniform's."""
     return bool(
         abs(values.mean().item()) < 4 * std / math.sqrt(values.numel())
         and values.std().item() == pytest.approx(std, rel=0.1)
@@ -41,7 +41,7 @@ def is_normal(values: torch.Tensor, std: float) -> bool:
     )
 
 
-def test_the_irnns_small_inputs() -> None:
+def test_irnn_initialisation() -> None:
     cell = RNN(IN, H, RnnOptions(nonlinearity="relu", recurrent_init="identity", input_init="small"), T)
     assert is_normal(cell.W.detach(), 0.001)
     assert torch.equal(cell.U, torch.eye(H))
@@ -49,12 +49,12 @@ def test_the_irnns_small_inputs() -> None:
     assert not cell.b_U.any()
 
 
-def test_input_scale_multiplies_the_small_start_too() -> None:
+def test_input_scale_multiplies_the_small_initial_weights_too() -> None:
     cell = RNN(IN, H, RnnOptions(input_init="small", input_scale=100.0), T)
     assert is_normal(cell.W.detach(), 0.1)
 
 
-def test_indrnn_starts_with_memories_of_all_lengths() -> None:
+def test_indrnn_starts_uniform() -> None:
     cell = IndRNN(IN, H, IndrnnOptions(), T)
     assert is_uniform(cell.weight_hh.detach(), 0.0, 1.0)
     assert is_uniform(cell.weight_ih.detach(), -math.sqrt(6 / 65 / IN), math.sqrt(6 / 65 / IN))
@@ -62,21 +62,21 @@ def test_indrnn_starts_with_memories_of_all_lengths() -> None:
 
 
 @pytest.mark.parametrize("length", [1, 10, 1000])
-def test_indrnn_can_start_with_long_memories_alone(length: int) -> None:
+def test_indrnn_long_initialisation_keeps_values_over_the_whole_length(length: int) -> None:
     u = IndRNN(IN, H, IndrnnOptions(recurrent_init="long"), length).weight_hh.detach().double()
     assert is_uniform(u, 2 ** (-1 / length), 2 ** (1 / length))
     assert (u**length).max() <= 2.001
     assert (u**length).min() >= 0.499
 
 
-def test_antisymmetric_starts_as_its_appendix_says() -> None:
+def test_antisymmetric_starts_as_in_the_papers_appendix() -> None:
     cell = AntisymmetricRNN(IN, H, AntisymmetricOptions(recurrent_scale=4.0, gated=True), T)
     assert is_normal(cell.weight_hh.detach(), 4.0 / math.sqrt(H))
     assert is_normal(cell.weight_ih.detach(), 1 / math.sqrt(IN))
     assert not cell.bias.any()
 
 
-def test_antisymmetric_matrix_is_skew_but_for_its_friction() -> None:
+def test_antisymmetric_matrix_is_skew_except_for_the_friction() -> None:
     M = AntisymmetricRNN(IN, 16, AntisymmetricOptions(gamma=0.25), T).weight()
     assert torch.allclose(M + M.T, -0.5 * torch.eye(16))
 
@@ -87,7 +87,7 @@ def test_antisymmetric_has_one_number_for_each_pair_of_units() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])
-def test_skew_undoes_upper(size: int) -> None:
+def test_skew_is_the_inverse_of_upper(size: int) -> None:
     A = torch.randn(size, size)
     A = A - A.T
     assert torch.equal(skew(upper(A), size), A)
@@ -103,7 +103,7 @@ def test_orthogonal_starts_with_rotations_of_two_units_each(size: int) -> None:
 
 
 @pytest.mark.parametrize(("init", "low", "high"), [("henaff", -math.pi, math.pi), ("cayley", -math.pi / 2, 0.0)])
-def test_orthogonal_start_has_the_angles_of_its_name(init: str, low: float, high: float) -> None:
+def test_orthogonal_initial_angles_are_those_of_the_named_paper(init: str, low: float, high: float) -> None:
     cell = OrthogonalRNN(IN, H, OrthogonalOptions(recurrent_init=init), T)
     s = skew(cell.weight_hh.detach(), H)[range(0, H, 2), range(1, H, 2)]
     assert is_uniform(s if init == "henaff" else 2 * s.arctan(), low, high)
@@ -121,6 +121,6 @@ def test_orthogonal_start_has_the_angles_of_its_name(init: str, low: float, high
         (RnnOptions, {"input_init": "tiny"}),
     ],
 )
-def test_an_option_out_of_range_is_refused(options: type, bad: dict[str, object]) -> None:
+def test_option_out_of_range_is_refused(options: type, bad: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         options(**bad)

@@ -1,4 +1,4 @@
-"""The plain networks' updates against their papers'. B batch, H hidden."""
+"""The updates of the plain networks against the formulas of their papers. B batch, H hidden."""
 
 from collections.abc import Callable
 
@@ -72,7 +72,7 @@ def orthogonal_by_cayley(w: Weights, x: Array, state: list[Array]) -> Step:
     return orthogonal(w, x, state, cayley)
 
 
-MOVES = {"epsilon": 0.3, "gamma": 0.25}
+STEP = {"epsilon": 0.3, "gamma": 0.25}
 
 CASES = {
     "rnn": (lambda: RNN(IN, H, RnnOptions(), T), rnn),
@@ -80,9 +80,9 @@ CASES = {
     "rnn-identity": (lambda: RNN(IN, H, RnnOptions(nonlinearity="relu", recurrent_init="identity"), T), irnn),
     "indrnn": (lambda: IndRNN(IN, H, IndrnnOptions(), T), indrnn),
     "indrnn-long": (lambda: IndRNN(IN, H, IndrnnOptions(recurrent_init="long"), T), indrnn),
-    "antisymmetric": (lambda: AntisymmetricRNN(IN, H, AntisymmetricOptions(**MOVES), T), antisymmetric),
+    "antisymmetric": (lambda: AntisymmetricRNN(IN, H, AntisymmetricOptions(**STEP), T), antisymmetric),
     "antisymmetric-gated": (
-        lambda: AntisymmetricRNN(IN, H, AntisymmetricOptions(**MOVES, gated=True), T),
+        lambda: AntisymmetricRNN(IN, H, AntisymmetricOptions(**STEP, gated=True), T),
         gated_antisymmetric,
     ),
     "orthogonal": (lambda: OrthogonalRNN(IN, H, OrthogonalOptions(), T), orthogonal),
@@ -94,12 +94,12 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_update_and_gates_are_the_papers(case: str, holds_to_its_formula: Callable[..., None]) -> None:
-    holds_to_its_formula(*CASES[case])
+def test_update_and_gates_are_the_papers(case: str, check_formula: Callable[..., None]) -> None:
+    check_formula(*CASES[case])
 
 
 def train(cell: Cell, steps: int, rate: float, upwards: bool = False) -> None:
-    """A few steps of gradient descent on the sum of squares, or of ascent."""
+    """Run gradient descent, or ascent if `upwards`, on the sum of squares of the outputs."""
     optimizer = torch.optim.SGD(cell.parameters(), lr=rate, maximize=upwards)
     for _ in range(steps):
         optimizer.zero_grad()
@@ -108,17 +108,17 @@ def train(cell: Cell, steps: int, rate: float, upwards: bool = False) -> None:
         optimizer.step()
 
 
-def test_indrnn_is_kept_within_its_bound_while_it_trains() -> None:
+def test_indrnn_weight_is_clamped_before_its_next_use() -> None:
     torch.manual_seed(0)
     cell = IndRNN(IN, H, IndrnnOptions(growth=3.0), T)
     bound = 3.0 ** (1 / T)
     train(cell, 5, 0.1, upwards=True)
-    assert cell.weight_hh.max() > bound  # the optimiser has the last word until the next use
+    assert cell.weight_hh.max() > bound  # after the optimiser's step, before the next use
     unroll(cell, torch.ones(T, 2, IN), cell.initial_state(2))
     assert cell.weight_hh.max().item() == pytest.approx(bound)
 
 
-def test_indrnn_can_come_back_from_its_bound() -> None:
+def test_indrnn_weight_can_leave_its_bound_again() -> None:
     torch.manual_seed(0)
     cell = IndRNN(IN, H, IndrnnOptions(), T)
     train(cell, 5, 0.1, upwards=True)
@@ -126,7 +126,7 @@ def test_indrnn_can_come_back_from_its_bound() -> None:
     assert cell.weight_hh.max() < 2 ** (1 / T)
 
 
-def test_indrnn_out_of_bounds_is_read_through_them_and_left_alone_outside_training() -> None:
+def test_indrnn_outside_training_uses_a_clamped_copy_and_leaves_the_weight() -> None:
     torch.manual_seed(0)
     cell, x_TBI = IndRNN(IN, H, IndrnnOptions(), T).eval(), torch.ones(T, 2, IN)
     with torch.no_grad():
@@ -154,7 +154,7 @@ def test_indrnn_in_pieces_of_one_graph_has_the_gradient_of_the_whole() -> None:
 
 
 @pytest.mark.parametrize("rotation", ["expm", "cayley"])
-def test_orthogonal_stays_orthogonal_while_it_trains(rotation: str) -> None:
+def test_orthogonal_matrix_stays_orthogonal_in_training(rotation: str) -> None:
     torch.manual_seed(0)
     cell = OrthogonalRNN(IN, H, OrthogonalOptions(map=rotation), T)
     before = cell.weight().detach()

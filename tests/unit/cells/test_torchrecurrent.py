@@ -1,4 +1,4 @@
-"""The cells of torchrecurrent: wrapped without change, and how they compare with those of undertow-cells."""
+"""The cells of torchrecurrent: that the wrapper changes nothing, and how they differ from those of undertow-cells."""
 
 import inspect
 import re
@@ -40,7 +40,7 @@ def noise(cell: Cell) -> Tensor:
 # --- the adapter -----------------------------------------------------------------------------------------------------
 
 
-def test_every_cell_that_the_library_exports_is_offered_once() -> None:
+def test_every_exported_cell_is_registered_once() -> None:
     exported = sorted(name for name in torchrecurrent.__all__ if name.endswith("Cell"))
     assert sorted(line.cell for line in TABLE) == exported
     assert len({line.name for line in TABLE}) == len(TABLE) == 41
@@ -51,29 +51,29 @@ def test_options_are_the_arguments_of_the_library(line: Line) -> None:
     parameters = inspect.signature(getattr(torchrecurrent, line.cell)).parameters
     numbers = {name: each.default for name, each in parameters.items() if isinstance(each.default, float | str)}
     initialisers = [name for name in parameters if name.endswith("_init") and name not in numbers]
-    beside = ["input_size", "hidden_size", "device", "dtype", *initialisers]
-    expected = {name: each.default for name, each in parameters.items() if name not in beside}
+    other = ["input_size", "hidden_size", "device", "dtype", *initialisers]
+    expected = {name: each.default for name, each in parameters.items() if name not in other}
     if line.name == "tau-gru":
         expected["delay"] = inspect.signature(torchrecurrent.tauGRU).parameters["delay"].default
     if line.name == "unicornn":
-        expected.pop("control_kernel_init")  # an initialiser that is named by a word
+        expected.pop("control_kernel_init")  # an initialiser given by name
     assert line.options().model_dump() == expected
     assert all(field.description for field in line.options.model_fields.values())
 
 
 @LINES
 @torch.no_grad()
-def test_output_is_that_of_the_library_whole_and_in_pieces(line: Line) -> None:
-    _hold_to_the_library(line, {}, {})
+def test_output_equals_the_library_whole_and_in_pieces(line: Line) -> None:
+    _compare_with_library(line, {}, {})
 
 
 @torch.no_grad()
-def test_delayed_state_is_the_one_that_the_library_takes() -> None:
+def test_delayed_state_is_that_of_the_library() -> None:
     (line,) = (line for line in TABLE if line.name == "tau-gru")
-    _hold_to_the_library(line, {"delay": 3}, {"delay": 3})
+    _compare_with_library(line, {"delay": 3}, {"delay": 3})
 
 
-def _hold_to_the_library(line: Line, options: dict[str, Any], layer_options: dict[str, Any]) -> None:
+def _compare_with_library(line: Line, options: dict[str, Any], layer_options: dict[str, Any]) -> None:
     cell = adapted(line, options)
     layer = getattr(torchrecurrent, line.cell.removesuffix("Cell"))(cell.input_size, H, **layer_options).double()
     layer.cells[0].load_state_dict(cell.cell.state_dict())
@@ -96,12 +96,12 @@ def test_every_weight_of_the_library_is_trained() -> None:
         assert [name for name, each in cell.named_parameters() if each.grad is None] == [], line.name
 
 
-def test_cell_that_shows_its_input_says_which_width_it_needs() -> None:
+def test_cell_that_needs_equal_widths_names_both_in_the_error() -> None:
     with pytest.raises(RequestError, match=r"torchrecurrent/intersection-rnn.*input_size=2, hidden_size=4"):
         build("torchrecurrent/intersection-rnn")
 
 
-def test_missing_library_is_named_with_the_command_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_library_is_named_with_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchrecurrent", None)
     with pytest.raises(RequestError, match=r"torchrecurrent is not installed: pip install undertow-torchrecurrent"):
         REGISTRY.factory(REGISTRY.cell("torchrecurrent/lem"))
@@ -114,7 +114,7 @@ def test_unknown_class_is_no_attribute() -> None:
     assert cells.LEMCell is cells.LEMCell
 
 
-def test_slash_in_the_name_stays_out_of_the_name_of_the_run() -> None:
+def test_slash_in_the_cell_name_is_replaced_in_the_run_name() -> None:
     options = {"torchrecurrent/lem": {"dt": 0.5}}
     section = {"name": "torchrecurrent/lem", "options": options}
     config = ExperimentConfig.model_validate({"task": {"name": "adding", "length": 9}, "cell": section})
@@ -128,13 +128,13 @@ Weights = dict[str, Tensor]
 
 
 def _rows(weight: Tensor, order: str, ours: str) -> Tensor:
-    """Blocks of rows that are stacked in the order of one name, in that of the other."""
+    """Blocks of rows that are stacked in the order `ours`, restacked in `order`."""
     blocks = dict(zip(ours, weight.chunk(len(ours)), strict=True))
     return torch.cat([blocks[letter] for letter in order])
 
 
 def _stacked(order: str, ours: str) -> Callable[[Any], Weights]:
-    """Cells that differ in the order of their gates; a gate without a matrix of its own is the last of them."""
+    """For cells that differ in the order of their gates alone; a gate without a recurrent matrix is the last one."""
 
     def weights(cell: Any) -> Weights:
         named = {"weight_ih": cell.weight_ih, "weight_hh": cell.weight_hh, "bias_ih": cell.bias}
@@ -206,11 +206,11 @@ PAIRS: dict[str, tuple[str, dict[str, Any], dict[str, Any], Callable[[Any], Weig
     "ugrnn": ("ugrnn", {}, {}, _stacked("cg", "gc")),
     "unicornn": ("unicornn", {}, {"dt": 0.19, "alpha": 30.65}, _unicornn),
 }
-"""Theirs -> ours, the options that make both one formula, and the way of our weights into theirs."""
+"""Library's name -> ours, our options and theirs that make both one formula, and our weights by the library's names."""
 
 
 def both(theirs: str, ours: str, own: dict[str, Any], others: dict[str, Any], weights: Any) -> tuple[Any, Any]:
-    """Our cell, its biases drawn as well, and theirs with its weights; theirs has more biases, which are zero."""
+    """Our cell with random biases, and the library's with the same weights; its additional biases are zero."""
     cell, other = build(ours, own), build(f"torchrecurrent/{theirs}", others)
     nn.init.normal_(cell.bias)
     state = {name: torch.zeros_like(value) for name, value in other.cell.state_dict().items()}
@@ -218,8 +218,8 @@ def both(theirs: str, ours: str, own: dict[str, Any], others: dict[str, Any], we
     return cell, other
 
 
-def apart(cell: Any, other: Any) -> float:
-    """The largest difference of their outputs, from their first states."""
+def max_difference(cell: Any, other: Any) -> float:
+    """The largest difference of the outputs of both cells, from their initial states."""
     with torch.no_grad():
         x_TBI = noise(cell)
         y_TBH, other_TBH = (unroll(each, x_TBI, each.initial_state(B))[0] for each in (cell, other))
@@ -229,12 +229,12 @@ def apart(cell: Any, other: Any) -> float:
 
 @pytest.mark.parametrize("theirs", PAIRS)
 @torch.no_grad()
-def test_cells_that_both_have_are_one_formula(theirs: str) -> None:
-    assert apart(*both(theirs, *PAIRS[theirs])) < 1e-12
+def test_cells_in_both_libraries_have_the_same_formula(theirs: str) -> None:
+    assert max_difference(*both(theirs, *PAIRS[theirs])) < 1e-12
 
 
 @torch.no_grad()
-def test_lem_of_the_library_moves_its_state_by_the_old_memory() -> None:
+def test_library_lem_updates_its_state_with_the_old_memory() -> None:
     cell, other = both("lem", "lem", {}, {}, _lem)
     x_BI = noise(cell)[0]
     state: State = tuple(torch.randn(B, H, dtype=torch.float64) for _ in range(2))
@@ -243,25 +243,25 @@ def test_lem_of_the_library_moves_its_state_by_the_old_memory() -> None:
 
     h_BH, c_BH = state
     _, d_bar, _ = (h_BH @ cell.weight_hh.t() + cell.project(x_BI[None])[0][:, : 3 * H]).chunk(3, 1)
-    towards_BH = (c_BH @ cell.weight_zy.t() + cell.project(x_BI[None])[0][:, 3 * H :]).tanh()
-    torch.testing.assert_close(theirs[0], h_BH.lerp(towards_BH, d_bar.sigmoid()), rtol=0, atol=1e-14)
+    candidate_BH = (c_BH @ cell.weight_zy.t() + cell.project(x_BI[None])[0][:, 3 * H :]).tanh()
+    torch.testing.assert_close(theirs[0], h_BH.lerp(candidate_BH, d_bar.sigmoid()), rtol=0, atol=1e-14)
     assert (theirs[0] - ours[0]).abs().max() > 1e-2
 
 
 @torch.no_grad()
-def test_fastgrnn_of_the_library_has_a_gate_that_goes_below_zero() -> None:
+def test_library_fastgrnn_has_a_gate_with_negative_values() -> None:
     cell, other = both("fastgrnn", "fastgrnn", {}, {}, _fastgrnn)
-    assert apart(cell, other) > 1e-2
+    assert max_difference(cell, other) > 1e-2
     assert REGISTRY.cell("torchrecurrent/fastgrnn").options().model_dump()["nonlinearity"] == "tanh"
 
 
-def test_janet_of_the_library_trains_how_much_wider_it_opens() -> None:
+def test_library_janet_trains_beta() -> None:
     cell, other = build("janet"), build("torchrecurrent/janet")
     assert "cell.beta" in dict(other.named_parameters())
     assert "beta" not in dict(cell.named_parameters())
 
 
-def test_indrnn_of_the_library_starts_with_units_that_grow() -> None:
+def test_library_indrnn_starts_with_weights_above_one() -> None:
     spec = REGISTRY.cell("torchrecurrent/indrnn")
     torch.manual_seed(0)
     cell = REGISTRY.factory(spec)(IN, 4096, spec.options(), T)
@@ -283,7 +283,7 @@ def test_indrnn_of_the_library_starts_with_units_that_grow() -> None:
         ("reslstm", "weight_ph"),
     ],
 )
-def test_some_weights_of_the_library_start_as_wide_whatever_the_size(name: str, weight: str) -> None:
+def test_some_library_weights_start_with_the_same_deviation_at_any_size(name: str, weight: str) -> None:
     spec = REGISTRY.cell(f"torchrecurrent/{name}")
     torch.manual_seed(0)
     cell = REGISTRY.factory(spec)(IN, 256, spec.options(), T)

@@ -19,7 +19,7 @@ ANSWERS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "pascanu": lambda sums: sums / 2,
     "hs97": lambda sums: 0.5 + sums / 4,
 }
-"""What each dialect asks for, from the sum of the marked values."""
+"""The answer in each dialect, from the sum of the marked values."""
 
 
 def examples(length: int, count: int, seed: int = 0, dialect: str = "halves") -> tuple[Adding, Batch]:
@@ -41,10 +41,10 @@ def marked(batch: Batch) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("length", "digest"), [(2, "ea2d8f055dfc1cf7"), (50, "3bf5f6968eb6bd94"), (101, "ed3134c711764065")]
 )
-def test_the_default_examples_are_those_of_every_result_so_far(length: int, digest: str) -> None:
+def test_default_examples_never_change(length: int, digest: str) -> None:
     task, batch = examples(length, 40, seed=3)
-    held = b"".join(part.numpy().tobytes() for part in (*batch, task.cues(batch)))
-    assert hashlib.sha256(held).hexdigest()[:16] == digest
+    data = b"".join(part.numpy().tobytes() for part in (*batch, task.cues(batch)))
+    assert hashlib.sha256(data).hexdigest()[:16] == digest
 
 
 @pytest.mark.parametrize("length", [2, 3, 10, 101])
@@ -56,14 +56,14 @@ def test_one_step_of_each_half_is_marked(length: int) -> None:
     assert marker_BT[:, length // 2 :].sum(1).unique().tolist() == [1]
 
 
-def test_every_step_is_marked_sometimes_and_about_equally_often() -> None:
+def test_every_step_is_marked_about_equally_often() -> None:
     _, batch = examples(10, 20_000)
     share_T = batch.input[:, :, 1].mean(0)
     assert share_T.min() > 0.19
     assert share_T.max() < 0.21
 
 
-def test_anywhere_marks_every_two_steps_about_equally_often() -> None:
+def test_anywhere_marks_every_pair_of_steps_about_equally_often() -> None:
     _, batch = examples(6, 30_000, dialect="anywhere")
     pairs, counts = marked(batch).unique(dim=0, return_counts=True)
     assert len(pairs) == 6 * 5 / 2
@@ -72,7 +72,7 @@ def test_anywhere_marks_every_two_steps_about_equally_often() -> None:
 
 
 @pytest.mark.parametrize("length", [10, 37, 100])
-def test_pascanu_marks_a_step_of_the_first_tenth_and_one_from_there_to_the_middle(length: int) -> None:
+def test_pascanu_marks_one_step_in_the_first_tenth_and_one_from_there_to_the_middle(length: int) -> None:
     _, batch = examples(length, 20_000, dialect="pascanu")
     first_B, second_B = marked(batch).T
     assert set(first_B.tolist()) == {p for p in range(length) if p < 0.1 * length}
@@ -101,7 +101,7 @@ def test_values_are_uniform_over_the_range_of_the_dialect(dialect: str) -> None:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_the_target_is_what_the_dialect_asks_of_the_marked_values(dialect: str) -> None:
+def test_target_is_the_dialects_function_of_the_marked_values(dialect: str) -> None:
     _, batch = examples(50, 300, dialect=dialect)
     assert batch.target.shape == (300, 1)
     assert batch.target.dtype == torch.float32
@@ -109,7 +109,7 @@ def test_the_target_is_what_the_dialect_asks_of_the_marked_values(dialect: str) 
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_the_task_itself_says_the_same_of_any_input(dialect: str) -> None:
+def test_answer_is_the_same_function_for_any_input(dialect: str) -> None:
     task, batch = examples(20, 100, dialect=dialect)
     assert torch.allclose(task.answer(batch.input), batch.target, atol=1e-6)
     noise = torch.stack([torch.rand(100, 20), torch.randint(-1, 2, (100, 20))], -1)
@@ -117,17 +117,17 @@ def test_the_task_itself_says_the_same_of_any_input(dialect: str) -> None:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_the_cues_decide_the_answer_and_nothing_else_does(dialect: str) -> None:
+def test_cues_alone_determine_the_answer(dialect: str) -> None:
     task, batch = examples(40, 200, dialect=dialect)
     cues = task.cues(batch)
     assert cues.shape == (200, 2)
     assert (cues[:, 0] < cues[:, 1]).all()
     is_cue = torch.zeros(200, 40, dtype=torch.bool).scatter_(1, cues, True)
     noise = torch.rand(200, 40)
-    elsewhere, at_cues = batch.input.clone(), batch.input.clone()
-    elsewhere[:, :, 0] = torch.where(is_cue, elsewhere[:, :, 0], noise)
+    other_steps, at_cues = batch.input.clone(), batch.input.clone()
+    other_steps[:, :, 0] = torch.where(is_cue, other_steps[:, :, 0], noise)
     at_cues[:, :, 0] = torch.where(is_cue, noise, at_cues[:, :, 0])
-    assert torch.allclose(answer(elsewhere, dialect), batch.target, atol=1e-6)
+    assert torch.allclose(answer(other_steps, dialect), batch.target, atol=1e-6)
     assert not torch.isclose(answer(at_cues, dialect), batch.target, atol=1e-6).any()
 
 
@@ -135,7 +135,7 @@ def test_the_cues_decide_the_answer_and_nothing_else_does(dialect: str) -> None:
     ("dialect", "guess", "trivial"),
     [("halves", 1, 1 / 6), ("anywhere", 1, 1 / 6), ("pascanu", 1 / 2, 1 / 24), ("hs97", 1 / 2, 1 / 24)],
 )
-def test_answering_the_mean_costs_the_trivial_loss(dialect: str, guess: float, trivial: float) -> None:
+def test_mean_answer_costs_the_trivial_loss(dialect: str, guess: float, trivial: float) -> None:
     task, batch = examples(20, 200_000, dialect=dialect)
     losses = task.loss(torch.full((200_000, 1), guess), batch.target)
     assert losses.shape == (200_000,)
@@ -155,11 +155,11 @@ def test_no_other_constant_is_better_than_the_mean(dialect: str) -> None:
 @pytest.mark.parametrize(
     ("dialect", "bound"), [("halves", "0.05"), ("anywhere", "0.05"), ("pascanu", "0.0125"), ("hs97", "0.0125")]
 )
-def test_the_same_share_of_the_trivial_loss_counts_as_solved(dialect: str, bound: str) -> None:
+def test_three_tenths_of_the_trivial_loss_count_as_solved(dialect: str, bound: str) -> None:
     assert examples(20, 1, dialect=dialect)[0].solved == f"val/loss < {bound}"
 
 
 @pytest.mark.parametrize(("dialect", "least"), [("pascanu", 10), ("hs97", 20)])
-def test_a_length_too_short_for_the_dialect_is_refused_with_a_remedy(dialect: str, least: int) -> None:
+def test_length_too_short_for_the_dialect_is_refused_with_a_remedy(dialect: str, least: int) -> None:
     with pytest.raises(RequestError, match=f"allowed: {least} or more. Raise task.length"):
         examples(least - 1, 1, dialect=dialect)

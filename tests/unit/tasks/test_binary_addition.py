@@ -16,7 +16,7 @@ def number(digits: list[int]) -> int:
 
 
 @pytest.mark.parametrize("length", [13, 14, 41, 200])
-def test_the_sum_of_both_numbers_is_written_least_significant_digit_first(length: int) -> None:
+def test_target_is_the_sum_least_significant_digit_first(length: int) -> None:
     task = BinaryAddition(Options(), length, 0)
     batch = task.batch("train", np.arange(200))
     assert batch.input.shape == (200, length)
@@ -28,23 +28,23 @@ def test_the_sum_of_both_numbers_is_written_least_significant_digit_first(length
         assert number(y) == number(one) + number(other)
 
 
-def test_an_example() -> None:
+def test_sums_of_example_inputs() -> None:
     task = BinaryAddition(Options(), 7, 0)
-    said = torch.tensor([[1, 1, 0, PLUS, 1, 0, 1], [1, 1, 1, PLUS, 1, 0, 0], [0, 0, 0, PLUS, 0, 0, 0]])
-    assert task.rewritten(said).tolist() == [[0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 0, 0]]
+    inputs = torch.tensor([[1, 1, 0, PLUS, 1, 0, 1], [1, 1, 1, PLUS, 1, 0, 0], [0, 0, 0, PLUS, 0, 0, 0]])
+    assert task.rewritten(inputs).tolist() == [[0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 0, 0]]
 
 
-def test_a_carry_can_come_from_every_digit_and_the_plus_is_no_cue() -> None:
+def test_carry_can_come_from_every_digit_and_the_plus_is_no_cue() -> None:
     task = BinaryAddition(Options(), 13, 0)
     cues = task.cues(task.batch("val", np.arange(2))).tolist()
     assert cues == [[step for step in range(13) if step != 6]] * 2
-    through = torch.tensor([[0, 1, 1, 1, 1, 1, PLUS, 1, 0, 0, 0, 0, 0]])
-    assert task.rewritten(through)[0, -1] == 0
-    through[0, 0] = 1
-    assert task.rewritten(through)[0, -1] == 1
+    chain = torch.tensor([[0, 1, 1, 1, 1, 1, PLUS, 1, 0, 0, 0, 0, 0]])
+    assert task.rewritten(chain)[0, -1] == 0
+    chain[0, 0] = 1
+    assert task.rewritten(chain)[0, -1] == 1
 
 
-def test_the_cost_of_the_carry_is_in_the_trivial_loss() -> None:
+def test_trivial_loss_includes_the_entropy_of_the_carry() -> None:
     pairs = [(a, b) for a in range(4) for b in range(8)]
     carry = sum(a + b > 7 for a, b in pairs) / len(pairs)
     entropy = -carry * math.log(carry) - (1 - carry) * math.log(1 - carry)

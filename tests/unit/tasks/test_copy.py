@@ -21,14 +21,14 @@ def examples(length: int, count: int = 100, seed: int = 0, **options: object) ->
 
 
 @pytest.mark.parametrize(("length", "digest"), [(21, "d2144e7fd5616f0e"), (120, "d41b7d7e610df395")])
-def test_the_default_examples_are_those_of_every_result_so_far(length: int, digest: str) -> None:
+def test_default_examples_never_change(length: int, digest: str) -> None:
     task, batch = examples(length, 40, seed=3)
-    held = b"".join(part.numpy().tobytes() for part in (*batch, task.cues(batch)))
-    assert hashlib.sha256(held).hexdigest()[:16] == digest
+    data = b"".join(part.numpy().tobytes() for part in (*batch, task.cues(batch)))
+    assert hashlib.sha256(data).hexdigest()[:16] == digest
 
 
 @pytest.mark.parametrize("length", [21, 22, 120])
-def test_the_layout_is_the_papers(length: int) -> None:
+def test_layout_is_the_papers(length: int) -> None:
     _, batch = examples(length)
     T = length - 20  # the paper's letter
     for x, y in zip(batch.input.tolist(), batch.target.tolist(), strict=True):
@@ -40,7 +40,7 @@ def test_the_layout_is_the_papers(length: int) -> None:
 
 
 @pytest.mark.parametrize("length", [21, 22, 120])
-def test_s4_asks_with_a_delimiter_at_each_of_the_last_steps_which_alone_count(length: int) -> None:
+def test_s4_has_a_delimiter_at_each_of_the_last_steps_and_only_these_count(length: int) -> None:
     task, batch = examples(length, dialect="s4")
     counted_BT = task.supervised(batch)
     assert counted_BT is not None
@@ -51,7 +51,7 @@ def test_s4_asks_with_a_delimiter_at_each_of_the_last_steps_which_alone_count(le
         assert set(x[:10]) <= set(range(8))
 
 
-def test_the_options_say_how_many_symbols_of_how_many_kinds() -> None:
+def test_options_set_the_number_of_symbols_and_of_kinds() -> None:
     task, batch = examples(25, 2000, symbols=12, alphabet=5)
     assert batch.input[:, :12].unique().tolist() == [0, 1, 2, 3, 4]
     assert batch.input[:, 12].unique().tolist() == [6]
@@ -81,7 +81,7 @@ def test_blank_then_any_symbol_costs_the_trivial_loss(length: int, printed: floa
 
 
 @pytest.mark.parametrize("length", [21, 500])
-def test_the_trivial_loss_of_s4_is_that_of_any_symbol_whatever_the_length(length: int) -> None:
+def test_trivial_loss_of_s4_does_not_depend_on_the_length(length: int) -> None:
     task, batch = examples(length, 2000, dialect="s4")
     frequency = torch.bincount(batch.target[task.supervised(batch)], minlength=8) / 20_000
     losses = task.loss(frequency.log().expand(2000, length, 8), batch.target)
@@ -90,7 +90,7 @@ def test_the_trivial_loss_of_s4_is_that_of_any_symbol_whatever_the_length(length
 
 
 @pytest.mark.parametrize("dialect", ["arjovsky", "s4"])
-def test_the_last_symbol_is_the_cue_of_the_last_answer(dialect: str) -> None:
+def test_cue_is_the_step_of_the_last_symbol(dialect: str) -> None:
     task, batch = examples(50, dialect=dialect)
     cues = task.cues(batch)
     assert cues.shape == (100, 1)
@@ -99,7 +99,7 @@ def test_the_last_symbol_is_the_cue_of_the_last_answer(dialect: str) -> None:
     assert not any(torch.equal(batch.input[:, step], batch.target[:, -1]) for step in others)
 
 
-def test_accuracy_counts_the_recalled_symbols_alone() -> None:
+def test_accuracy_counts_the_reproduced_symbols_alone() -> None:
     task, batch = examples(40, 2)
     answers = torch.nn.functional.one_hot(batch.target, 9).float()
     answers[:, -5:] = torch.nn.functional.one_hot((batch.target[:, -5:] + 1) % 8, 9).float()
@@ -109,7 +109,7 @@ def test_accuracy_counts_the_recalled_symbols_alone() -> None:
     assert metric.compute().item() == 0.5
 
 
-def test_accuracy_of_s4_counts_what_is_supervised() -> None:
+def test_accuracy_of_s4_counts_the_supervised_steps() -> None:
     task, batch = examples(40, 2, dialect="s4")
     answers = torch.nn.functional.one_hot(batch.target, 8).float()
     answers[:, -5:] = torch.nn.functional.one_hot((batch.target[:, -5:] + 1) % 8, 8).float()
@@ -118,18 +118,18 @@ def test_accuracy_of_s4_counts_what_is_supervised() -> None:
     assert metric.compute().item() == 0.5
 
 
-def test_every_step_is_supervised() -> None:
+def test_every_step_of_arjovsky_is_supervised() -> None:
     task, batch = examples(40)
     assert task.supervised(batch) is None
 
 
 @pytest.mark.parametrize("dialect", ["arjovsky", "s4"])
-def test_more_symbols_than_the_length_has_room_for_are_refused_with_a_remedy(dialect: str) -> None:
+def test_too_many_symbols_for_the_length_are_refused_with_a_remedy(dialect: str) -> None:
     with pytest.raises(RequestError, match=r"allowed: 41 or more. Raise task.length, or lower .*symbols"):
         examples(40, symbols=20, dialect=dialect)
     assert examples(41, symbols=20, dialect=dialect)[1].input.shape == (100, 41)
 
 
-def test_so_few_sequences_that_training_would_show_those_of_validation_are_refused() -> None:
+def test_too_few_different_sequences_are_refused() -> None:
     with pytest.raises(ValidationError, match="3 symbols of 8 kinds make 512 sequences"):
         CopyOptions(symbols=3)

@@ -18,29 +18,29 @@ def task(language: str = "english", length: int = 6) -> DigitCaption:
     return DigitCaption(DigitCaptionOptions(language=language), length, 0)
 
 
-def spelled(of: DigitCaption, target: list[int]) -> str:
+def decode(of: DigitCaption, target: list[int]) -> str:
     return "".join(of.letters[symbol - 1] for symbol in target[: target.index(END)])
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("length", [6, 9])
-def test_the_name_of_the_digit_is_spelled_and_ends(language: str, length: int) -> None:
+def test_target_is_the_name_and_an_end_symbol(language: str, length: int) -> None:
     of = task(language, length)
     batch = of.batch("val", np.arange(300))
     images, labels = scans("val")
     assert torch.equal(batch.input, images.unsqueeze(1))
     assert batch.target.shape == (300, of.writes) == (300, length)
     for label, target in zip(labels.tolist(), batch.target.tolist(), strict=True):
-        assert unicodedata.normalize("NFC", spelled(of, target)) == NAMES[language][label]
+        assert unicodedata.normalize("NFC", decode(of, target)) == NAMES[language][label]
 
 
-def test_korean_is_spelled_by_letters_and_not_by_syllables() -> None:
+def test_korean_names_are_spelled_by_letters_not_by_syllables() -> None:
     assert set(map(len, NAMES["korean"])) == {1}
     assert (task("korean").batch("val", np.arange(300)).target != END).sum(1).unique().tolist() == [2, 3]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_letters_and_one_end_count(language: str) -> None:
+def test_letters_and_one_end_symbol_count(language: str) -> None:
     of = task(language, 8)
     batch = of.batch("val", np.arange(300))
     for target, counted in zip(batch.target.tolist(), of.supervised(batch).tolist(), strict=True):
@@ -48,7 +48,7 @@ def test_the_letters_and_one_end_count(language: str) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_best_constant_for_each_step_costs_the_trivial_loss(language: str) -> None:
+def test_best_constant_for_each_step_costs_the_trivial_loss(language: str) -> None:
     of = task(language)
     batch = of.batch("train", np.arange(of.size("train")))
     counted = of.supervised(batch)
@@ -59,13 +59,13 @@ def test_the_best_constant_for_each_step_costs_the_trivial_loss(language: str) -
     assert task(language, 20).trivial_loss == pytest.approx(of.trivial_loss)
 
 
-def test_guessing_costs_what_is_open_at_each_step() -> None:
+def test_cost_of_guessing_is_the_mean_entropy_of_the_steps() -> None:
     target = torch.tensor([[1, 2, END, END], [3, END, END, END]])
     counted = until_end(target)
     assert counted.tolist() == [[True, True, True, False], [True, True, False, False]]
     assert cost_of_guessing(target, counted) == pytest.approx(4 * np.log(2) / 5)
 
 
-def test_the_image_is_the_cue() -> None:
+def test_cue_is_the_step_of_the_image() -> None:
     of = task()
     assert of.cues(of.batch("val", np.arange(3))).tolist() == [[0]] * 3

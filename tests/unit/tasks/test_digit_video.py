@@ -1,4 +1,4 @@
-"""The task in which scanned digits drift by."""
+"""The task of scanned digits that move over a screen."""
 
 import math
 
@@ -22,7 +22,7 @@ def seen(batch: Batch) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("length", "digits", "shown"), [(40, 4, 4), (23, 3, 2), (4, 4, 4), (10, 1, 100)])
-def test_each_digit_is_seen_for_some_frames_and_then_gone(length: int, digits: int, shown: int) -> None:
+def test_each_digit_is_on_screen_for_the_given_frames_and_then_blank(length: int, digits: int, shown: int) -> None:
     _, batch = examples(length, digits=digits, shown=shown)
     span = length // digits
     starts = [digit * span for digit in range(digits)]
@@ -32,7 +32,7 @@ def test_each_digit_is_seen_for_some_frames_and_then_gone(length: int, digits: i
             assert seen_T[start:end] == [frame < shown for frame in range(end - start)]
 
 
-def test_a_blank_frame_asks_for_the_digit_last_seen() -> None:
+def test_target_of_a_blank_frame_is_the_last_digit_seen() -> None:
     _, batch = examples(40)
     for seen_T, label_T in zip(seen(batch).tolist(), batch.target.tolist(), strict=True):
         last = None
@@ -41,7 +41,7 @@ def test_a_blank_frame_asks_for_the_digit_last_seen() -> None:
             assert label == last
 
 
-def test_what_is_seen_is_a_scan_of_the_split_with_the_label_that_is_asked() -> None:
+def test_frames_have_scans_of_the_split_with_their_labels() -> None:
     _, batch = examples(12, 20, split="val")
     images_NP, labels_N = scans("val")
     label_of = {bytes(image): label for image, label in zip(images_NP.numpy(), labels_N.tolist(), strict=True)}
@@ -52,31 +52,31 @@ def test_what_is_seen_is_a_scan_of_the_split_with_the_label_that_is_asked() -> N
         assert label in [label_of.get(window) for window in whole]
 
 
-def test_a_digit_moves_one_pixel_a_frame_along_each_axis_and_stays_on_the_screen() -> None:
+def test_digit_moves_one_pixel_per_frame_along_each_axis_within_the_screen() -> None:
     _, batch = examples(30, 100, digits=1, shown=30)
     frames = batch.input.unflatten(-1, (SCREEN, SCREEN))
     ink = frames.flatten(1).sum(1) / 30
-    assert torch.allclose(frames.sum((2, 3)), ink[:, None].expand(100, 30), rtol=1e-4)  # none of it is cut off
+    assert torch.allclose(frames.sum((2, 3)), ink[:, None].expand(100, 30), rtol=1e-4)  # no ink is cut off
     for across in (2, 3):
         weight = frames.sum(across)
         centre = (weight * torch.arange(SCREEN)).sum(-1) / weight.sum(-1)
         assert torch.allclose(centre.diff(dim=1).abs(), torch.ones(100, 29), atol=1e-3)
 
 
-def test_digits_begin_everywhere() -> None:
+def test_digits_start_at_every_position() -> None:
     _, batch = examples(4, 3000, digits=4)
     corner = batch.input[:, 0].unflatten(-1, (SCREEN, SCREEN)).ne(0)
     assert len({tuple(image.nonzero().amin(0).tolist()) for image in corner}) >= 25
 
 
-def test_splits_use_other_scans_and_seeds_other_digits() -> None:
+def test_seeds_draw_different_digits_and_all_equally_often() -> None:
     one, other = examples(20)[1], examples(20, seed=1)[1]
     assert not torch.equal(one.target, other.target)
     share = torch.bincount(examples(40, 3000)[1].target[:, 0], minlength=10) / 3000
     assert (share - 0.1).abs().max() < 0.03
 
 
-def test_the_cue_is_the_last_frame_with_a_digit() -> None:
+def test_cue_is_the_last_frame_with_a_digit() -> None:
     task, batch = examples(23, digits=3, shown=2)
     assert task.cues(batch).tolist() == [[15]] * 50
     assert seen(batch)[:, 15].all()
@@ -84,12 +84,12 @@ def test_the_cue_is_the_last_frame_with_a_digit() -> None:
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
-def test_the_answer_can_be_told_from_the_frames_alone(split: str) -> None:
+def test_answer_is_a_function_of_the_frames(split: str) -> None:
     task, batch = examples(23, 200, split=split)
     assert torch.equal(task.answer(batch.input), batch.target)
 
 
-def test_the_answer_to_a_video_that_starts_blank_or_runs_backwards_is_what_was_last_seen() -> None:
+def test_answer_to_a_reversed_video_is_the_last_digit_seen_or_0() -> None:
     task, batch = examples(12, digits=2, shown=2)
     backwards = task.answer(batch.input.flip(1))
     assert (backwards[:, :4] == 0).all()
@@ -97,7 +97,7 @@ def test_the_answer_to_a_video_that_starts_blank_or_runs_backwards_is_what_was_l
     assert torch.equal(backwards[:, 10:], batch.target[:, :1].expand(50, 2))
 
 
-def test_not_knowing_costs_the_trivial_loss() -> None:
+def test_equal_probabilities_cost_the_trivial_loss() -> None:
     task, batch = examples(20)
     losses = task.loss(torch.zeros(50, 20, 10), batch.target)
     assert losses.shape == (50, 20)

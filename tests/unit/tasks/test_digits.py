@@ -19,16 +19,16 @@ def by_pixel(length: int = 64, seed: int = 0, permuted: bool = False) -> DigitsB
     return DigitsByPixel(DigitsByPixelOptions(permuted=permuted), length, seed)
 
 
-def test_splits_share_no_image_and_cover_all() -> None:
+def test_splits_are_disjoint_and_cover_all_images() -> None:
     from sklearn.datasets import load_digits
 
-    counted = [bytes(image) for split in SPLITS for image in scans(split)[0].mul(16).byte().numpy()]
-    everything = [bytes(image) for image in load_digits().data.astype(np.uint8)]
-    assert sorted(counted) == sorted(everything)
-    assert len(set(everything)) == len(everything) == sum(SIZES.values())
+    in_splits = [bytes(image) for split in SPLITS for image in scans(split)[0].mul(16).byte().numpy()]
+    in_sklearn = [bytes(image) for image in load_digits().data.astype(np.uint8)]
+    assert sorted(in_splits) == sorted(in_sklearn)
+    assert len(set(in_sklearn)) == len(in_sklearn) == sum(SIZES.values())
 
 
-def test_images_and_labels_still_belong_together() -> None:
+def test_images_keep_their_labels() -> None:
     from sklearn.datasets import load_digits
 
     label_of = {bytes(i): t for i, t in zip(load_digits().data.astype(np.uint8), load_digits().target, strict=True)}
@@ -39,13 +39,13 @@ def test_images_and_labels_still_belong_together() -> None:
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_every_digit_is_in_every_split_about_equally(split: str) -> None:
+def test_all_digits_are_about_equally_frequent_in_every_split(split: str) -> None:
     share = torch.bincount(scans(split)[1], minlength=10) / SIZES[split]
     assert share.min() > 0.06
     assert share.max() < 0.14
 
 
-def test_pixels_come_row_by_row_and_then_nothing() -> None:
+def test_pixels_are_read_row_by_row_followed_by_blanks() -> None:
     batch = by_pixel(100).batch("val", np.array([5, 2]))
     images_NP, labels_N = scans("val")
     assert batch.input.shape == (2, 100, 1)
@@ -56,13 +56,13 @@ def test_pixels_come_row_by_row_and_then_nothing() -> None:
     assert 0 <= batch.input.min() < batch.input.max() == 1
 
 
-def test_a_longer_sequence_only_adds_blanks() -> None:
+def test_longer_sequence_only_adds_blanks() -> None:
     short, long = (by_pixel(length).batch("train", np.arange(8)) for length in (64, 65))
     assert torch.equal(long.input[:, :64], short.input)
     assert torch.equal(long.target, short.target)
 
 
-def test_permuted_pixels_are_the_same_pixels_in_one_order_for_every_seed() -> None:
+def test_permuted_pixels_have_one_order_for_every_seed() -> None:
     plain = by_pixel().batch("val", np.arange(20)).input
     permuted = by_pixel(permuted=True).batch("val", np.arange(20)).input
     assert not torch.equal(plain, permuted)
@@ -70,22 +70,22 @@ def test_permuted_pixels_are_the_same_pixels_in_one_order_for_every_seed() -> No
     assert torch.equal(permuted, by_pixel(seed=7, permuted=True).batch("val", np.arange(20)).input)
 
 
-def test_digit_shows_the_whole_image_in_one_step() -> None:
+def test_digit_has_the_whole_image_in_one_step() -> None:
     batch = Digit(Options(), 1, 0).batch("test", np.array([0, 9]))
     assert torch.equal(batch.input[:, 0], scans("test")[0][[0, 9]])
     assert batch.input.shape == (2, 1, 64)
 
 
 @pytest.mark.parametrize("task", [by_pixel(80), Digit(Options(), 1, 0)], ids=["digits-by-pixel", "digit"])
-def test_guessing_by_frequency_costs_the_trivial_loss(task) -> None:
-    seen = task.batch("train", np.arange(SIZES["train"])).target
-    frequency = torch.bincount(seen) / len(seen)
-    loss = task.loss(frequency.log().expand(len(seen), 10), seen).mean()
+def test_predicting_by_frequency_costs_the_trivial_loss(task) -> None:
+    target = task.batch("train", np.arange(SIZES["train"])).target
+    frequency = torch.bincount(target) / len(target)
+    loss = task.loss(frequency.log().expand(len(target), 10), target).mean()
     assert loss.item() == pytest.approx(task.trivial_loss, rel=0.01)
     assert task.trivial_loss == math.log(10)
 
 
-def test_the_cues_are_all_the_steps_with_ink() -> None:
+def test_cues_are_the_steps_with_a_pixel() -> None:
     batch = by_pixel(90).batch("train", np.arange(SIZES["train"]))
     inked = batch.input[:, :, 0].any(0).nonzero()[:, 0].tolist()
     for cues in by_pixel(90).cues(batch).tolist():
@@ -99,6 +99,6 @@ def test_accuracy_counts_right_answers() -> None:
     assert metric.compute().item() == 0.75
 
 
-def test_an_image_that_is_not_there_is_refused() -> None:
+def test_index_past_the_last_image_is_refused() -> None:
     with pytest.raises(IndexError):
         by_pixel().batch("val", np.array([SIZES["val"]]))

@@ -25,17 +25,17 @@ def examples(
 
 
 def parity(x: list[int]) -> int:
-    """What the task asks for, from its definition."""
+    """The answer, from the definition."""
     return x.count(1) % 2
 
 
-def test_the_answer_is_the_parity_of_the_whole_string() -> None:
+def test_answer_is_the_parity_of_the_whole_string() -> None:
     _, batch = examples(Parity)
     assert batch.input.unique().tolist() == [0, 1]
     assert batch.target.tolist() == [parity(x) for x in batch.input.tolist()]
 
 
-def test_the_running_answer_is_the_parity_of_every_prefix() -> None:
+def test_running_answer_is_the_parity_of_every_prefix() -> None:
     _, batch = examples(ParityRunning)
     for x, y in zip(batch.input.tolist(), batch.target.tolist(), strict=True):
         assert y == [parity(x[: step + 1]) for step in range(40)]
@@ -49,7 +49,7 @@ def test_zeros_and_ones_are_equally_frequent_at_every_step(kind: type[Counter]) 
 
 @both
 @pytest.mark.parametrize("longest", [None, 3])
-def test_tossing_a_coin_costs_the_trivial_loss(kind: type[Counter], longest: int | None) -> None:
+def test_predicting_by_frequency_costs_the_trivial_loss(kind: type[Counter], longest: int | None) -> None:
     task, batch = examples(kind, 32, 5000, longest, "val")
     counted = task.supervised(batch)
     if counted is None:
@@ -101,7 +101,7 @@ def test_without_the_option_every_string_fills_the_length(kind: type[Counter]) -
     assert task.supervised(batch) is None
 
 
-def test_strings_as_long_as_the_sequence_in_training_are_refused_with_a_remedy() -> None:
+def test_training_strings_as_long_as_the_sequence_are_refused_with_a_remedy() -> None:
     with pytest.raises(
         RequestError, match=r"allowed: 41 or more. Raise task.length, or lower .*parity-running\.longest"
     ):

@@ -18,14 +18,14 @@ def examples(length: int = 64, count: int = 100, **options: int) -> tuple[Recall
 
 
 def answer(x: list[int], pairs: int) -> int:
-    """What the last step asks for, from the definition; keys and values are 64 each."""
+    """The answer at the last step, from the definition; there are 64 keys and 64 values."""
     return x[x[: 2 * pairs : 2].index(x[-1]) * 2 + 1] - 64
 
 
 @pytest.mark.parametrize(
     ("length", "pairs"), [(64, 4), (128, 8), (256, 16), (512, 64), (16, 4), (17, 4), (18, 4), (8, 2), (9, 2)]
 )
-def test_pairs_come_first_and_each_key_is_asked_for_once(length: int, pairs: int) -> None:
+def test_pairs_come_first_and_each_key_is_queried_once(length: int, pairs: int) -> None:
     task, batch = examples(length, pairs=pairs)
     for x, y, counted in zip(*(part.tolist() for part in (*batch, task.supervised(batch))), strict=True):
         keys, values = x[: 2 * pairs : 2], x[1 : 2 * pairs : 2]
@@ -42,7 +42,7 @@ def test_pairs_come_first_and_each_key_is_asked_for_once(length: int, pairs: int
         assert {x[step] for step in range(2 * pairs, length)} - set(keys) <= {128}
 
 
-def test_queries_crowd_behind_the_pairs_and_leave_no_gap_out() -> None:
+def test_queries_are_most_frequent_soon_after_the_pairs_and_occur_in_every_gap() -> None:
     task, batch = examples(64, 20_000)
     share_T = task.supervised(batch).float().mean(0)[9::2]
     assert share_T[-1] == 1
@@ -51,22 +51,22 @@ def test_queries_crowd_behind_the_pairs_and_leave_no_gap_out() -> None:
     assert share_T.sum().item() == pytest.approx(4, rel=1e-5)
 
 
-def test_the_gaps_follow_the_power_law() -> None:
-    """With two pairs, one gap is drawn, and its share is its weight, g^-0.99 over their sum."""
+def test_gaps_follow_the_power_law() -> None:
+    """With two pairs, one gap is drawn, with a probability of g^-0.99 over the sum of these weights."""
     task, batch = examples(24, 50_000, pairs=2)
     share_G = task.supervised(batch).double().mean(0)[5:-1:2]
     weight_G = torch.arange(1, 10, dtype=torch.float64) ** -0.99
     assert torch.allclose(share_G, weight_G / weight_G.sum(), atol=0.01)
 
 
-def test_the_last_step_asks_for_every_pair_equally_often() -> None:
+def test_last_query_is_of_every_pair_equally_often() -> None:
     task, batch = examples(16, 20_000)
     share = torch.bincount(task.cues(batch)[:, 0], minlength=8) / 20_000
     assert (share[::2] - 1 / 4).abs().max() < 0.015
 
 
 @pytest.mark.parametrize("values", [5, 64])
-def test_guessing_by_frequency_costs_the_trivial_loss(values: int) -> None:
+def test_predicting_by_frequency_costs_the_trivial_loss(values: int) -> None:
     task, batch = examples(20, 5000, values=values)
     counted_BT = task.supervised(batch)
     frequency = torch.bincount(batch.target[counted_BT], minlength=values) / counted_BT.sum()
@@ -77,7 +77,7 @@ def test_guessing_by_frequency_costs_the_trivial_loss(values: int) -> None:
     assert task.output_size == values
 
 
-def test_the_cues_decide_the_last_answer_and_nothing_else_does() -> None:
+def test_cues_alone_determine_the_last_answer() -> None:
     task, batch = examples(32)
     for x, y, cues in zip(*(part.tolist() for part in (*batch, task.cues(batch))), strict=True):
         key, value, query = cues
@@ -106,12 +106,12 @@ def test_accuracy_counts_right_values() -> None:
     assert metric.compute().item() == 0.75
 
 
-def test_more_pairs_than_the_length_has_room_for_are_refused_with_a_remedy() -> None:
+def test_too_many_pairs_for_the_length_are_refused_with_a_remedy() -> None:
     with pytest.raises(RequestError, match=r"allowed: 32 or more. Raise task.length, or lower .*pairs"):
         examples(31, pairs=8)
 
 
-def test_so_few_sequences_that_training_would_show_those_of_validation_are_refused() -> None:
+def test_too_few_different_sequences_are_refused() -> None:
     with pytest.raises(ValidationError, match="1 pairs of 64 keys and 64 values make 4096 sequences"):
         RecallOptions(pairs=1)
 

@@ -11,7 +11,7 @@ def task(length: int = 10, alphabet: int = 8) -> Reverse:
     return Reverse(ReverseOptions(alphabet=alphabet), length, 0)
 
 
-def test_what_is_read_is_written_backwards() -> None:
+def test_target_is_the_reversed_input() -> None:
     batch = task().batch("train", np.arange(100))
     assert batch.input.unique().tolist() == list(range(8))
     assert batch.target.tolist() == [x[::-1] for x in batch.input.tolist()]
@@ -23,7 +23,7 @@ def test_as_many_symbols_are_written_as_are_read() -> None:
         assert task(length).batch("val", np.arange(3)).target.shape == (3, length)
 
 
-def test_the_last_answer_needs_the_first_symbol_alone() -> None:
+def test_last_answer_depends_on_the_first_symbol_alone() -> None:
     of = task()
     batch = of.batch("val", np.arange(50))
     assert of.cues(batch).tolist() == [[0]] * 50

@@ -1,4 +1,4 @@
-"""What reverse, sort and binary addition have in common: their strings, and what guessing costs."""
+"""The common parts of reverse, sort and binary addition: their strings and their trivial loss."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ SPLITS = ("train", "val", "test")
 
 
 @pytest.mark.parametrize(("length", "alphabet"), [(4, 2), (5, 3), (4, 4), (3, 5), (2, 8), (3, 10)])
-def test_no_string_is_in_two_splits_and_every_one_is_in_one(length: int, alphabet: int) -> None:
+def test_every_string_is_in_exactly_one_split(length: int, alphabet: int) -> None:
     indices = np.arange(40 * alphabet**length)
     found = {
         split: {tuple(x) for seed in (0, 1) for x in strings("task", seed, split, indices, length, alphabet).tolist()}
@@ -35,7 +35,7 @@ def test_every_symbol_is_equally_frequent_at_every_step_and_after_every_other(sp
     assert np.abs(together - 1 / alphabet**2).max() < 0.01
 
 
-def made(kind: str, length: int) -> Task:
+def make(kind: str, length: int) -> Task:
     if kind == "reverse":
         return Reverse(ReverseOptions(alphabet=5), length, 0)
     return Sort(SortOptions(alphabet=5), length, 0) if kind == "sort" else BinaryAddition(SortOptions(), length, 0)
@@ -44,8 +44,8 @@ def made(kind: str, length: int) -> Task:
 @pytest.mark.parametrize(
     ("kind", "length"), [("reverse", 8), ("sort", 8), ("sort", 30), ("binary-addition", 14), ("binary-addition", 15)]
 )
-def test_the_best_constant_for_each_step_costs_the_trivial_loss(kind: str, length: int) -> None:
-    task = made(kind, length)
+def test_best_constant_for_each_step_costs_the_trivial_loss(kind: str, length: int) -> None:
+    task = make(kind, length)
     batch = task.batch("val", np.arange(20_000))
     frequency_UO = torch.nn.functional.one_hot(batch.target, task.output_size).double().mean(0)
     losses = task.loss(frequency_UO.clamp(min=1e-12).log().expand(20_000, -1, -1), batch.target)
@@ -54,12 +54,12 @@ def test_the_best_constant_for_each_step_costs_the_trivial_loss(kind: str, lengt
 
 
 @pytest.mark.parametrize("kind", ["reverse", "sort", "binary-addition"])
-def test_every_symbol_written_counts_and_the_metric_asks_for_all_of_them(kind: str) -> None:
-    task = made(kind, 13)
+def test_every_written_symbol_counts_for_loss_and_metric(kind: str) -> None:
+    task = make(kind, 13)
     batch = task.batch("val", np.arange(4))
     assert task.supervised(batch) is None
-    said = torch.nn.functional.one_hot(batch.target, task.output_size).float()
-    said[0, -1] = said[0, -1].flip(-1)
+    logits = torch.nn.functional.one_hot(batch.target, task.output_size).float()
+    logits[0, -1] = logits[0, -1].flip(-1)
     metric = task.metrics()["exact_match"]
-    metric.update(said, batch.target)
-    assert metric.compute().item() == (1.0 if said[0, -1].argmax() == batch.target[0, -1] else 0.75)
+    metric.update(logits, batch.target)
+    assert metric.compute().item() == (1.0 if logits[0, -1].argmax() == batch.target[0, -1] else 0.75)

@@ -20,12 +20,12 @@ def examples(length: int, count: int = 100, **options: object) -> tuple[Selectiv
 
 
 def answer(x: list[int]) -> list[int]:
-    """What the task asks for, from its definition: the symbols in their order."""
+    """The answer, from the definition: the symbols in their order."""
     return [token for token in x if token < BLANK]
 
 
 @pytest.mark.parametrize("length", [20, 21, 120])
-def test_the_symbols_are_scattered_and_asked_for_in_order_at_the_end(length: int) -> None:
+def test_symbols_are_scattered_and_are_the_targets_in_order_at_the_end(length: int) -> None:
     task, batch = examples(length)
     for x, y, counted in zip(*(part.tolist() for part in (*batch, task.supervised(batch))), strict=True):
         assert len(answer(x)) == 10
@@ -35,7 +35,7 @@ def test_the_symbols_are_scattered_and_asked_for_in_order_at_the_end(length: int
         assert counted == [False] * (length - 10) + [True] * 10
 
 
-def test_every_place_holds_a_symbol_equally_often_and_every_symbol_is_equally_frequent() -> None:
+def test_every_place_has_a_symbol_equally_often_and_all_symbols_are_equally_frequent() -> None:
     _, batch = examples(50, 20_000)
     share_T = (batch.input[:, :40] < BLANK).float().mean(0)
     assert (share_T - 10 / 40).abs().max() < 0.015
@@ -43,7 +43,7 @@ def test_every_place_holds_a_symbol_equally_often_and_every_symbol_is_equally_fr
     assert (share - 1 / 8).abs().max() < 0.005
 
 
-def test_the_options_say_how_many_symbols_of_how_many_kinds() -> None:
+def test_options_set_the_number_of_symbols_and_of_kinds() -> None:
     task, batch = examples(60, 2000, symbols=24, alphabet=2)
     assert (batch.input < 2).sum(1).unique().tolist() == [24]
     assert batch.input[:, :36].unique().tolist() == [0, 1, 2]
@@ -52,7 +52,7 @@ def test_the_options_say_how_many_symbols_of_how_many_kinds() -> None:
 
 
 @pytest.mark.parametrize("length", [20, 300])
-def test_naming_symbols_by_their_frequency_costs_the_trivial_loss(length: int) -> None:
+def test_predicting_by_frequency_costs_the_trivial_loss(length: int) -> None:
     task, batch = examples(length, 2000)
     counted_BT = task.supervised(batch)
     frequency = torch.bincount(batch.target[counted_BT], minlength=8) / 20_000
@@ -62,7 +62,7 @@ def test_naming_symbols_by_their_frequency_costs_the_trivial_loss(length: int) -
     assert task.trivial_loss == math.log(8)
 
 
-def test_the_cue_decides_the_last_answer_and_no_other_symbol_does() -> None:
+def test_cue_alone_determines_the_last_answer() -> None:
     task, batch = examples(40)
     for x, y, (cue,) in zip(*(part.tolist() for part in (*batch, task.cues(batch))), strict=True):
         for step in range(30):
@@ -72,7 +72,7 @@ def test_the_cue_decides_the_last_answer_and_no_other_symbol_does() -> None:
         assert x[cue] == y[-1]
 
 
-def test_a_cue_is_where_an_example_has_its_last_symbol() -> None:
+def test_cue_differs_between_examples() -> None:
     task, batch = examples(120, 2000)
     assert len(task.cues(batch).unique()) > 20
 
@@ -86,11 +86,11 @@ def test_accuracy_counts_right_symbols() -> None:
     assert metric.compute().item() == 0.5
 
 
-def test_more_symbols_than_the_length_has_room_for_are_refused_with_a_remedy() -> None:
+def test_too_many_symbols_for_the_length_are_refused_with_a_remedy() -> None:
     with pytest.raises(RequestError, match=r"allowed: 40 or more. Raise task.length, or lower .*symbols"):
         examples(39, symbols=20)
 
 
-def test_so_few_sequences_that_training_would_show_those_of_validation_are_refused() -> None:
+def test_too_few_different_sequences_are_refused() -> None:
     with pytest.raises(ValidationError, match="10 symbols of 2 kinds make 1024 sequences"):
         SelectiveCopyOptions(alphabet=2)

@@ -10,23 +10,23 @@ from undertow_tasks.formal.options import SortOptions
 from undertow_tasks.formal.sort import Sort, cost_of_guessing
 
 
-def test_what_is_read_is_written_in_rising_order() -> None:
+def test_target_is_the_sorted_input() -> None:
     batch = Sort(SortOptions(), 10, 0).batch("train", np.arange(100))
     assert batch.input.unique().tolist() == list(range(8))
     assert batch.target.tolist() == [sorted(x) for x in batch.input.tolist()]
 
 
 @pytest.mark.parametrize(("length", "alphabet"), [(1, 4), (3, 2), (4, 3), (3, 5)])
-def test_the_cost_of_guessing_is_that_of_all_strings_counted(length: int, alphabet: int) -> None:
-    every = [sorted(string) for string in product(range(alphabet), repeat=length)]
+def test_cost_of_guessing_equals_the_count_over_all_strings(length: int, alphabet: int) -> None:
+    strings = [sorted(string) for string in product(range(alphabet), repeat=length)]
     nats = 0.0
     for rank in range(length):
-        shares = [sum(string[rank] == symbol for string in every) / len(every) for symbol in range(alphabet)]
+        shares = [sum(string[rank] == symbol for string in strings) / len(strings) for symbol in range(alphabet)]
         nats -= sum(share * math.log(share) for share in shares if share)
     assert cost_of_guessing(length, alphabet) == pytest.approx(nats / length)
 
 
-def test_the_cost_of_guessing_is_a_number_at_any_length() -> None:
+def test_cost_of_guessing_is_finite_and_falls_with_the_length() -> None:
     costs = [cost_of_guessing(length, 8) for length in (10, 100, 1000, 5000)]
     assert costs == sorted(costs, reverse=True)
     assert 0 < costs[-1] < 0.1

@@ -21,12 +21,12 @@ def examples(bits: int, length: int, count: int = 100) -> tuple[TemporalOrder, B
 
 
 def answer(x: list[int]) -> int:
-    """What the task asks for, from its definition: A is 0 and B is 1, the first of them the lowest bit."""
+    """The answer, from the definition: A is 0 and B is 1, and the first of them is the lowest bit."""
     return sum(letter << place for place, letter in enumerate(token for token in x if token < 2))
 
 
 @pytest.mark.parametrize("length", [20, 37, 100])
-def test_one_letter_falls_into_each_place(bits: int, length: int) -> None:
+def test_one_letter_is_in_each_place(bits: int, length: int) -> None:
     _, batch = examples(bits, length, 5000)
     places = (batch.input < 2).nonzero()[:, 1].view(5000, bits)
     for column, tenth in zip(places.T, TENTHS[bits], strict=True):
@@ -34,20 +34,20 @@ def test_one_letter_falls_into_each_place(bits: int, length: int) -> None:
         assert sorted(set(column.tolist())) == allowed
 
 
-def test_the_other_symbols_are_equally_frequent(bits: int) -> None:
+def test_other_symbols_are_equally_frequent(bits: int) -> None:
     _, batch = examples(bits, 30, 20_000)
     share = torch.bincount(batch.input.flatten(), minlength=6)[2:] / (20_000 * (30 - bits))
     assert (share - 1 / 4).abs().max() < 0.005
 
 
-def test_the_class_is_which_letters_were_seen_in_which_order(bits: int) -> None:
+def test_class_is_the_letters_in_order(bits: int) -> None:
     task, batch = examples(bits, 50, 300)
     assert batch.target.tolist() == [answer(x) for x in batch.input.tolist()]
     assert task.output_size == 2**bits
     assert set(batch.target.tolist()) == set(range(2**bits))
 
 
-def test_answering_by_frequency_costs_the_trivial_loss(bits: int) -> None:
+def test_predicting_by_frequency_costs_the_trivial_loss(bits: int) -> None:
     task, batch = examples(bits, 20, 20_000)
     frequency = torch.bincount(batch.target, minlength=2**bits) / 20_000
     losses = task.loss(frequency.log().expand(20_000, -1), batch.target)
@@ -56,7 +56,7 @@ def test_answering_by_frequency_costs_the_trivial_loss(bits: int) -> None:
     assert task.trivial_loss == math.log(2**bits)
 
 
-def test_each_cue_decides_the_answer_and_nothing_else_does(bits: int) -> None:
+def test_cues_alone_determine_the_answer(bits: int) -> None:
     task, batch = examples(bits, 40)
     for x, y, cues in zip(*(part.tolist() for part in (*batch, task.cues(batch))), strict=True):
         assert len(cues) == bits

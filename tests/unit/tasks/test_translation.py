@@ -1,4 +1,4 @@
-"""Translation: the generated sentences, one's own, and how they are read and written."""
+"""Translation: the generated sentences, the user's own, and how they are encoded."""
 
 import json
 from pathlib import Path
@@ -37,28 +37,28 @@ def everything(of: Translation, split: str):
 
 
 def write(name: str, rows: list[tuple[str, str]], header: str = "en\tko\n") -> str:
-    """A file of its own for each test: what was read under a path is not read again."""
+    """Write a file; each test has its own folder, since a path is read only once per process."""
     path = Path.cwd() / name
     path.write_text(header + "".join(f"{one}\t{other}\n" for one, other in rows))
     return str(path)
 
 
-def read_back(of: Translation, options: TranslationOptions, split: str, index: int) -> tuple[str, str]:
-    known = pairs(options)
+def decode(of: Translation, options: TranslationOptions, split: str, index: int) -> tuple[str, str]:
+    data = pairs(options)
     batch = of.batch(split, np.array([index]))
-    source = [known.source.tokens[symbol - FIRST] for symbol in batch.input[0].tolist() if symbol != PAD]
-    target = [known.target.tokens[symbol - FIRST] for symbol in batch.target[0].tolist() if symbol != END]
+    source = [data.source.tokens[symbol - FIRST] for symbol in batch.input[0].tolist() if symbol != PAD]
+    target = [data.target.tokens[symbol - FIRST] for symbol in batch.target[0].tolist() if symbol != END]
     return " ".join(source), " ".join(target)
 
 
 def test_i_go_home_is_among_the_generated_sentences() -> None:
-    known = dict(pair for split in SPLITS for pair in sentences(split))
-    assert known["I go home"] == "나는 집에 간다"
-    assert known["she does not go home with a friend today"] == "그녀는 오늘 친구와 집에 가지 않는다"
-    assert known["my friend reads a book"] == "내 친구는 책을 읽는다"
+    korean = dict(pair for split in SPLITS for pair in sentences(split))
+    assert korean["I go home"] == "나는 집에 간다"
+    assert korean["she does not go home with a friend today"] == "그녀는 오늘 친구와 집에 가지 않는다"
+    assert korean["my friend reads a book"] == "내 친구는 책을 읽는다"
 
 
-def test_generated_sentences_are_all_different_and_fit() -> None:
+def test_generated_sentences_are_all_different_and_short_enough() -> None:
     english = [one for split in SPLITS for one, _ in sentences(split)]
     assert len(set(english)) == len(english)
     assert {split: len(sentences(split)) for split in HELD} == HELD
@@ -71,13 +71,13 @@ def test_validation_has_unseen_sentences_of_seen_words() -> None:
     assert not (batch.target == UNKNOWN).any()
 
 
-def test_pads_stand_in_front_and_ends_behind() -> None:
+def test_pads_are_in_front_and_end_symbols_behind() -> None:
     options = TranslationOptions()
     of = task()
     for split in SPLITS:
         for index in (0, 17, 171):
             english, korean = sentences(split)[index]
-            assert read_back(of, options, split, index) == (english.lower(), korean)
+            assert decode(of, options, split, index) == (english.lower(), korean)
     batch = everything(of, "val")
     pad, end = batch.input == PAD, batch.target == END
     assert (pad[:, :-1] >= pad[:, 1:]).all()
@@ -86,27 +86,27 @@ def test_pads_stand_in_front_and_ends_behind() -> None:
     assert end[:, -1].all()
 
 
-def test_of_a_long_sentence_the_end_is_kept() -> None:
+def test_long_sentence_keeps_its_end() -> None:
     batch, short = everything(task(), "val"), everything(task(4), "val")
     assert torch.equal(batch.input[:, -4:], short.input)
     assert torch.equal(batch.target, short.target)
 
 
-def test_a_translation_counts_up_to_its_end() -> None:
+def test_translation_counts_up_to_its_end_symbol() -> None:
     of = task()
     batch = everything(of, "val")
     assert of.supervised(batch).sum(1).tolist() == [(row != END).sum().item() + 1 for row in batch.target]
     assert of.supervised(batch).any(0).all()
 
 
-def test_the_cues_are_the_steps_with_a_word() -> None:
+def test_cues_are_the_steps_with_a_word() -> None:
     of = task()
     batch = of.batch("val", np.arange(50))
     for words, cues in zip(batch.input.tolist(), of.cues(batch).tolist(), strict=True):
         assert set(cues) == {step for step, word in enumerate(words) if word != PAD}
 
 
-def test_the_best_constant_for_each_step_costs_the_trivial_loss() -> None:
+def test_best_constant_for_each_step_costs_the_trivial_loss() -> None:
     of = task(train=write("t.tsv", ROWS), val="t.tsv", test="t.tsv")
     batch = everything(of, "train")
     counted = of.supervised(batch)
@@ -118,7 +118,7 @@ def test_the_best_constant_for_each_step_costs_the_trivial_loss() -> None:
     assert losses.mean().item() == pytest.approx(of.trivial_loss)
 
 
-def test_without_files_for_them_validation_and_test_are_tenths_of_the_training_sentences() -> None:
+def test_validation_and_test_without_files_are_tenths_of_the_training_sentences() -> None:
     twice = [*ROWS, *((one, f"난 {other}") for one, other in ROWS)]
     of = task(train=write("t.tsv", twice))
     assert [of.size(split) for split in SPLITS] == [64, 8, 8]
@@ -126,7 +126,7 @@ def test_without_files_for_them_validation_and_test_are_tenths_of_the_training_s
     assert not read["train"] & (read["val"] | read["test"])
 
 
-def test_a_file_may_have_no_header_and_columns_any_name() -> None:
+def test_file_may_have_no_header_or_other_column_names() -> None:
     named = task(train=write("t.tsv", ROWS), val="t.tsv", test="t.tsv")
     bare = write("b.tsv", ROWS, header="")
     lines = Path.cwd() / "t.jsonl"
@@ -140,20 +140,20 @@ def test_a_file_may_have_no_header_and_columns_any_name() -> None:
             assert torch.equal(one, two)
 
 
-def test_the_other_direction_is_a_matter_of_the_columns() -> None:
+def test_columns_set_the_direction() -> None:
     path = write("t.tsv", ROWS)
     options = TranslationOptions(train=path, val=path, test=path, source="ko", target="en")
     of = Translation(options, 16, 0)
-    assert read_back(of, options, "train", 3) == ("나는 3 간다", "i go 3")
+    assert decode(of, options, "train", 3) == ("나는 3 간다", "i go 3")
 
 
-def test_what_is_read_and_written_cannot_be_one_column() -> None:
+def test_source_and_target_cannot_be_one_column() -> None:
     with pytest.raises(RequestError, match=r"reads and writes one column: set task\.options\.translation\.target"):
         task(train=write("t.tsv", ROWS), target="en")
 
 
-def test_sources_that_contradict_each_other_are_refused() -> None:
-    with pytest.raises(RequestError, match="two sources: take out either"):
+def test_conflicting_sources_are_refused() -> None:
+    with pytest.raises(RequestError, match="two sources: remove either"):
         task(train="a.tsv", dataset="opus")
     with pytest.raises(RequestError, match=r"nothing to train on: set task\.options\.translation\.train"):
         task(val="a.tsv")
@@ -161,7 +161,7 @@ def test_sources_that_contradict_each_other_are_refused() -> None:
         task(train=write("t.tsv", ROWS), target="de")
 
 
-def test_a_hugging_face_dataset_is_read_with_its_own_splits() -> None:
+def test_hugging_face_dataset_is_read_with_its_own_splits() -> None:
     datasets = pytest.importorskip("datasets", reason="the extra `data` is not installed")
     train, val = ({"en": list(en), "ko": list(ko)} for en, ko in (zip(*ROWS, strict=True), zip(*ROWS[:5], strict=True)))
     datasets.disable_progress_bars()
@@ -176,14 +176,14 @@ def test_a_hugging_face_dataset_is_read_with_its_own_splits() -> None:
             assert torch.equal(one, other)
 
 
-def test_bleu_is_that_of_the_sentences_up_to_their_ends() -> None:
+def test_bleu_compares_sentences_up_to_their_end_symbols() -> None:
     generator = torch.Generator().manual_seed(0)
     written = torch.randint(1, 5, (30, 9), generator=generator)
     right = torch.where(torch.rand(30, 9, generator=generator) < 0.7, written, 1)
     ends = torch.randint(5, 9, (30, 1), generator=generator)
     after = torch.arange(9) > ends
     written, right = written.where(torch.arange(9) < ends, END), right.where(torch.arange(9) < ends, END)
-    written[after] = 3  # what is written after an end is not looked at
+    written[after] = 3  # symbols after an end are ignored
     metric, expected = Bleu(END), BLEUScore(n_gram=4)
     texts = [
         [

@@ -1,4 +1,4 @@
-"""The task over series of the UCR and UEA archives, over small files in the archives' own format."""
+"""The task over series of the UCR and UEA archives, over small files in the archives' format."""
 
 import math
 import sys
@@ -73,7 +73,7 @@ def test_a_fifth_of_the_training_series_is_held_out_from_every_class(tmp_path: P
     assert len(read) == 75
 
 
-def test_series_of_different_lengths_end_where_they_end(tmp_path: Path) -> None:
+def test_shorter_series_are_followed_by_more_zeros(tmp_path: Path) -> None:
     train = write(tmp_path / "a.ts", drawn(20) + drawn(10, length=5))
     of = task(14, train=train)
     for split in SPLITS:
@@ -85,7 +85,7 @@ def test_series_of_different_lengths_end_where_they_end(tmp_path: Path) -> None:
             assert len(cues) == 14
 
 
-def test_resampled_series_take_up_every_step(tmp_path: Path) -> None:
+def test_resampled_series_fill_every_step(tmp_path: Path) -> None:
     ramp = [(np.arange(6.0)[:, None] * (1 if n % 2 else -1), CLASSES[n % 2]) for n in range(20)]
     of = task(11, train=write(tmp_path / "a.ts", ramp), resample=True)
     batch = everything(of, "train")
@@ -95,7 +95,7 @@ def test_resampled_series_take_up_every_step(tmp_path: Path) -> None:
     assert task(3, train=str(tmp_path / "a.ts"), resample=True).batch("val", np.array([0])).input.shape == (1, 3, 1)
 
 
-def test_a_channel_that_does_not_move_is_zero(tmp_path: Path) -> None:
+def test_constant_channel_is_zero(tmp_path: Path) -> None:
     flat = [(np.full((4, 1), 0.1 + n), CLASSES[n % 2]) for n in range(20)]
     of = task(4, train=write(tmp_path / "a.ts", flat))
     batch = everything(of, "train")
@@ -103,7 +103,7 @@ def test_a_channel_that_does_not_move_is_zero(tmp_path: Path) -> None:
     assert of.cues(batch).unique().tolist() == [0]
 
 
-def test_guessing_by_frequency_costs_the_trivial_loss(tmp_path: Path) -> None:
+def test_predicting_by_frequency_costs_the_trivial_loss(tmp_path: Path) -> None:
     balanced = task(train=write(tmp_path / "a.ts", drawn(60)), test=write(tmp_path / "t.ts", drawn(6)))
     assert balanced.trivial_loss == pytest.approx(math.log(3))
     uneven = [(values_TI, "run" if number % 4 else "rest") for number, (values_TI, _) in enumerate(drawn(80))]
@@ -116,14 +116,14 @@ def test_guessing_by_frequency_costs_the_trivial_loss(tmp_path: Path) -> None:
     assert of.trivial_loss < math.log(2)
 
 
-def test_without_data_the_message_says_what_to_set() -> None:
+def test_missing_source_is_refused_with_the_option_to_set() -> None:
     with pytest.raises(RequestError, match=r"`ucr` has no data: set task\.options\.ucr\.train to a \.ts file"):
         task()
     with pytest.raises(RequestError, match="two sources"):
         task(train="a.ts", dataset="GunPoint")
 
 
-def test_a_length_that_cuts_series_off_is_refused(tmp_path: Path) -> None:
+def test_length_that_would_truncate_series_is_refused(tmp_path: Path) -> None:
     train = write(tmp_path / "a.ts", drawn(30))
     with pytest.raises(
         RequestError, match=r"a\.ts: a series has 12 steps, and task\.length is 11; set it to 12 or more"
@@ -131,7 +131,7 @@ def test_a_length_that_cuts_series_off_is_refused(tmp_path: Path) -> None:
         task(11, train=train)
 
 
-def test_a_fault_in_a_file_is_named_with_its_line(tmp_path: Path) -> None:
+def test_fault_in_a_file_is_refused_with_its_line(tmp_path: Path) -> None:
     train = write(tmp_path / "train.ts", drawn(30))
     (tmp_path / "unlabelled.ts").write_text("@classLabel true walk run\n@data\n1,2:walk\n1,2\n")
     with pytest.raises(RequestError, match=r"unlabelled\.ts:4: a series without a class"):
@@ -148,14 +148,14 @@ def test_a_fault_in_a_file_is_named_with_its_line(tmp_path: Path) -> None:
         task(train=train, test=write(tmp_path / "f.ts", drawn(1)))
 
 
-def test_without_aeon_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_aeon_library_is_refused_with_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "aeon.datasets", None)
     with pytest.raises(RequestError, match=r"pip install 'undertow-tasks\[series\]', or set task\.options\.ucr\.train"):
         task(dataset="GunPoint")
 
 
 @pytest.mark.parametrize("equal", [True, False])
-def test_what_aeon_gives_is_what_the_files_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, equal: bool) -> None:
+def test_aeon_gives_the_same_batches_as_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, equal: bool) -> None:
     """aeon puts channels before time: one array, or a list of arrays where lengths differ."""
     parts = {"train": drawn(30, width=2) + drawn(0 if equal else 10, length=7, width=2), "test": drawn(9, width=2)}
 

@@ -1,1 +1,1 @@
-"""Undertow's own cells. `hooks` registers them; each other module is one cell."""
+"""Undertow's own cells. `hooks` registers them; each folder is a family, with one cell per module."""

@@ -1,7 +1,7 @@
-"""What cells have in common whose step uses a weight that is made from their parameters.
+"""The base of cells whose step uses a weight that is computed from their parameters.
 
-A rotation is a matrix exponential, a bounded weight is a clamp. To make it once a step would cost more than the step;
-here it is made once a sequence, or once a piece of one, and every step of it takes the same tensor.
+A rotation is a matrix exponential, a bounded weight is a clamp. To compute it at every step would cost more than the
+step; here it is computed once for a sequence, or for a piece of one, and all steps use the same tensor.
 
 T time, B batch, I input, H hidden.
 """
@@ -19,18 +19,18 @@ class DerivedCell(Cell):
 
     @abstractmethod
     def weight(self) -> Tensor:
-        """What `advance` needs beside the parameters: a function of the parameters alone."""
+        """The weight that `advance` uses: a function of the parameters alone."""
 
     @abstractmethod
     def advance(self, z: Tensor, state: State, weight: Tensor) -> State:
-        """One step with a `weight` that is already made."""
+        """One step with a `weight` that is already computed."""
 
     def step(self, z: Tensor, state: State) -> State:
-        """One step, for which the weight is made anew."""
+        """One step, for which the weight is computed."""
         return self.advance(z, state, self.weight())
 
     def scan(self, x_TBI: Tensor, state: State) -> tuple[Tensor, State]:
-        """All steps in a loop, with one weight."""
+        """All steps in a loop, with the weight computed once."""
         weight = self.weight()
         outputs = []
         for z in self.project(x_TBI).unbind(0):

@@ -1,6 +1,6 @@
-"""What the cells on torch's fused kernels have in common: one kernel, and a way to its weights for the single step.
+"""The base of the cells that run on torch's fused kernels: the kernel, and its weights by name for the single step.
 
-T time, B batch, I input, H hidden, G gates (1, 3 or 4): the blocks of rows that torch stacks in one matrix.
+T time, B batch, I input, H hidden, G gates (1, 3 or 4): the blocks of H rows that torch stacks in one matrix.
 """
 
 from typing import cast
@@ -15,8 +15,8 @@ class FusedCell(Cell):
     """A cell with one state part h whose `scan` is a one-layer torch kernel; `step` uses the same weights.
 
     Attributes:
-        kernel: An `nn.RNN`, `nn.GRU` or `nn.LSTM`, time first; its initialisation, all from U(-1/√H, 1/√H), stands
-            unless the cell changes it.
+        kernel: An `nn.RNN`, `nn.GRU` or `nn.LSTM`, time first. It is initialised from U(-1/√H, 1/√H) unless the cell
+            changes that.
     """
 
     def __init__(self, kernel: nn.RNNBase, options: Options, length: int) -> None:
@@ -25,22 +25,22 @@ class FusedCell(Cell):
 
     @property
     def W(self) -> Tensor:
-        """From the input, `(GH, I)`."""
+        """Weight of the input, `(GH, I)`."""
         return cast(Tensor, self.kernel.weight_ih_l0)
 
     @property
     def U(self) -> Tensor:
-        """From the state, `(GH, H)`."""
+        """Weight of the state, `(GH, H)`."""
         return cast(Tensor, self.kernel.weight_hh_l0)
 
     @property
     def b_W(self) -> Tensor:
-        """Bias beside W, `(GH,)`."""
+        """Bias added to W x, `(GH,)`."""
         return cast(Tensor, self.kernel.bias_ih_l0)
 
     @property
     def b_U(self) -> Tensor:
-        """Bias beside U, `(GH,)`."""
+        """Bias added to U h, `(GH,)`."""
         return cast(Tensor, self.kernel.bias_hh_l0)
 
     def initial_state(self, batch_size: int) -> State:

@@ -11,5 +11,5 @@ from undertow_cells.plain.specs import SPECS as PLAIN
 
 @hookimpl
 def undertow_register_cells() -> Iterable[CellSpec]:
-    """The cells of this distribution."""
+    """Return the cells of this distribution."""
     return (*PLAIN, *GATED, *OSCILLATORS, *LINEAR)

@@ -1,18 +1,18 @@
-"""W x + b for all steps of a sequence at once: what most cells' `project` is. T time, B batch, I input, O output."""
+"""W x + b for all steps of a sequence at once: the `project` of most cells. T time, B batch, I input, O output."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 NARROW = 16
-"""Up to so many features, the order of W in memory matters more to its gradient than the arithmetic."""
+"""Up to this many features, the order of W in memory matters more to the cost of its gradient than the arithmetic."""
 
 
 def projection(x_TBI: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
-    """As `functional.linear`, and on a CPU in half the time or less where the input has 2 to 16 features.
+    """As `functional.linear`, but on a CPU in half the time or less where the input has 2 to 16 features.
 
-    The gradient of W is one product over all T·B rows. Torch takes it in the order that W is stored in, and with a few
-    columns that is the slow one of the two; so here W is laid out the other way round before it is used.
+    The gradient of W is one product over all T·B rows. Torch computes it in the order in which W is stored, which is
+    the slower of the two with few columns; so W is transposed in memory before it is used.
 
     Returns:
         `(T, B, O)`.
@@ -25,9 +25,9 @@ def projection(x_TBI: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -
 
 
 def blocks(x_TBI: Tensor, weight_OI: Tensor, bias_O: Tensor, count: int) -> list[Tensor]:
-    """W x + b by blocks of rows, each a tensor of its own.
+    """W x + b by blocks of rows, each in a tensor of its own.
 
-    On slices of one wide tensor, whose gradients have to be put together again, elementwise work takes a tenth longer.
+    On slices of one wide tensor, whose gradients must be joined again, elementwise operations take a tenth longer.
 
     Returns:
         `count` tensors, `(T, B, O / count)` each.

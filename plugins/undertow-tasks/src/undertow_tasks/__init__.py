@@ -1,1 +1,1 @@
-"""Undertow's own tasks, a folder for each family. `hooks` registers them, and `files` reads what people bring along."""
+"""Undertow's own tasks, a folder for each family. `hooks` registers them, and `files` reads the user's own data."""

@@ -1,4 +1,4 @@
-"""Exact match: of what is written, how much is right from the first symbol to the last?"""
+"""Exact match: the share of written sequences without a mistake."""
 
 import torch
 from torch import Tensor
@@ -6,7 +6,7 @@ from torchmetrics import Metric
 
 
 class ExactMatch(Metric):
-    """Share of the sequences in which the likeliest symbol is right at every step; a step with target -1 is not asked.
+    """Share of the sequences in which the most likely symbol is right at every step; steps with target -1 do not count.
 
     B batch, U time written, O output.
     """

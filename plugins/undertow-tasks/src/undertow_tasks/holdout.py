@@ -1,4 +1,4 @@
-"""Hold examples out for validation or test where the data come without: the same ones whatever the seed. N examples."""
+"""Hold out examples for validation or test where the data have no split: the same ones for every seed. N examples."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,23 +9,23 @@ _FEWEST = 2
 
 
 def held_out(at: str, labels_N: NDArray[np.int64], share: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The numbers of the examples that stay, and of those held out, in rising order.
+    """The indices of the examples that are kept, and of those held out, in ascending order.
 
-    Every class gives up about the same share: examples are put in a fixed random order, sorted by class, and taken
-    at equal distances.
+    About the same share of every class is held out: examples are put in a fixed random order, sorted by class, and
+    taken at equal distances.
 
     Args:
-        at: What the examples are, for the message.
+        at: Where the examples are from, for the message.
         labels_N: The class of each.
-        share: How many to hold out, between 0 and 1; at least two examples.
+        share: The share to hold out, between 0 and 1; at least two examples.
 
     Raises:
-        RequestError: There are too few.
+        RequestError: There are too few examples.
     """
     size = len(labels_N)
     count = max(_FEWEST, round(size * share))
     if size < _FEWEST + count:
-        raise RequestError(f"{at}: {size} examples are too few to hold {count} out; give more, or a file a split")
+        raise RequestError(f"{at}: {size} examples are too few to hold {count} out; use more, or a file per split")
     order_N = draws.permutation(0, "tasks/held-out", size)
     order_N = order_N[np.argsort(labels_N[order_N], kind="stable")]
     rank_N = np.arange(size)

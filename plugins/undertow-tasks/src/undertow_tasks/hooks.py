@@ -12,5 +12,5 @@ from undertow_tasks.text.specs import SPECS as TEXT
 
 @hookimpl
 def undertow_register_tasks() -> Iterable[TaskSpec]:
-    """The tasks of this distribution."""
+    """Return the tasks of this distribution."""
     return (*DIGITS, *FORMAL, *MEMORY, *SERIES, *TEXT)

@@ -1,4 +1,4 @@
-"""What tasks that write have in common where answers differ in length: each ends with an end symbol.
+"""Written answers of different lengths: each ends with an end symbol.
 
     counted_NU = until_end(target_NU)
     trivial_loss = cost_of_guessing(target_NU, counted_NU)
@@ -11,26 +11,26 @@ from torch import Tensor
 from torch.nn import functional
 
 END = 0
-"""The end symbol: the last one asked for. The steps after it hold it too, and do not count."""
+"""The end symbol: the last one that counts. The steps after it have it too and do not count."""
 
 
 def until_end(target_NU: Tensor) -> Tensor:
-    """The steps up to the first end symbol, that one included, `(N, U)` bool."""
+    """The steps up to and including the first end symbol, `(N, U)` bool."""
     ends_NU = (target_NU == END).int()
     return ends_NU.cumsum(1) - ends_NU == 0
 
 
 def cost_of_guessing(target_NU: Tensor, counted_NU: Tensor) -> float:
-    """The loss of the best constant for each step, in nats: what is asked for there, by its frequency.
+    """The loss of the best constant for each step, in nats: the target symbols by their frequency at the step.
 
-        Σ_u n_u H_u / Σ_u n_u,   n_u the examples that count at step u, H_u the entropy of their symbols
+        Σ_u n_u H_u / Σ_u n_u,   n_u the number of examples that count at step u, H_u the entropy of their symbols
 
-    It never exceeds the entropy of all symbols together. Who is told the symbol before, as a network in training is,
-    can guess better without looking at the input: that is what a language model does.
+    It never exceeds the entropy of all symbols together. A network that reads the previous symbol, as in training, can
+    have a lower loss without using the input, as a language model does.
 
     Args:
-        target_NU: Symbols.
-        counted_NU: Which of them count.
+        target_NU: The target symbols.
+        counted_NU: Which steps count.
     """
     nats = 0.0
     for symbols_N, counts_N in zip(target_NU.T, counted_NU.T, strict=True):

@@ -1,1 +1,1 @@
-"""The cells of torchrecurrent as Undertow's: `table` says which there are, `cells` wraps them, `hooks` offers them."""
+"""The cells of torchrecurrent as Undertow's: `table` lists them, `cells` wraps them, `hooks` registers them."""

@@ -1,10 +1,10 @@
-"""torchrecurrent's cells as Undertow's: one class here for each class there, made when it is asked for.
+"""torchrecurrent's cells as Undertow's: one class for each class of the library, created on first access.
 
     from undertow_torchrecurrent.cells import LEMCell
 
-The library's cell takes an input and a state, and projects the input itself: `project` has nothing to do. What it
-returns is one tensor, or several, or an output beside them; the adapters bring all of it into one tuple. A cell whose
-output does not recur keeps it as its first state part, since it cannot be told from the state after the step.
+The library's cell takes an input and a state and projects the input itself, so `project` is the identity. It returns
+one tensor, several, or an output and a state; the adapters turn each into one tuple. Where the output is no function
+of the state after the step, it is kept as the first state part.
 
 T time, B batch, I input, H hidden, D delay times H.
 """
@@ -23,7 +23,7 @@ _LINES = {line.cell: line for line in TABLE}
 
 
 class Adapted(Cell):
-    """A cell whose state after the step is what it returns, and whose output is the first part of it."""
+    """A cell that returns its new state; the output is the first part of it."""
 
     line: ClassVar[Line]
 
@@ -31,11 +31,11 @@ class Adapted(Cell):
         super().__init__(input_size, hidden_size, options, length)
         try:
             self.cell = _library_class(self.line.cell)(input_size, hidden_size, **self.arguments())
-        except ValueError as error:  # the library's word for sizes that do not go together
+        except ValueError as error:  # raised by the library for sizes that do not fit together
             raise RequestError(f"cell `torchrecurrent/{self.line.name}`: {error}") from error
 
     def arguments(self) -> dict[str, Any]:
-        """What the library's class is made with, beside the sizes."""
+        """The keyword arguments of the library's class, without the sizes."""
         return self.options.model_dump()
 
     def initial_state(self, batch_size: int) -> State:
@@ -51,25 +51,25 @@ class Adapted(Cell):
         return after if isinstance(after, tuple) else (after,)
 
 
-class Shown(Adapted):
-    """A cell that returns an output beside its state: the output is kept first, and no step reads it."""
+class SeparateOutput(Adapted):
+    """A cell that returns an output and its new state: the output is the first state part, which no step reads."""
 
     def step(self, z: Tensor, state: State) -> State:
         """One step; `z` is the input, `(B, I)`."""
-        _, *recurs = state
-        y_BH, after = self.cell(z, tuple(recurs) if len(recurs) > 1 else recurs[0])
+        _, *recurrent = state
+        y_BH, after = self.cell(z, tuple(recurrent) if len(recurrent) > 1 else recurrent[0])
         return (y_BH, *after) if isinstance(after, tuple) else (y_BH, after)
 
 
 class Delayed(Adapted):
-    """A cell that sees a state of `delay` steps before the last one as well: all states since then are kept."""
+    """A cell that also reads the state of `delay` steps before the last one: all states since then are kept."""
 
     def arguments(self) -> dict[str, Any]:
-        """All but the delay, which is the loop's and not the cell's."""
+        """All options but the delay, which is no argument of the library's cell."""
         return self.options.model_dump(exclude={"delay"})
 
     def initial_state(self, batch_size: int) -> State:
-        """Zeros: h, `(B, H)`, and those before it, the oldest first, `(B, D)`."""
+        """Zeros: h, `(B, H)`, and the states before it, the oldest first, `(B, D)`."""
         like = next(self.cell.parameters())
         delay = self.options.model_dump()["delay"]
         return like.new_zeros(batch_size, self.hidden_size), like.new_zeros(batch_size, delay * self.hidden_size)
@@ -82,9 +82,9 @@ class Delayed(Adapted):
 
 
 _BASES: dict[str, type[Adapted]] = {
-    "IntersectionRNNCell": Shown,
-    "MCLSTMCell": Shown,
-    "TLSTMCell": Shown,
+    "IntersectionRNNCell": SeparateOutput,
+    "MCLSTMCell": SeparateOutput,
+    "TLSTMCell": SeparateOutput,
     "tauGRUCell": Delayed,
 }
 
@@ -99,8 +99,8 @@ def __getattr__(name: str) -> type[Adapted]:
 @functools.cache
 def _adapter(name: str) -> type[Adapted]:
     line = _LINES[name]
-    about = {"__doc__": f"torchrecurrent's {line.summary}.", "__module__": __name__, "line": line}
-    return type(name, (_BASES.get(name, Adapted),), about)
+    attributes = {"__doc__": f"torchrecurrent's {line.summary}.", "__module__": __name__, "line": line}
+    return type(name, (_BASES.get(name, Adapted),), attributes)
 
 
 def _library_class(name: str) -> Any:
@@ -110,7 +110,7 @@ def _library_class(name: str) -> Any:
         if error.name != "torchrecurrent":
             raise
         raise ImportError(
-            "torchrecurrent is not installed: pip install undertow-torchrecurrent brings it, and so does "
+            "torchrecurrent is not installed: pip install undertow-torchrecurrent installs it, and so does "
             "pip install torchrecurrent==0.2.5"
         ) from error
     return getattr(library, name)

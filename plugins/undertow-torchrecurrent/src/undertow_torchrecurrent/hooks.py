@@ -1,4 +1,4 @@
-"""Registers the cells of torchrecurrent; imports neither it nor torch."""
+"""Registers the cells of torchrecurrent; imports neither torchrecurrent nor torch."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from undertow_torchrecurrent.table import TABLE
 
 @hookimpl
 def undertow_register_cells() -> Iterable[CellSpec]:
-    """One spec for each line of the table."""
+    """Return one spec for each line of the table."""
     return [
         CellSpec(
             name=f"torchrecurrent/{line.name}",

@@ -1,7 +1,8 @@
-"""Which cells torchrecurrent has: a line for each of the 41 that it exports. Imports neither it nor torch.
+"""The cells of torchrecurrent: a line for each of the 41 that it exports. Imports neither torchrecurrent nor torch.
 
-A state part is what the next step needs and what is shown: `h` the output where that recurs, `y` the output where it
-does not, `c` a memory, `v` a control signal, `x` the last input, `past` the states of the last steps, side by side.
+State parts hold what the next step needs, and the output: `h` is the output where the next step reads it, `y` the
+output where it does not, `c` a memory, `v` a control signal, `x` the last input, `past` the states of the last steps,
+side by side.
 """
 
 from typing import NamedTuple
@@ -14,13 +15,13 @@ class Line(NamedTuple):
     """One cell.
 
     Attributes:
-        name: As it is offered, after ``torchrecurrent/``.
+        name: The cell's name after ``torchrecurrent/``.
         cell: torchrecurrent's class.
         state: Names of the state parts.
-        options: What can be set.
+        options: The class of its options.
         paper: The source.
-        summary: What it is.
-        equation: What the library computes, in its defaults; W x and U h stand for the biases as well.
+        summary: What the cell is, after "torchrecurrent's".
+        equation: What the library computes with its defaults; W x and U h include the biases.
     """
 
     name: str
@@ -45,14 +46,14 @@ TABLE = (
     Line("antisymmetric-rnn", "AntisymmetricRNNCell", _H, of.Antisymmetric, _ANTISYMMETRIC,
          "antisymmetric network", "h' = h + ε tanh(W x + (U - Uᵀ - γ I) h)"),
     Line("gated-antisymmetric-rnn", "GatedAntisymmetricRNNCell", _H, of.GatedAntisymmetric, _ANTISYMMETRIC,
-         "antisymmetric network with a gate that shares its matrix",
+         "antisymmetric network with a gate that has the same matrix",
          "h' = h + ε z ∘ tanh(W x + M h),  z = σ(W x + M h),  M = U - Uᵀ - γ I"),
     Line("atr", "ATRCell", _H, of.Biases, "Zhang, Xiong, Su, Lin & Zhang 2018, arXiv 1810.12546",
-         "twin gates of one sum and one difference",
+         "unit with twin gates, of a sum and of a difference",
          "h' = σ(p + q) ∘ p + σ(p - q) ∘ h,  p = W x,  q = U h"),
-    Line("brc", "BRCell", _H, of.Biases, _BRC, "bistable cell, every unit by itself",
+    Line("brc", "BRCell", _H, of.Biases, _BRC, "bistable cell, each unit by its own state",
          "h' = c ∘ h + (1 - c) ∘ tanh(W x + (1 + tanh(W x + u ∘ h)) ∘ h),  c = σ(W x + v ∘ h)"),
-    Line("nbrc", "NBRCell", _H, of.Biases, _BRC, "bistable cell, neuromodulated by the others",
+    Line("nbrc", "NBRCell", _H, of.Biases, _BRC, "bistable cell, modulated by the other units",
          "h' = c ∘ h + (1 - c) ∘ tanh(W x + (1 + tanh(W x + U h)) ∘ h),  c = σ(W x + U h)"),
     Line("cfn", "CFNCell", _H, of.Biases, "Laurent & von Brecht 2016, arXiv 1612.06212",
          "network without chaos", "h' = σ(W x + U h) ∘ tanh(h) + σ(W x + U h) ∘ tanh(W x)"),
@@ -60,7 +61,7 @@ TABLE = (
          "coupled oscillators: h the position, c the velocity",
          "h' = h + dt c'\nc' = c + dt (tanh(W x + U h + V c) - γ h - ε c)"),
     Line("fastrnn", "FastRNNCell", _H, of.FastRnn, "Kusupati et al. 2018, arXiv 1901.02358",
-         "network with two learnt scalars", "h' = σ(α) tanh(W x + U h) + σ(β) h"),
+         "network with two learned scalars", "h' = σ(α) tanh(W x + U h) + σ(β) h"),
     Line("fastgrnn", "FastGRNNCell", _H, of.FastGrnn, "Kusupati et al. 2018, arXiv 1901.02358",
          "gated network with the matrices of a plain one",
          "h' = (σ(ζ) (1 - z) + σ(ν)) ∘ tanh(W x + U h + b) + z ∘ h,  z = tanh(W x + U h + b')"),
@@ -68,28 +69,28 @@ TABLE = (
          "independent units; u has no bound", "h' = tanh(W x + u ∘ h)"),
     Line("intersection-rnn", "IntersectionRNNCell", ("y", "h"), of.Intersection,
          "Collins, Sohl-Dickstein & Sussillo 2017, arXiv 1611.09913",
-         "intersection network: shows a mix with its input, which must be as wide as the state",
+         "intersection network: its output mixes in the input, which must be as wide as the state",
          "y = g ∘ x + (1 - g) ∘ relu(W x + U h),  g = σ(W x + U h)\nh' = z ∘ h + (1 - z) ∘ tanh(W x + U h)"),
     Line("janet", "JANETCell", _HC, of.Janet, "Van der Westhuizen & Lasenby 2018, arXiv 1804.04849",
-         "LSTM of the forget gate alone; h and c are equal after every step",
+         "LSTM with the forget gate alone; h and c are equal after every step",
          "h' = c'\nc' = σ(s) ∘ c + (1 - σ(s - β)) ∘ tanh(W x + U h),  s = W x + U h"),
     Line("lem", "LEMCell", _HC, of.Lem, "Rusch, Mishra, Erichson & Mahoney 2022, arXiv 2110.04744",
          "long expressive memory, with the old memory in place of the new one",
          "h' = (1 - d̄) ∘ h + d̄ ∘ tanh(W x + V c),  d̄ = dt σ(W x + U h)\n"
          "c' = (1 - d) ∘ c + d ∘ tanh(W x + U h),  d = dt σ(W x + U h)"),
     Line("lightru", "LightRUCell", _H, of.Biases, "Light Recurrent Unit 2024, Electronics 13(16):3204",
-         "gated unit whose candidate does not see the state",
+         "gated unit whose candidate does not read the state",
          f"h' = {_KEEP},  z = σ(W x + U h),  n = tanh(W x)"),
     Line("ligru", "LiGRUCell", _H, of.LiGru, "Ravanelli, Brakel, Omologo & Bengio 2018, arXiv 1803.10225",
          "GRU without a reset gate, rectified", "h' = z ∘ h + (1 - z) ∘ relu(W x + U h),  z = σ(W x + U h)"),
     Line("mclstm", "MCLSTMCell", ("y", "v", "c"), of.Mclstm, "Memory-controller LSTM, NIPS 2017 workshop",
-         "LSTM whose gates see a control signal and not the output",
+         "LSTM whose gates read a control signal and not the output",
          "y = σ(W x + U v) ∘ tanh(c')\nv' = σ(W x + U v) ∘ tanh(c')\n"
          "c' = σ(W x + U v) ∘ c + σ(W x + U v) ∘ tanh(W x + U v)"),
     Line("mgu", "MGUCell", _H, of.GateAndCandidate, "Zhou, Wu, Zhang & Zhou 2016, arXiv 1603.09420",
          "minimal gated unit", f"h' = {_KEEP},  z = σ(W x + U h),  n = tanh(W x + U (z ∘ h))"),
     Line("minimalrnn", "MinimalRNNCell", _H, of.GateAndCandidate, "Chen 2017, arXiv 1711.06788",
-         "gate between the state and what the input is mapped to",
+         "gate between the state and a map of the input",
          "h' = u ∘ h + (1 - u) ∘ n,  u = σ(U h + V n),  n = tanh(W x)"),
     Line("miru1", "MiRU1Cell", _H, of.Miru1, _MIRU, "unit with a reset gate and a fixed update",
          "h' = λ h + (1 - λ) tanh(W x + U (r ∘ h)),  r = σ(W x + U h)"),
@@ -97,7 +98,7 @@ TABLE = (
          "h' = λ h + (1 - λ) tanh(W x + U (β h))"),
     Line("multiplicative-lstm", "MultiplicativeLSTMCell", _HC, of.Multiplicative,
          "Krause, Lu, Murray & Renals 2016, arXiv 1609.07959",
-         "LSTM whose gates see the product of input and state",
+         "LSTM whose gates read the product of input and state",
          "h' = σ(o) ∘ tanh(c')\nc' = σ(f) ∘ c + σ(i) ∘ tanh(g),  (i, f, g, o) = W x + V m,  m = W x ∘ (U h)"),
     Line("mut1", "MUT1Cell", _H, of.Biases, _MUT, "first architecture found by mutation",
          f"h' = {_KEEP},  z = σ(W x),  n = tanh(U (r ∘ h) + tanh(W x)),  r = σ(W x + U h)"),
@@ -114,16 +115,16 @@ TABLE = (
          "LSTM without a forget gate", "h' = σ(o) ∘ tanh(c')\nc' = c + σ(i) ∘ tanh(g),  (i, g, o) = W x + U h"),
     Line("peephole-lstm", "PeepholeLSTMCell", _HC, of.GateAndCandidate,
          "Gers, Schraudolph & Schmidhuber 2002, JMLR 3:115-143",
-         "LSTM whose gates see the memory",
+         "LSTM whose gates read the memory",
          "h' = σ(o + p ∘ c') ∘ tanh(c')\nc' = σ(f + q ∘ c) ∘ c + σ(i + r ∘ c) ∘ tanh(g),  (i, f, g, o) = W x + U h"),
     Line("ran", "RANCell", _HC, of.Biases, "Lee, Levy & Zettlemoyer 2017, arXiv 1705.07393",
          "additive memory of the inputs alone", "h' = tanh(c')\nc' = σ(W x + U h) ∘ (W x) + σ(W x + U h) ∘ c"),
     Line("reslstm", "ResLSTMCell", _HC, of.GateAndCandidate, "Kim, El-Khamy & Lee 2017, arXiv 1701.03360",
-         "LSTM with peepholes and a short cut from its input",
+         "LSTM with peepholes and a shortcut from its input",
          "h' = σ(o + p ∘ c') ∘ (P tanh(c') + R x)\n"
          "c' = σ(f + q ∘ c) ∘ c + σ(i + r ∘ c) ∘ tanh(g),  (i, f, g, o) = W x + U h"),
     Line("scrn", "SCRNCell", _HC, of.Scrn, "Mikolov, Joulin, Chopra, Mathieu & Ranzato 2014, arXiv 1412.7753",
-         "slow context beside a plain network",
+         "plain network with a slow context",
          "h' = tanh(V s + Q c'),  s = σ(W x + U h + P c')\nc' = (1 - α) W x + α c"),
     Line("sgrn", "SGRNCell", _H, of.Biases, "doi 10.1049/gtd2.12056", "simple gated network",
          "h' = tanh((1 - f) ∘ (W x) + f ∘ h),  f = σ(W x + U h)"),
@@ -132,9 +133,9 @@ TABLE = (
     Line("dsgu", "DSGUCell", _H, of.Dsgu, _SGU, "deep simple gated unit",
          f"h' = {_KEEP},  z = hardσ(W x + U h),  n = σ(V (tanh(U (W x ∘ h)) ∘ h))"),
     Line("star", "STARCell", _H, of.Biases, "Turkoglu, D'Aronco, Wegner & Schindler 2019, arXiv 1911.11033",
-         "gated cell made to be stacked", f"h' = tanh({_KEEP}),  z = σ(W x + U h),  n = tanh(W x)"),
+         "gated cell designed for stacking", f"h' = tanh({_KEEP}),  z = σ(W x + U h),  n = tanh(W x)"),
     Line("tau-gru", "tauGRUCell", ("h", "past"), of.TauGru, "Erichson, Lim & Mahoney 2022, arXiv 2212.00228",
-         "GRU that sees a state of some steps ago as well",
+         "GRU that also reads the state of some steps ago",
          "h' = (1 - g) ∘ h + g ∘ (tanh(W x + U h) + a ∘ tanh(W x + U hᵈ)),  g = σ(W x + U h),  a = σ(W x + U h)\n"
          "past' = the last d states, the oldest hᵈ"),
     Line("trnn", "TRNNCell", _H, of.Trnn, _TYPED, "strongly typed network: gates of the input alone",
@@ -151,7 +152,7 @@ TABLE = (
          "oscillators without damping: h the position, c the momentum",
          "h' = h + dt σ(a) ∘ c'\nc' = c - dt σ(a) ∘ (tanh(W x + w ∘ h) + α h)"),
     Line("wmclstm", "WMCLSTMCell", _HC, of.Wmclstm, "Landi, Baraldi, Cornia & Cucchiara 2021, arXiv 2109.00020",
-         "LSTM whose gates see the memory through a matrix",
+         "LSTM whose gates read the memory through a matrix",
          "h' = σ(o + tanh(V c')) ∘ tanh(c')\n"
          "c' = σ(f + tanh(V c)) ∘ c + σ(i + tanh(V c)) ∘ tanh(g),  (i, f, g, o) = W x + U h"),
 )  # fmt: skip

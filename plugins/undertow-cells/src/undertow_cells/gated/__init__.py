@@ -1,1 +1,1 @@
-"""Gated cells: what is kept and what is replaced is decided at each step, from the input and the state."""
+"""Gated cells: at each step, gates computed from input and state set how much is kept and how much is replaced."""

@@ -15,19 +15,19 @@ from undertow_cells.projection import projection
 
 
 class FastGRNN(Cell):
-    """A gated network with the matrices of an RNN, and two scalars that are learned, ζ and ν:
+    """A gated network with the matrices of an RNN and two learned scalars, ζ and ν:
 
         a  = W x + U h
         z  = σ(a + b_z)
         n  = tanh(a + b_n)
         h' = (σ(ζ) (1 - z) + σ(ν)) ∘ n + z ∘ h
 
-    The paper's low rank, sparsity and quantisation of W and U are not here.
+    The paper's low rank, sparsity and quantisation of W and U are not implemented.
 
     Initialisation: W and U from N(0, 0.1²), both biases 1, ζ = `zeta`, ν = `nu`.
     """
 
-    keeps = "z"  # the share of the state that stays; the probe `timescale` asks
+    keeps = "z"  # the share of the state that is kept; read by the probe `timescale`
 
     def __init__(self, input_size: int, hidden_size: int, options: FastgrnnOptions, length: int) -> None:
         super().__init__(input_size, hidden_size, options, length)
@@ -42,7 +42,7 @@ class FastGRNN(Cell):
         return (self.weight_hh.new_zeros(batch_size, self.hidden_size),)
 
     def project(self, x_TBI: Tensor) -> Tensor:
-        """W x with either bias, `(T, B, 2, H)`: adding them here saves two kernels a step."""
+        """W x + b_z and W x + b_n, `(T, B, 2, H)`: to add the biases here saves two kernels per step."""
         return projection(x_TBI, self.weight_ih).unsqueeze(-2) + self.bias
 
     def step(self, z: Tensor, state: State) -> State:
@@ -58,7 +58,7 @@ class FastGRNN(Cell):
         return {"z": (gate, "sigmoid"), "n": (n, "tanh")}
 
     def _activations(self, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """The paper's z and its candidate; any leading dimensions."""
+        """The paper's z and its candidate n; any leading dimensions."""
         z_gate, z_new = z.unbind(-2)
         u = functional.linear(h, self.weight_hh).to(h.dtype)
         return (z_gate + u).sigmoid(), (z_new + u).tanh()

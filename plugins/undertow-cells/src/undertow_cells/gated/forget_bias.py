@@ -1,8 +1,8 @@
-"""The first bias of a forget gate: what a memory's time scale is before anything is learned. H hidden.
+"""The initial bias of a forget gate: it sets the memory's time scale before training. H hidden.
 
-A gate f keeps a value for about 1 / (1 - f) steps: at a bias of 0 that is two steps, at ln(u) it is u + 1. So a bias of
-its own for every unit, b_f = ln u with u ~ U(1, T - 1), spreads the time scales over a task of T steps; the input gate
-then starts as 1 - f by b_i = -b_f (Tallec & Ollivier 2018, arXiv 1804.11188, §3).
+A gate f keeps a value for about 1 / (1 - f) steps: 2 steps at a bias of 0, u + 1 steps at a bias of ln(u). One bias per
+unit, b_f = ln u with u ~ U(1, T - 1), spreads the time scales over a task of T steps; with b_i = -b_f the input gate
+starts as 1 - f (Tallec & Ollivier 2018, arXiv 1804.11188, §3).
 """
 
 import torch
@@ -11,16 +11,16 @@ from torch import Tensor
 from undertow_cells.gated.options import ForgetOptions
 
 
-def first_forget_bias(options: ForgetOptions, hidden_size: int, length: int) -> Tensor | None:
-    """What the options ask for.
+def initial_forget_bias(options: ForgetOptions, hidden_size: int, length: int) -> Tensor | None:
+    """The initial bias that the options set.
 
     Args:
-        options: Of a cell with a forget gate.
+        options: The options of a cell with a forget gate.
         hidden_size: H.
         length: T, the time steps of the task.
 
     Returns:
-        `(H,)` by chrono, drawn from torch's random state, or `()` for all units; None where nothing is asked for.
+        With `chrono` `(H,)`, drawn from torch's random state; with `forget_bias` `()`, for all units; else None.
     """
     if options.chrono:
         return torch.empty(hidden_size).uniform_(1.0, max(length - 1.0, 1.0)).log()

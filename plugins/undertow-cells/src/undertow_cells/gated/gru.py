@@ -1,7 +1,7 @@
 """The gated recurrent unit. B batch, T time, I input, H hidden; gates stacked in torch's order r, z, n.
 
-Cho et al. 2014, arXiv 1406.1078. Its first version has the reset gate after the matrix product, the form that cuDNN and
-torch compute; its third has it before, which is that of most of the literature.
+Cho et al. 2014, arXiv 1406.1078. The paper's first version has the reset gate after the matrix product, as cuDNN and
+torch compute it; its third version has it before, as most of the literature.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from undertow_cells.projection import projection
 
 
 class GRU(FusedCell):
-    """No memory apart: the state itself is carried on, by the share z.
+    """There is no separate memory: the share z of the state is kept.
 
         r, z = σ(W x + b_W + U h + b_U),   one block of rows each
         n    = tanh(W x + b_W + r ∘ (U h + b_U))
@@ -31,7 +31,7 @@ class GRU(FusedCell):
     random rotation.
     """
 
-    keeps = "z"  # the share of the state that stays; the probe `timescale` asks
+    keeps = "z"  # the share of the state that is kept; read by the probe `timescale`
 
     def __init__(self, input_size: int, hidden_size: int, options: GruOptions, length: int) -> None:
         super().__init__(nn.GRU(input_size, hidden_size), options, length)
@@ -40,13 +40,13 @@ class GRU(FusedCell):
             self._make_orthogonal()
 
     def scan(self, x_TBI: Tensor, state: State) -> tuple[Tensor, State]:
-        """All steps in torch's fused kernel, or one by one where it computes something else."""
+        """All steps in torch's fused kernel; one by one with `reset="before"`, which the kernel does not compute."""
         if self.reset_before:
             return unroll_by_steps(self, x_TBI, state)
         return super().scan(x_TBI, state)
 
     def project(self, x_TBI: Tensor) -> Tensor:
-        """W x + b_W, `(T, B, 3H)`; b_U stays with the product that r has a part in."""
+        """W x + b_W, `(T, B, 3H)`; the step adds b_U, since r scales U h + b_U."""
         return projection(x_TBI, self.W, self.b_W)
 
     def step(self, z: Tensor, state: State) -> State:

@@ -10,25 +10,25 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from undertow import GateKind, State
-from undertow_cells.gated.forget_bias import first_forget_bias
+from undertow_cells.gated.forget_bias import initial_forget_bias
 from undertow_cells.gated.options import JanetOptions
 from undertow_cells.gated.stacked import StackedCell
 
 
 class JANET(StackedCell):
-    """An LSTM of the forget gate alone; its memory is its output:
+    """An LSTM with the forget gate alone; its memory is its output:
 
         s  = W_f x + U_f h + b_f
         n  = tanh(W_n x + U_n h + b_n)
         h' = σ(s) ∘ h + (1 - σ(s - β)) ∘ n
 
-    Writing is a little stronger than forgetting is, by β > 0: information accumulates.
+    With β > 0 more is written than is forgotten, so information accumulates.
 
     Initialisation: W and U by Glorot's uniform over the stacked matrix, as in the authors' code, b_n = 0, and b_f by
-    `chrono`, the paper's choice, unless `forget_bias` says otherwise.
+    `chrono`, the paper's choice, unless `forget_bias` is set.
     """
 
-    keeps = "f"  # the share of the state that stays; the probe `timescale` asks
+    keeps = "f"  # the share of the state that is kept; read by the probe `timescale`
 
     def __init__(self, input_size: int, hidden_size: int, options: JanetOptions, length: int) -> None:
         super().__init__(input_size, hidden_size, options, length, rows="fn")
@@ -36,7 +36,7 @@ class JANET(StackedCell):
         self.weight_hh = nn.Parameter(torch.empty(2 * hidden_size, hidden_size))
         nn.init.xavier_uniform_(self.weight_ih)
         nn.init.xavier_uniform_(self.weight_hh)
-        if (b_f := first_forget_bias(options, hidden_size, length)) is not None:
+        if (b_f := initial_forget_bias(options, hidden_size, length)) is not None:
             self._set_bias("f", b_f)
 
     def step(self, z: Tensor, state: State) -> State:
@@ -46,7 +46,7 @@ class JANET(StackedCell):
         return (s.sigmoid() * h_BH + (self.beta - s).sigmoid() * a.tanh(),)  # 1 - σ(s - β) = σ(β - s)
 
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
-        """The forget gate `f`, what stands for an input gate, `i` = 1 - σ(s - β), and the candidate `n`."""
+        """The forget gate `f`, the share that is written, `i` = 1 - σ(s - β), and the candidate `n`."""
         s, a = (z + functional.linear(state[0], self.weight_hh)).chunk(2, -1)
         return {
             "f": (s.sigmoid(), "sigmoid"),

@@ -11,13 +11,13 @@ from torch.nn import functional
 
 from undertow import GateKind, State
 from undertow_cells.fused import FusedCell
-from undertow_cells.gated.forget_bias import first_forget_bias
+from undertow_cells.gated.forget_bias import initial_forget_bias
 from undertow_cells.gated.options import LstmOptions
 from undertow_cells.projection import projection
 
 
 class LSTM(FusedCell):
-    """The memory c is added to and scaled by its gate, never sent through a matrix:
+    """The memory c is scaled by its gate and added to; it is never multiplied by a matrix:
 
         i, f, o = σ(W x + b_W + U h + b_U),   one block of rows each
         g       = tanh(W x + b_W + U h + b_U)
@@ -26,19 +26,19 @@ class LSTM(FusedCell):
 
     Initialisation: everything from U(-1/√H, 1/√H), as in torch, and then
 
-    - `forget_bias`: the forget gate's bias, which torch keeps in two parts, becomes this value in all;
+    - `forget_bias`: the sum of the forget gate's two biases becomes this value;
     - `chrono`: b_f = ln u with u ~ U(1, T - 1), and b_i = -b_f (Tallec & Ollivier, arXiv 1804.11188), so that
       the memory starts with time scales spread over the task's length T;
-    - `recurrent_init="orthogonal"`: each gate's U a random rotation.
+    - `recurrent_init="orthogonal"`: each gate's U becomes a random rotation.
     """
 
-    keeps = "f"  # the share of the state that stays; the probe `timescale` asks
+    keeps = "f"  # the share of the state that is kept; read by the probe `timescale`
 
     def __init__(self, input_size: int, hidden_size: int, options: LstmOptions, length: int) -> None:
         super().__init__(nn.LSTM(input_size, hidden_size), options, length)
         if options.recurrent_init == "orthogonal":
             self._make_orthogonal()
-        if (b_f := first_forget_bias(options, hidden_size, length)) is not None:
+        if (b_f := initial_forget_bias(options, hidden_size, length)) is not None:
             self._set_bias("f", b_f)
             if options.chrono:
                 self._set_bias("i", -b_f)
@@ -67,7 +67,7 @@ class LSTM(FusedCell):
         return o.sigmoid() * c_BH.tanh(), c_BH
 
     def scan(self, x_TBI: Tensor, state: State) -> tuple[Tensor, State]:
-        """All steps in torch's fused kernel, whose 16 bits under autocast not every CPU has: there it takes 32."""
+        """All steps in torch's fused kernel; under CPU autocast in 32 bits, since not every CPU has it in 16."""
         if x_TBI.is_cpu and torch.is_autocast_enabled("cpu"):
             with torch.autocast("cpu", enabled=False):
                 return self.scan(x_TBI.to(self.W.dtype), tuple(part.to(self.W.dtype) for part in state))
@@ -76,7 +76,7 @@ class LSTM(FusedCell):
         return y_TBH, (h_1BH.squeeze(0), c_1BH.squeeze(0))
 
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
-        """The gates `i`, `f`, `o`, the candidate `g`, and `tanh_c`, through which the new memory is shown."""
+        """The gates `i`, `f`, `o`, the candidate `g`, and `tanh_c`, the new memory as the output gate receives it."""
         h, c = state
         i, f, g, o = (z + functional.linear(h, self.U)).chunk(4, -1)
         i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()

@@ -10,29 +10,29 @@ from torch import Tensor
 from torch.nn import functional
 
 from undertow import GateKind, State
-from undertow_cells.gated.forget_bias import first_forget_bias
+from undertow_cells.gated.forget_bias import initial_forget_bias
 from undertow_cells.gated.options import LstmCoupledOptions
 from undertow_cells.gated.stacked import StackedCell
 
 
 class CoupledLSTM(StackedCell):
-    """What is not kept is replaced, so the memory stays within (-1, 1) and a quarter of the weights is saved:
+    """The share that is not kept is replaced, so the memory stays within (-1, 1); a quarter fewer weights:
 
         f, o = σ(W x + U h + b),   one block of rows each
         g    = tanh(W x + U h + b)
         c'   = f ∘ c + (1 - f) ∘ g
         h'   = o ∘ tanh(c')
 
-    Initialisation: W and U from U(-1/√H, 1/√H), b = 0, and then `forget_bias` or `chrono` as in `lstm`; what chrono
-    asks of an input gate, to start as 1 - f, is always so here.
+    Initialisation: W and U from U(-1/√H, 1/√H), b = 0, and then `forget_bias` or `chrono` as in `lstm`. With `chrono`
+    an input gate starts as 1 - f; here it always is 1 - f.
     """
 
-    keeps = "f"  # the share of the state that stays; the probe `timescale` asks
+    keeps = "f"  # the share of the state that is kept; read by the probe `timescale`
 
     def __init__(self, input_size: int, hidden_size: int, options: LstmCoupledOptions, length: int) -> None:
         super().__init__(input_size, hidden_size, options, length, rows="fog", parts=2)
         self.weight_hh = self._uniform(3 * hidden_size, hidden_size)
-        if (b_f := first_forget_bias(options, hidden_size, length)) is not None:
+        if (b_f := initial_forget_bias(options, hidden_size, length)) is not None:
             self._set_bias("f", b_f)
 
     def step(self, z: Tensor, state: State) -> State:
@@ -43,7 +43,7 @@ class CoupledLSTM(StackedCell):
         return o.sigmoid() * c_BH.tanh(), c_BH
 
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
-        """The gates `f` and `o`, the candidate `g`, and `tanh_c`, through which the new memory is shown."""
+        """The gates `f` and `o`, the candidate `g`, and `tanh_c`, the new memory as the output gate receives it."""
         h, c = state
         f, o, g = (z + functional.linear(h, self.weight_hh)).to(c.dtype).chunk(3, -1)
         f, o, g = f.sigmoid(), o.sigmoid(), g.tanh()

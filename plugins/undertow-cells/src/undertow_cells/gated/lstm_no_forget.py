@@ -1,6 +1,6 @@
-"""The LSTM as it was first: nothing is ever forgotten. B batch, T time, I input, H hidden; stacked as i, o, g.
+"""The original LSTM, without a forget gate. B batch, T time, I input, H hidden; stacked in the order i, o, g.
 
-Hochreiter & Schmidhuber 1997; as a variant of today's LSTM, NFG in Greff et al. 2017, arXiv 1503.04069.
+Hochreiter & Schmidhuber 1997; the variant NFG of Greff et al. 2017, arXiv 1503.04069.
 """
 
 from collections.abc import Mapping
@@ -15,18 +15,18 @@ from undertow_cells.gated.stacked import StackedCell
 
 
 class NoForgetLSTM(StackedCell):
-    """The memory is a sum: along it the gradient passes any number of steps unchanged.
+    """The memory is a sum, so the gradient passes through it unchanged over any number of steps:
 
         i, o = σ(W x + U h + b),   one block of rows each
         g    = tanh(W x + U h + b)
         c'   = c + i ∘ g
         h'   = o ∘ tanh(c')
 
-    The paper squashes with 2 tanh(a/2) where g has tanh(a), and with tanh(c/2) where h has tanh(c); it also cuts
-    gradients at the gates. Here both are as in all later LSTMs.
+    The paper has 2 tanh(a/2) in place of tanh(a) in g, and tanh(c/2) in place of tanh(c) in h; it also cuts gradients
+    at the gates. Here both are as in all later LSTMs.
 
-    Initialisation: W and U from U(-1/√H, 1/√H), b = 0, and then `input_bias` and `output_bias`: below 0 they are the
-    paper's remedies against a memory that drifts and an output that is abused as a bias.
+    Initialisation: W and U from U(-1/√H, 1/√H), b = 0, and then `input_bias` and `output_bias`. Values below 0 are the
+    paper's remedies against a memory that drifts and against units that are used as biases.
     """
 
     def __init__(self, input_size: int, hidden_size: int, options: LstmNoForgetOptions, length: int) -> None:
@@ -43,7 +43,7 @@ class NoForgetLSTM(StackedCell):
         return o.sigmoid() * c_BH.tanh(), c_BH
 
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
-        """The gates `i` and `o`, the candidate `g`, and `tanh_c`, through which the new memory is shown."""
+        """The gates `i` and `o`, the candidate `g`, and `tanh_c`, the new memory as the output gate receives it."""
         h, c = state
         i, o, g = (z + functional.linear(h, self.weight_hh)).chunk(3, -1)
         i, o, g = i.sigmoid(), o.sigmoid(), g.tanh()

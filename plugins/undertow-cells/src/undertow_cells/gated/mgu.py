@@ -21,12 +21,12 @@ class MGU(StackedCell):
         n  = tanh(W_n x + U_n (f ∘ h) + b_n)
         h' = (1 - f) ∘ h + f ∘ n
 
-    The paper calls it the forget gate; note that a *small* f keeps the state.
+    The paper calls f the forget gate; note that a *small* f keeps the state.
 
     Initialisation: W and U from U(-1/√H, 1/√H), b_n = 0, b_f = `gate_bias`.
     """
 
-    keeps = "1 - f"  # the share of the state that stays; the probe `timescale` asks
+    keeps = "1 - f"  # the share of the state that is kept; read by the probe `timescale`
 
     def __init__(self, input_size: int, hidden_size: int, options: MguOptions, length: int) -> None:
         super().__init__(input_size, hidden_size, options, length, rows="fn")

@@ -14,7 +14,7 @@ from undertow_cells.gated.stacked import StackedCell
 
 
 class NBRC(StackedCell):
-    """Each unit feeds back on itself by a share a; above 1 it has two stable values, and keeps either unaided.
+    """Each unit feeds back on itself with weight a; where a > 1 it has two stable values, and keeps them without input:
 
         a  = 1 + tanh(W_a x + U_a h + b_a)
         c  = σ(W_c x + U_c h + b_c)
@@ -25,7 +25,7 @@ class NBRC(StackedCell):
     b_n.)
     """
 
-    keeps = "c"  # the share of the state that stays; the probe `timescale` asks
+    keeps = "c"  # the share of the state that is kept; read by the probe `timescale`
 
     def __init__(self, input_size: int, hidden_size: int, options: Options, length: int) -> None:
         super().__init__(input_size, hidden_size, options, length, rows="acn")

@@ -15,38 +15,38 @@ from undertow_cells.gated.stacked import StackedCell
 
 
 class SLSTM(StackedCell):
-    """An LSTM with an exponential input gate, which can outvote all that was stored; n counts the votes.
+    """An LSTM with an exponential input gate, which can outweigh everything stored before; n is the sum of the weights:
 
         i~, f~, z~, o~ = W x + R h + b,         one block of rows each; R mixes the units of a head
-        log f = log σ(f~), or f~                by `forget`
+        log f = log σ(f~), or f~                depending on `forget`
         m'    = max(log f + m, i~)              the stabiliser
         c'    = exp(log f + m - m') ∘ c + exp(i~ - m') ∘ tanh(z~)
         n'    = exp(log f + m - m') ∘ n + exp(i~ - m')
         h'    = σ(o~) ∘ c' / n'
 
-    m only keeps the exponentials from overflowing: with c and n as they are without it, C = exp(m) c and N = exp(m) n,
-    it is the same h = o ∘ C / N. So the gradient with respect to m is 0, up to what c and n carry of it.
+    m only keeps the exponentials from overflowing: without it c and n would be C = exp(m) c and N = exp(m) n, and
+    h = o ∘ C / N is the same. So the gradient with respect to m is 0, up to what c and n carry of it.
 
-    Initialisation: W from N(0, 2 / 5I), R = 0 or by `recurrent_init` from U(-1/√H, 1/√H), b = 0 but for b_f, which
-    falls from 5 to -7 over the units of each head, as 5 - 12 x^0.3 for x from 0 to 1 (the authors' first block), or
-    rises from 3 to 6 with `forget_init="linspace"`.
+    Initialisation: W from N(0, 2 / 5I); R = 0, or U(-1/√H, 1/√H) with `recurrent_init="uniform"`; b = 0 except b_f,
+    which falls from 5 to -7 over the units of each head, as 5 - 12 x^0.3 for x from 0 to 1 (the authors' first block),
+    or rises from 3 to 6 with `forget_init="linspace"`.
 
     Raises:
-        RequestError: The heads do not divide the hidden size.
+        RequestError: The number of heads does not divide the hidden size.
     """
 
     def __init__(self, input_size: int, hidden_size: int, options: SlstmOptions, length: int) -> None:
         super().__init__(input_size, hidden_size, options, length, rows="ifzo", parts=4)
         K = options.heads
         if hidden_size % K:
-            fitting = ", ".join(str(k) for k in range(1, hidden_size + 1) if hidden_size % k == 0)
+            fits = ", ".join(str(k) for k in range(1, hidden_size + 1) if hidden_size % k == 0)
             raise RequestError(
-                f"cell.options.slstm.heads: {K} heads do not divide cell.hidden_size {hidden_size}; these do: {fitting}"
+                f"cell.options.slstm.heads: {K} heads do not divide cell.hidden_size {hidden_size}; these do: {fits}"
             )
         D = hidden_size // K
         self.one_head = K == 1
         self.exponential_forget = options.forget == "exponential"
-        self.weight_hh = self._uniform(K, 4, D, D)  # by head and gate, to each unit from each
+        self.weight_hh = self._uniform(K, 4, D, D)  # head, gate, to unit, from unit
         with torch.no_grad():
             self.weight_ih.normal_(std=(2 / (5 * input_size)) ** 0.5)
             if options.recurrent_init == "zeros":
@@ -61,7 +61,7 @@ class SLSTM(StackedCell):
         if self.one_head:
             a = torch.addmm(z, h_BH, self.weight_hh.view(-1, self.hidden_size).t())
         else:
-            a = z + self._mixed(h_BH)
+            a = z + self._recurrent(h_BH)
         i, f, new, o = a.chunk(4, 1)
         kept = m_BH + (f if self.exponential_forget else functional.logsigmoid(f))
         m_BH = torch.maximum(kept, i)
@@ -73,15 +73,15 @@ class SLSTM(StackedCell):
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
         """The output gate `o`, the candidate `z`, and the forget gate `f` where it is a sigmoid.
 
-        An exponential gate has no end at which it could saturate, so `i` is not among them.
+        An exponential gate does not saturate, so `i` is not among them.
         """
-        _, f, new, o = (z + self._mixed(state[0])).chunk(4, -1)
+        _, f, new, o = (z + self._recurrent(state[0])).chunk(4, -1)
         gates: dict[str, tuple[Tensor, GateKind]] = {"o": (o.sigmoid(), "sigmoid"), "z": (new.tanh(), "tanh")}
         if not self.exponential_forget:
             gates["f"] = (f.sigmoid(), "sigmoid")
         return gates
 
-    def _mixed(self, h: Tensor) -> Tensor:
-        """R h, `(…, 4H)`, each head for itself."""
+    def _recurrent(self, h: Tensor) -> Tensor:
+        """R h, `(…, 4H)`, computed head by head."""
         K, _, D, _ = self.weight_hh.shape
         return torch.einsum("...kd,kged->...gke", h.reshape(*h.shape[:-1], K, D), self.weight_hh).flatten(-3)

@@ -1,4 +1,4 @@
-"""What the catalogue says of the gated cells; imports no torch."""
+"""The catalogue entries of the gated cells; imports no torch."""
 
 from undertow import CellSpec
 from undertow_cells.gated.options import (
@@ -18,7 +18,7 @@ from undertow_cells.gated.options import (
 SPECS = (
     CellSpec(
         name="lstm",
-        summary="Long short-term memory with a forget gate: a memory that is added to, not multiplied through",
+        summary="Long short-term memory with a forget gate: a memory that is added to, not multiplied by a matrix",
         factory="undertow_cells.gated.lstm:LSTM",
         options=LstmOptions,
         paper=(
@@ -30,7 +30,7 @@ SPECS = (
     ),
     CellSpec(
         name="lstm-peephole",
-        summary="LSTM whose gates see the memory, also while the output gate hides it",
+        summary="LSTM whose gates read the memory, even while the output gate is closed",
         factory="undertow_cells.gated.lstm_peephole:PeepholeLSTM",
         options=LstmPeepholeOptions,
         paper="Gers, Schraudolph & Schmidhuber 2002, JMLR 3:115-143",
@@ -39,7 +39,7 @@ SPECS = (
     ),
     CellSpec(
         name="lstm-coupled",
-        summary="LSTM with one gate for keeping and writing: what is not kept is replaced",
+        summary="LSTM with one gate for forgetting and writing: the share that is not kept is replaced",
         factory="undertow_cells.gated.lstm_coupled:CoupledLSTM",
         options=LstmCoupledOptions,
         paper="Greff et al. 2017, arXiv 1503.04069",
@@ -48,7 +48,7 @@ SPECS = (
     ),
     CellSpec(
         name="lstm-no-forget",
-        summary="LSTM as it was first, without a forget gate: the memory is a sum",
+        summary="The original LSTM, without a forget gate: the memory is a sum",
         factory="undertow_cells.gated.lstm_no_forget:NoForgetLSTM",
         options=LstmNoForgetOptions,
         paper="Hochreiter & Schmidhuber 1997, doi 10.1162/neco.1997.9.8.1735; Greff et al. 2017, arXiv 1503.04069",
@@ -57,7 +57,7 @@ SPECS = (
     ),
     CellSpec(
         name="lstm-layernorm",
-        summary="LSTM with layer normalisation of what goes into the gates and of the memory that is shown",
+        summary="LSTM with layer normalisation of the gates' inputs and of the memory that is output",
         factory="undertow_cells.gated.lstm_layernorm:LayerNormLSTM",
         options=LstmLayernormOptions,
         paper="Ba, Kiros & Hinton 2016, arXiv 1607.06450",
@@ -66,7 +66,7 @@ SPECS = (
     ),
     CellSpec(
         name="slstm",
-        summary="LSTM with an exponential input gate, which can outvote what was stored; from xLSTM",
+        summary="LSTM with an exponential input gate, which can outweigh everything stored before; from xLSTM",
         factory="undertow_cells.gated.slstm:SLSTM",
         options=SlstmOptions,
         paper="Beck et al. 2024, arXiv 2405.04517",
@@ -105,7 +105,7 @@ SPECS = (
     ),
     CellSpec(
         name="janet",
-        summary="LSTM of the forget gate alone, which starts with time scales spread over the task's length",
+        summary="LSTM with the forget gate alone, which starts with time scales spread over the task's length",
         factory="undertow_cells.gated.janet:JANET",
         options=JanetOptions,
         paper="Van der Westhuizen & Lasenby 2018, arXiv 1804.04849; chrono: Tallec & Ollivier 2018, arXiv 1804.11188",
@@ -123,7 +123,7 @@ SPECS = (
     ),
     CellSpec(
         name="nbrc",
-        summary="Neuromodulated bistable cell: units that hold a value by feeding back on themselves alone",
+        summary="Neuromodulated bistable cell: each unit can hold a value by feeding back on itself",
         factory="undertow_cells.gated.nbrc:NBRC",
         paper="Vecoven, Ernst & Drion 2021, arXiv 2006.05252",
         state=("h",),

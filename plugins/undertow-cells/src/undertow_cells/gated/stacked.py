@@ -1,7 +1,7 @@
-"""What the cells that are written as steps have in common: the input's side of all gates in one matrix.
+"""The base of the gated cells that are written as steps: the input weights of all gates in one matrix.
 
-Under autocast a product comes out in 16 bits while the state stays in 32: what `torch.lerp` mixes with the state is
-brought to the state's kind first, with `.to(h_BH.dtype)`, which costs nothing otherwise.
+Under autocast a matrix product has 16 bits while the state has 32. `torch.lerp` needs one dtype, so its other arguments
+are converted with `.to(h_BH.dtype)`, which costs nothing where the dtypes are equal.
 
 T time, B batch, I input, H hidden, G gates: the blocks of H rows that are stacked in one matrix.
 """
@@ -14,15 +14,15 @@ from undertow_cells.projection import projection
 
 
 class StackedCell(Cell):
-    """A cell with W and b stacked by gate; how the state comes in is the cell's own.
+    """A cell with W and b stacked by gate; the subclass defines the weights of the state and the step.
 
     Args:
         input_size: I.
         hidden_size: H.
-        options: The cell's.
+        options: The cell's options.
         length: Time steps of the task.
-        rows: One letter a gate, in the order in which their blocks are stacked.
-        parts: How many state parts there are, `(B, H)` each.
+        rows: One letter per gate, in the order in which the blocks are stacked.
+        parts: Number of state parts, `(B, H)` each.
 
     Attributes:
         weight_ih: W, `(GH, I)`, from U(-1/√H, 1/√H) unless the cell changes it.
@@ -52,6 +52,6 @@ class StackedCell(Cell):
         return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
 
     def _set_bias(self, gate: str, value: Tensor | float) -> None:
-        """Let every unit of a gate start from this bias, or each from its own, `(H,)`."""
+        """Set the bias of a gate: one number for all units, or `(H,)`."""
         with torch.no_grad():
             self.bias.view(-1, self.hidden_size)[self._rows.index(gate)] = value

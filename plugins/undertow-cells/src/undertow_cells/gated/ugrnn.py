@@ -1,6 +1,6 @@
 """The update-gate network. B batch, T time, I input, H hidden; stacked in the order g (gate), c (candidate).
 
-Collins, Sohl-Dickstein & Sussillo 2017, arXiv 1611.09913. Written as a step only: the loop runs it.
+Collins, Sohl-Dickstein & Sussillo 2017, arXiv 1611.09913. It defines only a step; the platform's loop runs it.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from undertow_cells.projection import projection
 
 
 class UGRNN(Cell):
-    """One gate decides whether a unit keeps its value or takes a new one:
+    """One gate sets how much of a unit's value is kept and how much is replaced:
 
         g  = σ(W_g x + U_g h + b_g)
         c  = tanh(W_c x + U_c h + b_c)
@@ -24,7 +24,7 @@ class UGRNN(Cell):
     Initialisation: W and U from U(-1/√H, 1/√H), b_c = 0, b_g = `gate_bias`.
     """
 
-    keeps = "g"  # the share of the state that stays; the probe `timescale` asks
+    keeps = "g"  # the share of the state that is kept; read by the probe `timescale`
 
     def __init__(self, input_size: int, hidden_size: int, options: UgrnnOptions, length: int) -> None:
         super().__init__(input_size, hidden_size, options, length)

@@ -1,4 +1,4 @@
-"""What the cells with an elementwise linear recurrence have in common. T time, B batch, H hidden."""
+"""The base of the cells with an elementwise linear recurrence. T time, B batch, H hidden."""
 
 from abc import abstractmethod
 
@@ -10,17 +10,17 @@ from undertow_cells.linear.scan import linear_scan
 
 
 class AffineCell(Cell):
-    """h' = a ∘ h + b, where a and b come from the input alone: a cell writes `parts`.
+    """h' = a ∘ h + b, where a and b are computed from the input alone: a subclass defines `terms`.
 
-    The sequence is run by the parallel scan. A cell that does not show h itself writes `readout` and `shown`.
+    The sequence is run by the parallel scan. A subclass whose output is not h defines `readout` and `output`.
     """
 
     @abstractmethod
-    def parts(self, x_TBI: Tensor) -> tuple[Tensor, ...]:
-        """The factor a, the addend b, and what `shown` and `gates` need, `(T, B, H)` each."""
+    def terms(self, x_TBI: Tensor) -> tuple[Tensor, ...]:
+        """The factor a, the addend b, and then what `output` and `gates` need, `(T, B, H)` each."""
 
-    def shown(self, h: Tensor, *rest: Tensor) -> Tensor:
-        """What the layer shows of the state after a step, given the parts after a and b; default: the state."""
+    def output(self, h: Tensor, *rest: Tensor) -> Tensor:
+        """The layer's output for states h, given the terms after a and b; default: the state."""
         return h
 
     def initial_state(self, batch_size: int) -> State:
@@ -28,8 +28,8 @@ class AffineCell(Cell):
         return (next(self.parameters()).new_zeros(batch_size, self.hidden_size),)
 
     def project(self, x_TBI: Tensor) -> Tensor:
-        """All `parts` side by side."""
-        return torch.cat(self.parts(x_TBI), -1)
+        """All `terms` side by side."""
+        return torch.cat(self.terms(x_TBI), -1)
 
     def step(self, z: Tensor, state: State) -> State:
         """One step; `z` begins with a and b."""
@@ -38,6 +38,6 @@ class AffineCell(Cell):
 
     def scan(self, x_TBI: Tensor, state: State) -> tuple[Tensor, State]:
         """All steps in the parallel scan."""
-        a_TBH, b_TBH, *rest = self.parts(x_TBI)
+        a_TBH, b_TBH, *rest = self.terms(x_TBI)
         h_TBH, h_BH = linear_scan(a_TBH, b_TBH, state[0])
-        return self.shown(h_TBH, *rest), (h_BH,)
+        return self.output(h_TBH, *rest), (h_BH,)

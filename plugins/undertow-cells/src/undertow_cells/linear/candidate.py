@@ -5,5 +5,5 @@ from torch import Tensor
 
 
 def candidate(k: Tensor, positive: bool) -> Tensor:
-    """k itself, or g(k) = k + 1/2 where k >= 0 and σ(k) elsewhere: positive, continuous, growing."""
+    """k, or if `positive` g(k) = k + 1/2 where k >= 0 and σ(k) elsewhere: positive, continuous, increasing."""
     return torch.where(k >= 0, k + 0.5, k.sigmoid()) if positive else k

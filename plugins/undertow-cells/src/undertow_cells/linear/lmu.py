@@ -17,14 +17,14 @@ from undertow_cells.projection import projection
 
 
 class LMU(Cell):
-    """A linear memory m, the last θ steps of a signal u as a sum of Legendre polynomials, beside a hidden state:
+    """A linear memory m, which holds the last θ steps of a signal u as Legendre coefficients, and a hidden state h:
 
         u  = e_x · x + e_h · h + e_m · m
         m' = Ā m + B̄ u
         h' = tanh(W_x x + W_h h + W_m m')
 
-    The memory follows θ dm/dt = A m + B u, A_ij = (2i + 1) (-1 if i < j else (-1)^(i-j+1)), B_i = (2i + 1) (-1)^i; Ā
-    and B̄ are its exact solution over one step with u held (zero-order hold). They are not trained. h' depends on h
+    The memory solves θ dm/dt = A m + B u, A_ij = (2i + 1) (-1 if i < j else (-1)^(i-j+1)), B_i = (2i + 1) (-1)^i; Ā
+    and B̄ are the exact solution over one step with u held (zero-order hold). They are not trained. h' depends on h
     through a tanh, so there is no scan.
 
     Initialisation: e_x, e_h from U(-√(3/fan-in), √(3/fan-in)), e_m = 0, each W Glorot normal, no biases.
@@ -49,7 +49,7 @@ class LMU(Cell):
     B: Tensor
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move or convert; the memory's matrices are rounded anew from 64 bits, so that a wider type is exact."""
+        """Move or convert; the memory's matrices are rounded from 64 bits each time, so a wider type is exact."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.A, self.B = (value.to(self.W_h) for value in self._exact)
         return self
@@ -70,7 +70,7 @@ class LMU(Cell):
         return torch.tanh(z[..., :-1] + functional.linear(h, self.W_h) + functional.linear(m, self.W_m)), m
 
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
-        """The new hidden state `h`: it is an activation itself."""
+        """The new hidden state `h`, which is an activation."""
         return {"h": (self.step(z, state)[0], "tanh")}
 
 
@@ -81,7 +81,7 @@ def legendre_memory(order: int, theta: float) -> tuple[Tensor, Tensor]:
     below = -sign.outer(sign)  # (-1)^(i-j+1)
     A = (2 * i + 1).unsqueeze(1) * torch.where(i.unsqueeze(1) < i, -1.0, below) / theta
     B = (2 * i + 1) * sign / theta
-    both = torch.zeros(order + 1, order + 1, dtype=torch.float64)  # one exponential solves for m and for the held u
-    both[:order, :order], both[:order, order] = A, B
-    step = torch.matrix_exp(both)
+    joint = torch.zeros(order + 1, order + 1, dtype=torch.float64)  # of (m, u): one exponential gives Ā and B̄
+    joint[:order, :order], joint[:order, order] = A, B
+    step = torch.matrix_exp(joint)
     return step[:order, :order].contiguous(), step[:order, order].contiguous()

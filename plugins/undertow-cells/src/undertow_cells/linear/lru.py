@@ -1,6 +1,6 @@
 """The linear recurrent unit. B batch, T time, I input, H hidden, N complex numbers of the state.
 
-Orvieto et al. 2023, arXiv 2303.06349; the parametrisation and the start are those of its appendix A.
+Orvieto et al. 2023, arXiv 2303.06349; parametrisation and initialisation are those of its appendix A.
 """
 
 import torch
@@ -14,25 +14,25 @@ from undertow_cells.projection import projection
 
 
 class LRU(Cell):
-    """Complex numbers, each turned and shrunk at every step by a factor λ of its own, |λ| < 1 whatever is learned:
+    """Complex numbers, each multiplied at every step by its own factor λ; |λ| < 1 for all parameter values:
 
         λ  = exp(-e^ν + i e^θ)
         h' = λ ∘ h + e^γ ∘ (B x)
         y  = Re(C h') + D x
 
-    The state is kept in real numbers, `(B, 2N)`, real and imaginary part side by side, so that a gradient's norm over
+    The state is stored in real numbers, `(B, 2N)`, real and imaginary part side by side, so that a gradient's norm over
     it is that over the complex numbers. D is a vector, D ∘ x, where the input is as wide as the output, else a matrix.
 
-    Initialisation: λ even over the ring `r_min` < |λ| < `r_max`, with angles in (0, `max_phase`); e^γ = √(1 - |λ|²),
-    so that the state starts with the variance of what enters; parts of B from N(0, 1/(2I)), of C from N(0, 1/N), the
-    vector D from N(0, 1), the matrix D from N(0, 1/I).
+    Initialisation: λ uniform over the ring `r_min` < |λ| < `r_max`, with angles in (0, `max_phase`); e^γ = √(1 - |λ|²),
+    so that the state starts with the variance of B x; parts of B from N(0, 1/(2I)), of C from N(0, 1/N), the vector D
+    from N(0, 1), the matrix D from N(0, 1/I).
     """
 
     def __init__(self, input_size: int, hidden_size: int, options: LruOptions, length: int) -> None:
         super().__init__(input_size, hidden_size, options, length)
         I, H, N = input_size, hidden_size, options.state_size or hidden_size  # noqa: E741  (the legend's letter)
-        inside = 1e-6  # of an open interval: at the ends of (0, 1) the logarithms below are infinite
-        area_N, turn_N = torch.empty(2, N).uniform_(inside, 1 - inside)
+        margin = 1e-6  # at 0 and at 1 the logarithms below are infinite
+        area_N, turn_N = torch.empty(2, N).uniform_(margin, 1 - margin)
         decay_N = -0.5 * torch.log(options.r_min**2 + area_N * (options.r_max**2 - options.r_min**2))
         self.nu = nn.Parameter(decay_N.log())
         self.theta = nn.Parameter(torch.log(options.max_phase * turn_N))
@@ -63,22 +63,22 @@ class LRU(Cell):
     def readout(self, z: Tensor, state: State) -> Tensor:
         """Re(C h') + D x."""
         (h,) = state
-        return self._shown(h) + z[..., h.shape[-1] :]
+        return self._from_state(h) + z[..., h.shape[-1] :]
 
     def scan(self, x_TBI: Tensor, state: State) -> tuple[Tensor, State]:
         """All steps in the parallel scan, on complex numbers."""
         entering, skipped = self._project(x_TBI)
         (h,) = state
         h_TBN, h_BN = linear_scan(self.lambda_N, _complex(entering.to(h.dtype)), _complex(h))
-        shown = self._shown(torch.view_as_real(h_TBN).flatten(-2))
-        return shown + skipped, (torch.view_as_real(h_BN).flatten(-2),)
+        from_state = self._from_state(torch.view_as_real(h_TBN).flatten(-2))
+        return from_state + skipped, (torch.view_as_real(h_BN).flatten(-2),)
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:
         entering = projection(x, (self.gamma.exp().view(-1, 1, 1) * self.B).flatten(0, 1))
         return entering, self.D * x if self.D.dim() == 1 else projection(x, self.D)
 
-    def _shown(self, h: Tensor) -> Tensor:
-        """Re(C h): real times real less imaginary times imaginary."""
+    def _from_state(self, h: Tensor) -> Tensor:
+        """Re(C h): real times real minus imaginary times imaginary."""
         return functional.linear(h, (self.C * self.C.new_tensor([1.0, -1.0])).flatten(1))
 
 

@@ -16,19 +16,19 @@ from undertow_cells.projection import blocks
 
 
 class MinGRU(AffineCell):
-    """The GRU without its reset gate and without the state in the gate that is left:
+    """The GRU without its reset gate; the other gate reads the input alone:
 
         z  = σ(W_z x + b_z)
         n  = W_h x + b_h          or, with `candidate="positive"`, g(W_h x + b_h)
         h' = (1 - z) ∘ h + z ∘ n
 
     The paper's log-space form differs from its plain one by g (see `candidate`) and by how it is computed; the scan
-    here needs no logarithms for either, so states stay exact and may start from 0.
+    used here needs no logarithms for either, so states stay exact and may start from 0.
 
     Initialisation: as in torch's linear layer, all from U(-1/√I, 1/√I), which the paper leaves unchanged.
     """
 
-    keeps = "1 - z"  # the share of the state that stays; the probe `timescale` asks
+    keeps = "1 - z"  # the share of the state that is kept; read by the probe `timescale`
 
     def __init__(self, input_size: int, hidden_size: int, options: MinGruOptions, length: int) -> None:
         super().__init__(input_size, hidden_size, options, length)
@@ -37,7 +37,7 @@ class MinGRU(AffineCell):
         self.weight = nn.Parameter(torch.empty(2 * hidden_size, input_size).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(2 * hidden_size).uniform_(-bound, bound))
 
-    def parts(self, x_TBI: Tensor) -> tuple[Tensor, ...]:
+    def terms(self, x_TBI: Tensor) -> tuple[Tensor, ...]:
         """The factor 1 - z and the addend z ∘ n."""
         gate, new = blocks(x_TBI, self.weight, self.bias, 2)
         z = gate.sigmoid()

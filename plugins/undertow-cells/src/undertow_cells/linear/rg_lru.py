@@ -15,18 +15,18 @@ from undertow_cells.linear.options import RgLruOptions
 from undertow_cells.projection import blocks, projection
 
 C = 8.0
-"""The paper's constant c: how far a fully open recurrence gate can take the factor down."""
+"""The paper's constant c: with a fully open recurrence gate the factor is σ(Λ)^c."""
 
 
 class RGLRU(AffineCell):
-    """A gate that slows the decay of the state down, and as much input as keeps its variance:
+    """A gate slows the decay of the state; the input is scaled so that the state keeps its variance:
 
         r, i = σ(W u + b),   one block of rows each
         a    = σ(Λ)^(c r) = exp(-c r ∘ ln(1 + e^-Λ)),   c = 8
         h'   = a ∘ h + √(1 - a²) ∘ (i ∘ u)
 
-    u is the input x where it is as wide as the state; otherwise u = W_u x, the linear map that stands in front of
-    the unit in the paper's block.
+    u is the input x where it is as wide as the state; otherwise u = W_u x, the linear map before the unit in the
+    paper's block.
 
     Initialisation: W and W_u from N(0, 1/fan-in), b = 0, and Λ such that σ(Λ)^c ~ U(`min_decay`, `max_decay`).
     """
@@ -40,7 +40,7 @@ class RGLRU(AffineCell):
         log_a_H = torch.empty(H).uniform_(options.min_decay, options.max_decay).log() / C
         self.Lambda = nn.Parameter(log_a_H - torch.log(-torch.expm1(log_a_H)))
 
-    def parts(self, x_TBI: Tensor) -> tuple[Tensor, ...]:
+    def terms(self, x_TBI: Tensor) -> tuple[Tensor, ...]:
         """The factor a, the addend, and for `gates` r and i."""
         u_TBH = x_TBI if self.weight_in is None else projection(x_TBI, self.weight_in)
         from_x = self.weight if self.weight_in is None else self.weight @ self.weight_in  # W (W_u x) = (W W_u) x

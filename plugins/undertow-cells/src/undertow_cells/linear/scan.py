@@ -1,23 +1,23 @@
-"""The parallel scan: h_t = a_t ∘ h_{t-1} + b_t for all t at once, in some log T vectorised steps instead of T.
+"""The parallel scan: h_t = a_t ∘ h_{t-1} + b_t for all t at once, in about log T vectorised steps instead of T.
 
     h_TBN, last_BN = linear_scan(a_TBN, b_TBN, h_BN)
 
 The sequence is cut into K chunks of S steps, and every operation works on all chunks side by side:
 
-1. each chunk is one affine map of the state it starts from, h -> p ∘ h + q: S steps give all the p and q;
-2. the states at which chunks start are a scan over those K maps, done the same way;
+1. each chunk is an affine map of the state it starts from, h -> p ∘ h + q: S steps give all p and q;
+2. the states at which the chunks start are a scan over those K maps, computed the same way;
 3. S steps, each chunk from its own start, give the states in between.
 
-Nothing is ever divided or taken as a logarithm, so a may be 0, and as small as it likes. The products p are no larger
-than 1 where |a| <= 1, which is meant here; a larger a can overflow over a chunk where the state itself would not.
+There is no division and no logarithm, so a may be 0 or as small as the dtype allows. The products p are no larger than
+1 where |a| <= 1, which is the intended use; a larger a can overflow over a chunk where the state itself would not.
 
-Gradients are one more scan, against time: with g_t = ∂L/∂h_t by all paths,
+Gradients are another scan, backwards in time: with g_t = ∂L/∂h_t by all paths,
 
     g_t = ∂L/∂h_t (direct) + a*_{t+1} ∘ g_{t+1},   ∂L/∂b_t = g_t,   ∂L/∂a_t = g_t ∘ h*_{t-1},   ∂L/∂h_0 = a*_1 ∘ g_1
 
-with * the complex conjugate, which matters for complex tensors only.
+where * is the complex conjugate.
 
-T time, B batch, N units, K chunks, S steps in one.
+T time, B batch, N units, K chunks, S steps per chunk.
 """
 
 from collections.abc import Iterator
@@ -29,22 +29,22 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 SHORT = 24
-"""Up to so many steps are taken one after the other: in a whole sequence, and in a chunk."""
+"""Largest number of steps that are run one after the other: in a whole sequence, and in a chunk."""
 
 WIDE = 2048
-"""On a CPU, where a step works on more numbers than that, going over them three times costs more than the calls."""
+"""On a CPU, a step on more numbers than this is run by the plain loop: three passes would cost more than the calls."""
 
 
 def linear_scan(a: Tensor, b_TBN: Tensor, h_BN: Tensor) -> tuple[Tensor, Tensor]:
     """All states of h_t = a_t ∘ h_{t-1} + b_t; exact to rounding, first derivatives included.
 
     Args:
-        a: The factors, real or complex, at most 1 in size: `(T, B, N)`, or `(N,)` if they are the same at all times.
-        b_TBN: The addends, at least one step.
+        a: The factors, real or complex, |a| <= 1: `(T, B, N)`, or `(N,)` if they are the same at all steps.
+        b_TBN: The addends, of at least one step.
         h_BN: The state before the first step.
 
     Returns:
-        The state after every step, `(T, B, N)`, and after the last, `(B, N)`.
+        The state after every step, `(T, B, N)`, and after the last step, `(B, N)`.
     """
     dtype = torch.promote_types(torch.promote_types(a.dtype, b_TBN.dtype), h_BN.dtype)
     states = _LinearScan.apply(a.to(dtype), b_TBN.to(dtype), h_BN.to(dtype))  # type: ignore[no-untyped-call]
@@ -52,7 +52,7 @@ def linear_scan(a: Tensor, b_TBN: Tensor, h_BN: Tensor) -> tuple[Tensor, Tensor]
 
 
 class _LinearScan(torch.autograd.Function):
-    """The scan and its reverse, as one node of the graph."""
+    """The scan and its gradient, as one node of the graph."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b_TBN: Tensor, h_BN: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,7 +82,7 @@ class _LinearScan(torch.autograd.Function):
 
 
 def _fill(out_TBN: Tensor, a_TBN: Tensor, b_TBN: Tensor, h_BN: Tensor, *, backwards: bool) -> None:
-    """Write every state into `out_TBN`; `backwards` starts from the end, with `h_BN` after it."""
+    """Write every state into `out_TBN`; `backwards` runs from the last step to the first, starting from `h_BN`."""
     T = len(b_TBN)
     S = _chunk(T, h_BN)
     if S == 1:
@@ -111,18 +111,18 @@ def _fill(out_TBN: Tensor, a_TBN: Tensor, b_TBN: Tensor, h_BN: Tensor, *, backwa
 
 
 def _chunk(T: int, h_BN: Tensor) -> int:
-    """How many steps to put into a chunk; 1 where cutting does not pay."""
+    """Number of steps per chunk; 1 where the plain loop is faster."""
     if T <= SHORT or (h_BN.device.type == "cpu" and h_BN.numel() > WIDE):
         return 1
     return min(isqrt(T), SHORT)
 
 
 def _step(out: Tensor, a: Tensor, b: Tensor, h: Tensor, backwards: bool) -> None:
-    """The recurrence itself along the first dimension, whatever the others are."""
+    """The plain recurrence along the first dimension."""
     for a_t, b_t, out_t in _in_time(backwards, a, b, out):
         h = torch.addcmul(b_t, a_t, h, out=out_t)
 
 
 def _in_time(backwards: bool, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """The slices of all of them along the first dimension, the first or the last ones first."""
+    """The slices of all tensors along the first dimension, in order or in reverse."""
     return zip(*(each.unbind(0)[:: -1 if backwards else 1] for each in tensors), strict=True)

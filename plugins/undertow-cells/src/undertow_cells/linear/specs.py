@@ -1,4 +1,4 @@
-"""What the catalogue says of the linear recurrences; imports no torch."""
+"""The catalogue entries of the linear recurrences; imports no torch."""
 
 from undertow import CellSpec
 from undertow_cells.linear.options import (
@@ -13,7 +13,7 @@ from undertow_cells.linear.options import (
 SPECS = (
     CellSpec(
         name="mingru",
-        summary="Minimal GRU: one gate, which sees the input only, so that all steps run in parallel",
+        summary="Minimal GRU: one gate, which reads the input only, so that all steps run in parallel",
         factory="undertow_cells.linear.mingru:MinGRU",
         options=MinGruOptions,
         paper="Feng et al. 2024, arXiv 2410.01201",
@@ -22,7 +22,7 @@ SPECS = (
     ),
     CellSpec(
         name="minlstm",
-        summary="Minimal LSTM: forget and input gate see the input only and share out one whole; runs in parallel",
+        summary="Minimal LSTM: forget and input gate read the input only and add up to one; runs in parallel",
         factory="undertow_cells.linear.minlstm:MinLSTM",
         options=MinLstmOptions,
         paper="Feng et al. 2024, arXiv 2410.01201",
@@ -31,7 +31,7 @@ SPECS = (
     ),
     CellSpec(
         name="lru",
-        summary="Linear recurrent unit: complex numbers that turn and decay, each at a learned rate; runs in parallel",
+        summary="Linear recurrent unit: complex numbers that rotate and decay at learned rates; runs in parallel",
         factory="undertow_cells.linear.lru:LRU",
         options=LruOptions,
         paper="Orvieto et al. 2023, arXiv 2303.06349",
@@ -49,7 +49,7 @@ SPECS = (
     ),
     CellSpec(
         name="sru",
-        summary="Simple recurrent unit: a gated memory without matrices, shown beside the input; runs in parallel",
+        summary="Simple recurrent unit: a gated memory without matrices, mixed with the input; runs in parallel",
         factory="undertow_cells.linear.sru:SRU",
         options=SruOptions,
         paper="Lei et al. 2017, arXiv 1709.02755",
@@ -58,7 +58,7 @@ SPECS = (
     ),
     CellSpec(
         name="lmu",
-        summary="Legendre memory unit: a sliding window held in Legendre polynomials, beside a tanh network",
+        summary="Legendre memory unit: a sliding window stored as Legendre coefficients, and a tanh network",
         factory="undertow_cells.linear.lmu:LMU",
         options=LmuOptions,
         paper=(

@@ -1,1 +1,1 @@
-"""Oscillators: each step is one of a numerical method for a system of second order, or one with two time scales."""
+"""Oscillators: a step of a numerical method for a second-order system, or for a system with two time scales."""

@@ -1,6 +1,6 @@
 """The coupled oscillatory network: damped pendulums that drive each other. B batch, T time, H hidden.
 
-Rusch & Mishra 2021, arXiv 2010.00951, with the damping of the step before, as in the authors' code.
+Rusch & Mishra 2021, arXiv 2010.00951; the damping uses the previous z, as in the authors' code.
 """
 
 from collections.abc import Mapping
@@ -20,8 +20,8 @@ class CoRNN(Cell):
         z' = z + dt (tanh(U y + 𝒰 z + V x + b) - γ y - ε z)
         y' = y + dt z'
 
-    `weight_hh` is U and 𝒰 side by side. Initialisation: everything from U(-a, a), a = 1/√(I + 2H), the start of a
-    linear layer over x, y and z together.
+    `weight_hh` is U and 𝒰 side by side. Initialisation: everything from U(-a, a), a = 1/√(I + 2H), as in a linear layer
+    over x, y and z together.
     """
 
     def __init__(self, input_size: int, hidden_size: int, options: CornnOptions, length: int) -> None:
@@ -50,5 +50,5 @@ class CoRNN(Cell):
         return torch.add(y_BH, z_BH, alpha=self.dt), z_BH
 
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
-        """The drive `f`, the tanh in the force."""
+        """The drive `f`: the tanh in the force."""
         return {"f": ((z + functional.linear(torch.cat(state, -1), self.weight_hh)).tanh(), "tanh")}

@@ -1,6 +1,6 @@
 """Long expressive memory: two coupled states, each with a time scale that the input sets. B batch, T time, H hidden.
 
-Rusch, Mishra, Erichson & Mahoney 2022, arXiv 2110.04744. As in the authors' code, the new z moves y.
+Rusch, Mishra, Erichson & Mahoney 2022, arXiv 2110.04744. As in the authors' code, y is updated with the new z.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from undertow_cells.projection import projection
 
 
 class LEM(Cell):
-    """A step of a system with two states, whose lengths are gates:
+    """A step of a system with two states; the step lengths d and d̄ are gates:
 
         d  = Δ σ(W_d y + V_d x + b_d)                    for z
         d̄  = Δ σ(W_d̄ y + V_d̄ x + b_d̄)                    for y
@@ -46,32 +46,32 @@ class LEM(Cell):
         return projection(x_TBI, self.weight_ih, self.bias)
 
     def step(self, z: Tensor, state: State) -> State:
-        """One step; `z` is `(B, 4H)`. In mixed precision the states stay in theirs."""
+        """One step; `z` is `(B, 4H)`. In mixed precision the states keep their dtype."""
         y_BH, z_BH = state
-        for_y, for_z = self._split(z)
-        d, d_bar, to_z = torch.addmm(for_y, y_BH, self.weight_hh.t()).to(y_BH.dtype).chunk(3, 1)
+        with_y, with_z = self._split(z)
+        d, d_bar, to_z = torch.addmm(with_y, y_BH, self.weight_hh.t()).to(y_BH.dtype).chunk(3, 1)
         d, d_bar = d.sigmoid(), d_bar.sigmoid()
         if self.dt != 1.0:
             d, d_bar = self.dt * d, self.dt * d_bar
         z_BH = torch.lerp(z_BH, to_z.tanh(), d)
-        to_y = torch.addmm(for_z, z_BH, self.weight_zy.t()).to(y_BH.dtype)
+        to_y = torch.addmm(with_z, z_BH, self.weight_zy.t()).to(y_BH.dtype)
         return torch.lerp(y_BH, to_y.tanh(), d_bar), z_BH
 
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
-        """The lengths as shares of Δ, `d` for z and `d_bar` for y, and the candidates `z` and `y`."""
+        """The step lengths as shares of Δ, `d` for z and `d_bar` for y, and the candidates `z` and `y`."""
         y, memory = state
-        for_y, for_z = self._split(z)
-        d, d_bar, to_z = (for_y + functional.linear(y, self.weight_hh)).to(y.dtype).chunk(3, -1)
+        with_y, with_z = self._split(z)
+        d, d_bar, to_z = (with_y + functional.linear(y, self.weight_hh)).to(y.dtype).chunk(3, -1)
         d, d_bar, to_z = d.sigmoid(), d_bar.sigmoid(), to_z.tanh()
         memory = torch.lerp(memory, to_z, self.dt * d)
         return {
             "d": (d, "sigmoid"),
             "d_bar": (d_bar, "sigmoid"),
             "z": (to_z, "tanh"),
-            "y": ((for_z + functional.linear(memory, self.weight_zy)).tanh(), "tanh"),
+            "y": ((with_z + functional.linear(memory, self.weight_zy)).tanh(), "tanh"),
         }
 
     def _split(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """A projection to what joins W y, `(…, 3H)`, and what joins W_y z', `(…, H)`."""
-        for_y, for_z = z.split_with_sizes((3 * self.hidden_size, self.hidden_size), -1)
-        return for_y, for_z
+        """Split a projection into the part that is added to W y, `(…, 3H)`, and to W_y z', `(…, H)`."""
+        with_y, with_z = z.split_with_sizes((3 * self.hidden_size, self.hidden_size), -1)
+        return with_y, with_z

@@ -1,4 +1,4 @@
-"""What the catalogue says of the oscillators; imports no torch."""
+"""The catalogue entries of the oscillators; imports no torch."""
 
 from undertow import CellSpec
 from undertow_cells.oscillators.options import CornnOptions, LemOptions, UnicornnOptions

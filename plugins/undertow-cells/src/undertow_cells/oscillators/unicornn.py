@@ -15,8 +15,8 @@ from undertow_cells.projection import projection
 
 
 class UnICORNN(DerivedCell):
-    """Each unit is a Hamiltonian system of its own, with position y and momentum z, and takes steps of its own length,
-    in the symplectic way: the new momentum moves the position.
+    """Each unit is a Hamiltonian system with position y and momentum z, and has a step length u of its own. The step is
+    symplectic: the position is updated with the new momentum.
 
         u  = dt σ(a)
         z' = z - u ∘ (tanh(w ∘ y + V x + b) + α y)
@@ -44,7 +44,7 @@ class UnICORNN(DerivedCell):
         return projection(x_TBI, self.weight_ih, self.bias)
 
     def weight(self) -> Tensor:
-        """Each unit's step u, `(H,)`."""
+        """Each unit's step length u, `(H,)`."""
         return self.dt * self.pace.sigmoid()
 
     def advance(self, z: Tensor, state: State, weight: Tensor) -> State:
@@ -55,5 +55,5 @@ class UnICORNN(DerivedCell):
         return torch.addcmul(y_BH, weight, z_BH), z_BH
 
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
-        """The drive `f`, the tanh in the force."""
+        """The drive `f`: the tanh in the force."""
         return {"f": (torch.addcmul(z, self.weight_hh, state[0]).tanh(), "tanh")}

@@ -1,1 +1,1 @@
-"""Plain networks: a matrix and a nonlinearity, no gates; they differ in what keeps the matrix from doing harm."""
+"""Plain networks: a matrix and a nonlinearity, no gates; they differ in how the matrix is constrained."""

@@ -1,4 +1,4 @@
-"""The antisymmetric network: small moves in directions that neither grow nor shrink. B batch, T time, H hidden.
+"""The antisymmetric network: small steps along a skew-symmetric matrix. B batch, T time, I input, H hidden.
 
 Chang, Chen, Haber & Chi 2019, arXiv 1902.09689; the initialisation is that of its appendix C.
 """
@@ -16,7 +16,7 @@ from undertow_cells.projection import projection
 
 
 class AntisymmetricRNN(DerivedCell):
-    """A step of Euler's method, of size ε, along a system whose Jacobian has eigenvalues next to the imaginary axis:
+    """A step of Euler's method, of size ε, for a system whose Jacobian has eigenvalues close to the imaginary axis:
 
         M  = W - Wᵀ - γ I,   W strictly upper triangular
         h' = h + ε tanh(M h + V x + b)
@@ -61,7 +61,7 @@ class AntisymmetricRNN(DerivedCell):
         return (torch.addcmul(h_BH, gate, candidate, value=self.epsilon),)
 
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
-        """The candidate `c` and, if there is one, the gate `z`."""
+        """The candidate `c` and, with `gated`, the gate `z`."""
         if not self.gated:
             return {"c": ((z + state[0] @ self.weight()).tanh(), "tanh")}
         gate, candidate = self._activations(z, state[0], self.weight())

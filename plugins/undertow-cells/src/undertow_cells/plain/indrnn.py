@@ -1,4 +1,4 @@
-"""The independently recurrent network: each unit sees its own past alone. B batch, T time, I input, H hidden.
+"""The independently recurrent network: each unit reads only its own state. B batch, T time, I input, H hidden.
 
 Li, Li, Cook, Zhu & Gao 2018, arXiv 1803.04831; the initialisation of W is that of the authors' code.
 """
@@ -15,15 +15,15 @@ from undertow_cells.projection import projection
 
 
 class IndRNN(DerivedCell):
-    """One number u a unit in place of a matrix, so that the gradient through T steps is u^T and can be bounded:
+    """One number u per unit in place of a matrix, so that the gradient through T steps is u^T and can be bounded:
 
         h' = relu(W x + b + u ∘ h),   |u| ≤ g^(1/T),   g = `growth`
 
-    The bound is kept as the paper keeps it, by cutting u back after each training step: here before the first use that
-    follows. Outside training u is read through the bound and is not written to.
+    As in the paper, u is clamped to the bound after each training step: here before its next use. Outside training a
+    clamped copy is used and u is not changed.
 
-    Initialisation: u from U(0, 1), or with `recurrent_init="long"` from U(g^(-1/T), g^(1/T)), the paper's choice for a
-    last layer that is asked at the end; W from U(-a, a), a = √(6 / (65 I)); b = 0.
+    Initialisation: u from U(0, 1), or with `recurrent_init="long"` from U(g^(-1/T), g^(1/T)), the paper's choice for
+    the last layer where only the last step has a target; W from U(-a, a), a = √(6 / (65 I)); b = 0.
     """
 
     def __init__(self, input_size: int, hidden_size: int, options: IndrnnOptions, length: int) -> None:
@@ -47,8 +47,8 @@ class IndRNN(DerivedCell):
         """The bounded u, `(H,)`."""
         if not self.training:
             return self.weight_hh.clamp(-self.bound, self.bound)
-        # Only the first cut after an optimiser's step changes anything, so that pieces of one graph agree: `.data`
-        # keeps autograd from taking the later ones for changes.
+        # Only the first clamp after an optimiser's step changes a value. Later ones, for the next pieces of one graph,
+        # must not count as changes: `.data` has no version counter; with `detach()` or `no_grad` backward would fail.
         self.weight_hh.data.clamp_(-self.bound, self.bound)
         return self.weight_hh
 
@@ -57,5 +57,5 @@ class IndRNN(DerivedCell):
         return (torch.addcmul(z, state[0], weight).relu(),)
 
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
-        """The new state `h`: here it is an activation itself."""
+        """The new state `h`, which is an activation."""
         return {"h": (self.advance(z, state, self.weight())[0], "relu")}

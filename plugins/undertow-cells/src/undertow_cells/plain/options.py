@@ -1,4 +1,4 @@
-"""What can be set on each plain network, under ``cell.options.<name>``; imports no torch."""
+"""The options of the plain networks, under ``cell.options.<name>``; imports no torch."""
 
 from typing import Annotated, Literal
 
@@ -11,24 +11,24 @@ class RnnOptions(Options):
     """Options of `rnn`."""
 
     nonlinearity: Literal["tanh", "relu"] = "tanh"
-    """What the new state goes through."""
+    """Function that gives the new state."""
     recurrent_init: Literal["uniform", "orthogonal", "identity"] = "uniform"
-    """The first U: torch's U(-1/√H, 1/√H), a random rotation, or the IRNN's identity with zero biases."""
+    """The initial U: torch's U(-1/√H, 1/√H), a random rotation, or the IRNN's identity with zero biases."""
     input_init: Literal["uniform", "small"] = "uniform"
-    """The first W: torch's U(-1/√H, 1/√H), or the IRNN's N(0, 0.001²)."""
+    """The initial W: torch's U(-1/√H, 1/√H), or the IRNN's N(0, 0.001²)."""
     recurrent_scale: Annotated[float, Field(gt=0.0, le=10.0)] = 1.0
-    """Factor on the first U: its singular values set whether gradients vanish or explode."""
+    """Factor on the initial U, whose singular values set whether gradients vanish or explode."""
     input_scale: Annotated[float, Field(gt=0.0, le=1000.0)] = 1.0
-    """Factor on the first W and biases: a large one saturates the units, whatever U is."""
+    """Factor on the initial W and biases: a large one saturates the units for any U."""
 
 
 class IndrnnOptions(Options):
     """Options of `indrnn`."""
 
     recurrent_init: Literal["uniform", "long"] = "uniform"
-    """The first u: U(0, 1), or U(g^(-1/T), g^(1/T)), units that all remember the whole sequence of T steps."""
+    """The initial u: U(0, 1), or U(g^(-1/T), g^(1/T)), with which every unit keeps its value over all T steps."""
     growth: Annotated[float, Field(ge=1.0, le=1000.0)] = 2.0
-    """What a state may grow by over the whole sequence: g in |u| ≤ g^(1/T)."""
+    """Largest factor by which a state may grow over the whole sequence: g in |u| ≤ g^(1/T)."""
 
 
 class AntisymmetricOptions(Options):
@@ -37,17 +37,17 @@ class AntisymmetricOptions(Options):
     epsilon: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
     """Size of a step."""
     gamma: Annotated[float, Field(ge=0.0, le=10.0)] = 0.01
-    """Friction, which keeps Euler's method from blowing up: γ on the diagonal."""
+    """Friction, which keeps Euler's method stable: γ on the diagonal."""
     recurrent_scale: Annotated[float, Field(ge=0.0, le=100.0)] = 1.0
-    """Width of the first W, times √H: the paper's σ_w."""
+    """Standard deviation of the initial W, times √H: the paper's σ_w."""
     gated: bool = False
-    """A gate on the move, which shares its recurrent matrix."""
+    """Add a gate to the step; it has the same recurrent matrix."""
 
 
 class OrthogonalOptions(Options):
     """Options of `orthogonal`."""
 
     map: Literal["expm", "cayley"] = "expm"
-    """How the skew-symmetric matrix becomes a rotation; Cayley's map has none with an eigenvalue of -1."""
+    """Map from the skew-symmetric matrix to a rotation; Cayley's map gives none with an eigenvalue of -1."""
     recurrent_init: Literal["henaff", "cayley"] = "henaff"
-    """The first matrix: angles all around the circle, or small ones, as in the papers of these names."""
+    """The initial matrix: rotations by angles in (-π, π), or by small ones, as in the papers of these names."""

@@ -1,4 +1,4 @@
-"""The orthogonal network: its matrix is a rotation, whatever training does. B batch, T time, I input, H hidden.
+"""The orthogonal network: its matrix stays a rotation during training. B batch, T time, I input, H hidden.
 
 Lezcano-Casado & Martínez-Rubio 2019, arXiv 1901.08428; the Cayley map is Helfrich, Willmott & Ye 2018, arXiv
 1707.09520 (without its diagonal D); modReLU is Arjovsky, Shah & Bengio 2016, arXiv 1511.06464.
@@ -18,9 +18,9 @@ from undertow_cells.projection import projection
 
 
 class OrthogonalRNN(DerivedCell):
-    """All singular values of Q are 1, and modReLU changes a number's size but not its sign:
+    """All singular values of Q are 1, and modReLU changes the absolute value of a number but not its sign:
 
-        A  = a skew-symmetric matrix, whose entries above the diagonal are what is trained
+        A  = a skew-symmetric matrix, whose entries above the diagonal are trained
         Q  = exp(A),   or (I + A)⁻¹ (I - A) with `map="cayley"`
         a  = W x + Q h
         h' = sign(a) ∘ relu(|a| + b)
@@ -42,16 +42,16 @@ class OrthogonalRNN(DerivedCell):
         return (self.weight_hh.new_zeros(batch_size, self.hidden_size),)
 
     def project(self, x_TBI: Tensor) -> Tensor:
-        """W x, `(T, B, H)`; b is modReLU's, behind the matrix."""
+        """W x, `(T, B, H)`; b is added in modReLU, after the matrix."""
         return projection(x_TBI, self.weight_ih)
 
     def weight(self) -> Tensor:
-        """Qᵀ, `(H, H)`: both maps turn -A into it."""
+        """Qᵀ, `(H, H)`: both maps give it for -A."""
         minus_A_HH = -skew(self.weight_hh, self.hidden_size)
         if self.map == "expm":
             return torch.matrix_exp(minus_A_HH)
-        one_HH = torch.eye(self.hidden_size, dtype=minus_A_HH.dtype, device=minus_A_HH.device)
-        rotation_HH: Tensor = torch.linalg.solve(one_HH + minus_A_HH, one_HH - minus_A_HH)
+        I_HH = torch.eye(self.hidden_size, dtype=minus_A_HH.dtype, device=minus_A_HH.device)
+        rotation_HH: Tensor = torch.linalg.solve(I_HH + minus_A_HH, I_HH - minus_A_HH)
         return rotation_HH
 
     def advance(self, z: Tensor, state: State, weight: Tensor) -> State:
@@ -60,12 +60,12 @@ class OrthogonalRNN(DerivedCell):
         return (a_BH.detach().sign() * (a_BH.abs() + self.bias).relu(),)
 
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
-        """The size of the new state, `modulus`: where it is 0, modReLU is shut."""
+        """`modulus`, the absolute value of the new state: where it is 0, modReLU passes no gradient."""
         return {"modulus": (((z + state[0] @ self.weight()).abs() + self.bias).relu(), "relu")}
 
 
 def _blocks(size: int, init: str) -> Tensor:
-    """The first A above its diagonal, `(H, H)`."""
+    """The initial A above its diagonal, `(H, H)`."""
     s = torch.empty(size // 2)
     if init == "henaff":
         s.uniform_(-math.pi, math.pi)

@@ -1,6 +1,6 @@
-"""The plain recurrent network: one matrix, through which every gradient goes once a step. B batch, T time, H hidden.
+"""The plain recurrent network: one matrix, by which gradients are multiplied at every step. B batch, T time, H hidden.
 
-Elman 1990; the identity start is Le, Jaitly & Hinton 2015, arXiv 1504.00941.
+Elman 1990; the identity initialisation is Le, Jaitly & Hinton 2015, arXiv 1504.00941.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ class RNN(FusedCell):
 
     def __init__(self, input_size: int, hidden_size: int, options: RnnOptions, length: int) -> None:
         super().__init__(nn.RNN(input_size, hidden_size, nonlinearity=options.nonlinearity), options, length)
-        self.kind: GateKind = options.nonlinearity
+        self.nonlinearity: GateKind = options.nonlinearity
         self.activation = torch.tanh if options.nonlinearity == "tanh" else torch.relu
         with torch.no_grad():
             if options.recurrent_init == "orthogonal":
@@ -38,8 +38,8 @@ class RNN(FusedCell):
             if options.input_init == "small":
                 self.W.normal_(0.0, 0.001)
             self.U.mul_(options.recurrent_scale)
-            for each in (self.W, self.b_W, self.b_U):
-                each.mul_(options.input_scale)
+            for parameter in (self.W, self.b_W, self.b_U):
+                parameter.mul_(options.input_scale)
 
     def project(self, x_TBI: Tensor) -> Tensor:
         """W x and both biases, `(T, B, H)`."""
@@ -50,5 +50,5 @@ class RNN(FusedCell):
         return (self.activation(torch.addmm(z, state[0], self.U.t())),)
 
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
-        """The new state `h`: here it is an activation itself."""
-        return {"h": (self.activation(z + functional.linear(state[0], self.U)), self.kind)}
+        """The new state `h`, which is an activation."""
+        return {"h": (self.activation(z + functional.linear(state[0], self.U)), self.nonlinearity)}

@@ -1,7 +1,7 @@
 """Skew-symmetric matrices, A = -Aᵀ, from the numbers above their diagonal. H hidden, U = H (H - 1) / 2 of them.
 
-Their eigenvalues are imaginary: a network that moves along A neither grows nor shrinks. `antisymmetric` takes A as the
-direction of a small move, `orthogonal` makes a rotation of it.
+Their eigenvalues are imaginary: a state that follows h' = A h neither grows nor shrinks. `antisymmetric` takes a small
+step along A, `orthogonal` computes a rotation from it.
 """
 
 import torch
@@ -16,6 +16,6 @@ def skew(upper_U: Tensor, size: int) -> Tensor:
 
 
 def upper(W_HH: Tensor) -> Tensor:
-    """The numbers above the diagonal, row by row, `(U,)`: what `skew` takes."""
+    """The numbers above the diagonal, row by row, `(U,)`: the inverse of `skew`."""
     rows, columns = torch.triu_indices(len(W_HH), len(W_HH), 1, device=W_HH.device)
     return W_HH[rows, columns]

@@ -1,4 +1,4 @@
-"""What the catalogue says of the plain networks; imports no torch."""
+"""The catalogue entries of the plain networks; imports no torch."""
 
 from undertow import CellSpec
 from undertow_cells.plain.options import AntisymmetricOptions, IndrnnOptions, OrthogonalOptions, RnnOptions
@@ -6,7 +6,7 @@ from undertow_cells.plain.options import AntisymmetricOptions, IndrnnOptions, Or
 SPECS = (
     CellSpec(
         name="rnn",
-        summary="Elman's network: one matrix and a nonlinearity; the identity start makes it an IRNN",
+        summary="Elman's network: one matrix and a nonlinearity; with the identity initialisation an IRNN",
         factory="undertow_cells.plain.rnn:RNN",
         options=RnnOptions,
         paper="Elman 1990, doi 10.1207/s15516709cog1402_1; Le, Jaitly & Hinton 2015, arXiv 1504.00941",
@@ -15,7 +15,7 @@ SPECS = (
     ),
     CellSpec(
         name="indrnn",
-        summary="Independently recurrent network: each unit sees its own past alone, by a weight bounded by the length",
+        summary="Independently recurrent network: each unit reads only its own state, by a weight that is bounded",
         factory="undertow_cells.plain.indrnn:IndRNN",
         options=IndrnnOptions,
         paper="Li, Li, Cook, Zhu & Gao 2018, arXiv 1803.04831",
@@ -24,7 +24,7 @@ SPECS = (
     ),
     CellSpec(
         name="antisymmetric",
-        summary="Antisymmetric network: small moves along a skew-symmetric matrix, which neither grow nor shrink",
+        summary="Antisymmetric network: small steps along a skew-symmetric matrix, so states neither grow nor shrink",
         factory="undertow_cells.plain.antisymmetric:AntisymmetricRNN",
         options=AntisymmetricOptions,
         paper="Chang, Chen, Haber & Chi 2019, arXiv 1902.09689",

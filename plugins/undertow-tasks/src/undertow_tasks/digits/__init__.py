@@ -1,1 +1,1 @@
-"""Scanned digits: real images, present wherever scikit-learn is."""
+"""Scanned digits: real images that come with scikit-learn, and MNIST."""

@@ -1,4 +1,4 @@
-"""Digit: the whole image in one step, the control that needs no memory. B batch, P pixels."""
+"""Digit: the whole image in one step, a control that needs no memory. B batch, P pixels."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from undertow_tasks.digits.task import DigitTask
 
 
 class Digit(DigitTask):
-    """64 pixels in, one of ten digits out; what a cell does here is what a plain layer would."""
+    """64 pixels in, one of ten digits out; a cell is here a layer without recurrence."""
 
     shape = "one-to-one"
     inputs = Vector(PIXELS)

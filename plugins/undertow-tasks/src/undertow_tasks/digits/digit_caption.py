@@ -1,6 +1,7 @@
 """Digit caption: a scanned digit in, its name out, letter by letter. B batch, N images, U time written, P pixels.
 
-Captions from one look at an image are as in Vinyals et al. 2015, arXiv 1411.4555; the names are ours.
+To write a caption after reading an image once is the task of Vinyals et al. 2015, arXiv 1411.4555; the names as
+captions are Undertow's.
 """
 
 import unicodedata
@@ -26,18 +27,19 @@ NAMES: dict[Language, tuple[str, ...]] = {
 
 
 class DigitCaption(DigitTask):
-    """The image at the only step that is read; then a letter a step, and an end symbol.
+    """The image at the only step that is read; then one letter a step, and an end symbol.
 
         step     0        1 2 3 4 5      6
         read     image
         written           s e v e n      end
 
-    A Korean name is one block of letters, and spelled by those in it: 팔 is ㅍ, ㅏ, ㄹ.
-    `length` counts the steps written. Those after a name's end do not count: more of them change nothing.
+    A Korean name is one syllable block and is spelled by its letters: 팔 is ㅍ, ㅏ, ㄹ.
+    `length` is the number of steps written. Steps after a name's end symbol do not count, so a larger `length` changes
+    neither the loss nor the scores.
 
     Attributes:
-        trivial_loss: What letters cost by their frequency at each step of the training names.
-        letters: By number, from 1; 0 is the end symbol.
+        trivial_loss: The loss of the best constant for each step, over the training names.
+        letters: The letters by number, from 1; 0 is the end symbol.
     """
 
     shape = "one-to-many"

@@ -1,6 +1,6 @@
-"""Digit video: scanned digits that drift over a small screen, and leave it. B batch, T time, D digits, P pixels.
+"""Digit video: scanned digits that move over a small screen and disappear. B batch, T time, D digits, P pixels.
 
-A frame with a digit is easy; a blank frame is asked all the same, and only who remembers can tell.
+Every frame has a target, the blank ones too: there the network has to remember the last digit.
 """
 
 from typing import Any
@@ -19,19 +19,19 @@ from undertow_tasks.digits.task import DigitTask
 SCREEN = 12
 """Pixels along each side of a frame."""
 ROOM = SCREEN - SIDE
-"""How far a digit can go along each side."""
+"""How far a digit can move along each side, in pixels."""
 
 
 class DigitVideo(DigitTask):
-    """D digits, one after the other, each seen for some frames and then gone; every frame asks for the last one seen.
+    """D digits, one after the other, each on screen for some frames; the target of a frame is the last digit seen.
 
         frame    0 … shown-1   shown … T/D-1   T/D …
         input    a digit       blank           the next digit, and so on
         target   its class     its class       the next one's
 
     A digit starts anywhere, moves one pixel a frame along each axis, and bounces off the edges: with s the start,
-    v = ±1 the way and R the room, it is at R - |((s + v t) mod 2R) - R|. If T is no multiple of D, the last digit has
-    the frames that are left. A longer video has longer blanks: what it costs is memory alone.
+    v = ±1 the direction and R the room, it is at R - |((s + v t) mod 2R) - R|. If T is no multiple of D, the last digit
+    has the frames that are left. A longer video has longer blanks, so it is harder only to remember.
     """
 
     shape = "aligned"
@@ -52,7 +52,7 @@ class DigitVideo(DigitTask):
         self._seen_T = self._age_T < options.shown
 
     def size(self, split: Split) -> None:
-        """None: digits and their paths are drawn, and never run out."""
+        """None: digits and their paths are drawn at random and never run out."""
         return None
 
     def batch(self, split: Split, indices: NDArray[Any]) -> Batch:
@@ -74,34 +74,34 @@ class DigitVideo(DigitTask):
         ] = images_NP[which_BT[:, seen_S]].view(len(u_B5D), -1, SIDE, SIDE)
         return Batch(x_BTRC.flatten(2), labels_N[which_BT])
 
-    def _path(self, start_BD: NDArray[np.float64], way_BD: NDArray[np.float64]) -> Tensor:
-        """Where along one axis a digit is at each frame, `(B, T)`, in pixels."""
+    def _path(self, start_BD: NDArray[np.float64], direction_BD: NDArray[np.float64]) -> Tensor:
+        """The digit's position along one axis at each frame, `(B, T)`, in pixels, from two uniform numbers."""
         start_BT = (start_BD * (ROOM + 1)).astype(np.int64)[:, self._digit_T]
-        way_BT = np.where(way_BD < 0.5, -1, 1)[:, self._digit_T]
-        return torch.from_numpy(ROOM - np.abs((start_BT + way_BT * self._age_T) % (2 * ROOM) - ROOM))
+        direction_BT = np.where(direction_BD < 0.5, -1, 1)[:, self._digit_T]
+        return torch.from_numpy(ROOM - np.abs((start_BT + direction_BT * self._age_T) % (2 * ROOM) - ROOM))
 
     def cues(self, batch: Batch) -> Tensor:
-        """The last frame with a digit, `(B, 1)`: it alone tells the answer, and no later one does."""
+        """The last frame with a digit, `(B, 1)`: it determines the last answer, and no later frame does."""
         last = int(np.flatnonzero(self._seen_T)[-1])
         return torch.full((len(batch.target), 1), last, device=batch.target.device)
 
     def answer(self, input: Tensor) -> Tensor:
         """The digit last seen at each frame, `(B, T)`, of frames `(B, T, 144)` in any order; 0 before any was."""
         frame_NRC = input.flatten(0, 1).view(-1, SCREEN, SCREEN)  # N frames of all videos
-        every = [self.images(split) for split in SIZES]
-        known_KP = _cornered(torch.cat([images_NP for images_NP, _ in every]).view(-1, SIDE, SIDE))
-        nearest_N = torch.cdist(_cornered(frame_NRC), known_KP).argmin(1)
-        label_BT = torch.cat([labels_N for _, labels_N in every])[nearest_N].view(input.shape[:2])
+        scans = [self.images(split) for split in SIZES]
+        known_KP = _moved_to_corner(torch.cat([images_NP for images_NP, _ in scans]).view(-1, SIDE, SIDE))
+        nearest_N = torch.cdist(_moved_to_corner(frame_NRC), known_KP).argmin(1)
+        label_BT = torch.cat([labels_N for _, labels_N in scans])[nearest_N].view(input.shape[:2])
         step_T = torch.arange(input.shape[1])
-        seen_BT = (input.ne(0).any(-1) * (step_T + 1)).cummax(1).values  # one past the step it was seen at; 0: none yet
+        seen_BT = (input.ne(0).any(-1) * (step_T + 1)).cummax(1).values  # one past the last step with a digit; 0: none
         return label_BT.gather(1, (seen_BT - 1).clamp(min=0)).where(seen_BT > 0, 0)
 
 
-def _cornered(image_NRC: Tensor) -> Tensor:
+def _moved_to_corner(image_NRC: Tensor) -> Tensor:
     """The ink of each image moved to the first row and column, `(N, 64)`."""
-    shown_NRC = functional.pad(image_NRC, (0, SIDE, 0, SIDE))
-    row_N1 = shown_NRC.ne(0).any(2).int().argmax(1, keepdim=True)
-    column_N1 = shown_NRC.ne(0).any(1).int().argmax(1, keepdim=True)
+    padded_NRC = functional.pad(image_NRC, (0, SIDE, 0, SIDE))
+    row_N1 = padded_NRC.ne(0).any(2).int().argmax(1, keepdim=True)
+    column_N1 = padded_NRC.ne(0).any(1).int().argmax(1, keepdim=True)
     inside = torch.arange(SIDE)
     image_N = torch.arange(len(image_NRC))[:, None, None]
-    return shown_NRC[image_N, (row_N1 + inside)[:, :, None], (column_N1 + inside)[:, None, :]].flatten(1)
+    return padded_NRC[image_N, (row_N1 + inside)[:, :, None], (column_N1 + inside)[:, None, :]].flatten(1)

@@ -1,4 +1,4 @@
-"""Digits by pixel: the scans, 64 pixels each, so small that the task is learned in minutes."""
+"""Digits by pixel: the scans, of 64 pixels each; the task is learned in minutes."""
 
 from undertow_tasks.digits.by_pixel import ByPixel
 from undertow_tasks.digits.options import DigitsByPixelOptions

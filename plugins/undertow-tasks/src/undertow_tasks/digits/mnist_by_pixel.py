@@ -7,12 +7,12 @@ from torch import Tensor
 
 from undertow import RequestError, Split
 from undertow_tasks.digits.by_pixel import ByPixel
-from undertow_tasks.digits.mnist import AT, mnist
+from undertow_tasks.digits.mnist import KEY, mnist
 from undertow_tasks.digits.options import MnistByPixelOptions
 
 
 class MnistByPixel(ByPixel):
-    """`ByPixel` over MNIST: 784 steps with a pixel, or 196 of a picture half as wide, then blank ones."""
+    """`ByPixel` over MNIST: 784 steps with a pixel, or 196 with `side` 14, then blank ones."""
 
     def __init__(self, options: MnistByPixelOptions, length: int, seed: int) -> None:
         pixels = options.side**2
@@ -20,7 +20,7 @@ class MnistByPixel(ByPixel):
         super().__init__(options, length, seed, pixels=pixels, permuted=order)
         self._splits = mnist(options)
         if length < pixels:
-            smaller = f", or {AT}.side to 14" if options.side > 14 else ""
+            smaller = f", or {KEY}.side to 14" if options.side > 14 else ""
             raise RequestError(
                 f"task `mnist-by-pixel`: an image has {pixels} pixels, one a step, and task.length is {length}; "
                 f"set it to {pixels} or more{smaller}"
@@ -30,6 +30,6 @@ class MnistByPixel(ByPixel):
         """The images of a split, `(N, P)`, a byte a pixel, and their digits, `(N,)`."""
         return self._splits[split]
 
-    def show(self, images_BP: Tensor) -> Tensor:
+    def to_steps(self, images_BP: Tensor) -> Tensor:
         """Pixels in [0, 1] as steps, then blank steps, `(B, T, 1)`."""
-        return super().show(images_BP.float() / 255)
+        return super().to_steps(images_BP.float() / 255)

@@ -1,4 +1,4 @@
-"""What can be set on each task, under ``task.options.<name>``; imports no torch."""
+"""The options of the tasks over digits, under ``task.options.<name>``; imports no torch."""
 
 from typing import Annotated, Literal
 
@@ -13,7 +13,7 @@ class DigitsByPixelOptions(Options):
     """Options of `digits-by-pixel`."""
 
     permuted: bool = False
-    """Show the pixels in one fixed random order, which takes the image's local structure away."""
+    """Read the pixels in one fixed random order, which removes the image's local structure."""
 
 
 class MnistByPixelOptions(Options):
@@ -23,27 +23,27 @@ class MnistByPixelOptions(Options):
     """A folder with MNIST's four files (train-images-idx3-ubyte and so on), gzipped or not."""
 
     dataset: str = ""
-    """A Hugging Face dataset with the columns image and label, by name (ylecun/mnist) or a folder."""
+    """A Hugging Face dataset with the columns image and label, by name (ylecun/mnist) or as a folder."""
 
     side: Literal[14, 28] = 28
     """Pixels along each side: 28, or 14 for a sequence a quarter as long."""
 
     permuted: bool = False
-    """Show the pixels in one fixed random order, which takes the image's local structure away."""
+    """Read the pixels in one fixed random order, which removes the image's local structure."""
 
 
 class DigitVideoOptions(Options):
     """Options of `digit-video`."""
 
     digits: Annotated[int, Field(ge=1, le=1000)] = 4
-    """How many digits are shown, one after the other."""
+    """Number of digits, one after the other."""
 
     shown: Annotated[int, Field(ge=1, le=1000)] = 4
-    """For how many frames each digit is seen, before the frames are blank."""
+    """Number of frames in which each digit is on screen, before blank frames."""
 
 
 class DigitCaptionOptions(Options):
     """Options of `digit-caption`."""
 
     language: Language = "english"
-    """Of the names: zero to nine, or 영 to 구, letter by letter."""
+    """Language of the names: zero to nine, or 영 to 구, letter by letter."""

@@ -1,4 +1,4 @@
-"""What the catalogue says of the tasks with scanned digits; imports no torch."""
+"""The catalogue entries of the tasks over digits; imports no torch."""
 
 from undertow import Lengths, TaskSpec
 from undertow_tasks.digits.options import (
@@ -33,7 +33,7 @@ SPECS = (
     ),
     TaskSpec(
         name="digit-video",
-        summary="Scanned digits drift by and leave blank frames behind: which one was seen last?",
+        summary="Scanned digits move over a screen, with blank frames after each: which one was seen last?",
         factory="undertow_tasks.digits.digit_video:DigitVideo",
         options=DigitVideoOptions,
         paper=f"data: {DATA}",
@@ -43,7 +43,7 @@ SPECS = (
     ),
     TaskSpec(
         name="digit",
-        summary="A scanned digit seen at once: the control without time",
+        summary="A scanned digit read in a single step: the control without time",
         factory="undertow_tasks.digits.digit:Digit",
         paper=f"data: {DATA}",
         shape="one-to-one",
@@ -52,7 +52,7 @@ SPECS = (
     ),
     TaskSpec(
         name="digit-caption",
-        summary="A scanned digit seen once, then its name written letter by letter, in English or Korean",
+        summary="Read a scanned digit in one step, then write its name letter by letter, in English or Korean",
         factory="undertow_tasks.digits.digit_caption:DigitCaption",
         options=DigitCaptionOptions,
         paper=f"Vinyals et al. 2015, arXiv 1411.4555; data: {DATA}",

@@ -1,4 +1,4 @@
-"""What the tasks over images of digits have in common: which digit is it? N images, B batch, T time, P pixels."""
+"""The base of the tasks over images of digits: which digit is it? N images, B batch, T time, P pixels."""
 
 import math
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from undertow_tasks.digits.scans import CLASSES, scans
 
 
 class DigitTask(Task):
-    """An image, shown in one way or another, and its digit: one of ten.
+    """An image, as one step or several, and its digit: one of ten.
 
     Attributes:
         trivial_loss: ln 10: all digits are about equally frequent.
@@ -34,17 +34,17 @@ class DigitTask(Task):
         return scans(split)
 
     def size(self, split: Split) -> int | None:
-        """Every image of the split."""
+        """The number of images of the split."""
         return len(self.images(split)[1])
 
     def batch(self, split: Split, indices: NDArray[Any]) -> Batch:
-        """The images of these numbers as `show` shows them, and their digits `(B,)`."""
+        """The images of these indices as sequences, `(B, T, I)`, and their digits `(B,)`."""
         images_NP, labels_N = self.images(split)
         chosen_B = torch.from_numpy(np.asarray(indices, dtype=np.int64))
-        return Batch(self.show(images_NP[chosen_B]), labels_N[chosen_B])
+        return Batch(self.to_steps(images_NP[chosen_B]), labels_N[chosen_B])
 
-    def show(self, images_BP: Tensor) -> Tensor:
-        """Images spread over time, `(B, T, I)`; default: the whole image at the only step, `(B, 1, P)`."""
+    def to_steps(self, images_BP: Tensor) -> Tensor:
+        """Images as sequences, `(B, T, I)`; default: the whole image at the only step, `(B, 1, P)`."""
         return images_BP.unsqueeze(1)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
@@ -52,5 +52,5 @@ class DigitTask(Task):
         return functional.cross_entropy(output.movedim(-1, 1), target, reduction="none")
 
     def metrics(self) -> Mapping[str, Metric]:
-        """`accuracy`: share of the answers in which the right digit is the likeliest."""
+        """`accuracy`: share of the answers in which the right digit is the most likely one."""
         return {"accuracy": MulticlassAccuracy(num_classes=CLASSES, average="micro")}

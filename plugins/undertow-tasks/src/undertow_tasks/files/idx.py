@@ -24,18 +24,18 @@ def read_idx(path: str, *, ndim: int, option: str) -> NDArray[np.uint8]:
 
     Args:
         path: The file, from the working folder.
-        ndim: How many dimensions it must have: 3 for images, 1 for labels.
+        ndim: The number of dimensions that it must have: 3 for images, 1 for labels.
         option: The option that named it.
 
     Raises:
-        RequestError: The file cannot be read, is no such array, or holds fewer or more bytes than its sizes say.
+        RequestError: The file cannot be read, is no such array, or has fewer or more bytes than its sizes say.
     """
     data = read_bytes(path, option)
     if data.startswith(_GZIPPED):
         try:
             data = gzip.decompress(data)
         except (OSError, EOFError, zlib.error) as error:
-            raise RequestError(f"{path}: cannot be unzipped: {error}; fetch the file again") from error
+            raise RequestError(f"{path}: cannot be unzipped: {error}; download the file again") from error
     expected = bytes([0, 0, _BYTES, ndim])
     if data[:4] != expected:
         raise RequestError(
@@ -44,10 +44,10 @@ def read_idx(path: str, *, ndim: int, option: str) -> NDArray[np.uint8]:
         )
     start = 4 + 4 * ndim
     sizes = tuple(int.from_bytes(data[at : at + 4], "big") for at in range(4, start, 4))
-    held = len(data) - start
-    if held != int(np.prod(sizes)):
+    present = len(data) - start
+    if present != int(np.prod(sizes)):
         raise RequestError(
-            f"{path}: byte {start}: {' x '.join(map(str, sizes))} bytes were expected, {max(held, 0)} follow; "
-            "fetch the file again"
+            f"{path}: byte {start}: {' x '.join(map(str, sizes))} bytes were expected, {max(present, 0)} follow; "
+            "download the file again"
         )
     return np.frombuffer(data, dtype=np.uint8, offset=start).reshape(sizes)

@@ -1,4 +1,4 @@
-"""A text file, whole: UTF-8, or an error that says where it is not."""
+"""Read a whole text file as UTF-8; the error names the line that is not UTF-8."""
 
 from pathlib import Path
 
@@ -6,14 +6,14 @@ from undertow import RequestError
 
 
 def read_bytes(path: str, option: str) -> bytes:
-    """What a file holds.
+    """The content of a file.
 
     Args:
         path: The file, from the working folder.
         option: The option that named it, for the message.
 
     Raises:
-        RequestError: There is no such file, or it cannot be read, or nothing is in it.
+        RequestError: There is no such file, it cannot be read, or it is empty.
     """
     file = Path(path).expanduser()
     if file.is_dir():
@@ -27,7 +27,7 @@ def read_bytes(path: str, option: str) -> bytes:
     except OSError as error:
         raise RequestError(f"{path}: cannot be read: {error.strerror}; {option} named it") from error
     if not data.strip():
-        raise RequestError(f"{path}: the file is empty; set {option} to one with something in it")
+        raise RequestError(f"{path}: the file is empty; set {option} to another file")
     return data
 
 

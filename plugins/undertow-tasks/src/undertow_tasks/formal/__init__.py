@@ -1,1 +1,1 @@
-"""Formal languages: what a finite automaton reads off a string, and a network must find out how to."""
+"""Tasks over strings with exact rules: regular languages, and strings that are rewritten."""

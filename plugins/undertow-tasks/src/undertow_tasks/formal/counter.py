@@ -1,12 +1,12 @@
-"""What the regular languages here have in common: a counter that each symbol moves, modulo a few states.
+"""The base of the regular languages: a counter, modulo a few states, that each symbol moves.
 
     state_t = (state_{t-1} + move(symbol_t)) mod n,   state_0 = 0
 
 Delétang et al., arXiv 2207.02098, train on strings of 1 to 40 symbols and test on 41 to 500, every length equally
-often: who has understood the language goes on being right. The option `longest_trained` is their 40, and the length
-their 500. Strings that are shorter than that have blanks in front, which move nothing, so that the answer stays at the
-last step and the cues are true; no string of validation is then among those of training. Without the option, every
-string fills the length, and the shortest length that is allowed keeps the splits apart.
+often: a network that has learned the rule is right at the longer ones too. The option `longest_trained` is their 40,
+and the length their 500. Shorter strings have blanks in front, which move nothing, so that the answer stays at the last
+step and the cues are right; no string of validation is then among those of training. Without the option, every string
+fills the length, and the minimum length makes a string in two splits improbable.
 
 B batch, T time, N states.
 """
@@ -27,20 +27,20 @@ from undertow_tasks.formal.options import FormalOptions
 
 
 class Counter(Task):
-    """Base of the tasks: symbols, all equally likely, to the state after the last, or, if aligned, after each.
+    """Symbols, all equally likely, in; the state after the last symbol, or, if aligned, after each, out.
 
-    The best guess without looking costs the entropy of the state. After t symbols, its distribution p_t is that of one
-    move convolved t times:
+    The best constant answer costs the entropy of the state. After t symbols, its distribution p_t is that of one move
+    convolved t times:
 
         p_t(j) = 1/n Σ_k λ_k^t e^(2πijk/n),   λ_k = mean over the symbols of e^(-2πik move/n)
 
-    Where strings differ in length, a step has the mean p_t of the t that can be there. The trivial loss is the mean
+    Where strings differ in length, a step has the mean of the p_t that are possible at it. The trivial loss is the mean
     entropy over the answers of validation.
 
     Attributes:
-        name: The task's.
-        moves: By symbol, how far it moves the counter. One more token is the blank.
-        states: How many there are.
+        name: The task's name.
+        moves: For each symbol, how far it moves the counter. One more token is the blank.
+        states: The number of states.
     """
 
     name: ClassVar[str]
@@ -52,8 +52,8 @@ class Counter(Task):
         self.longest_trained = options.longest_trained
         if self.longest_trained is not None and self.longest_trained >= length:
             raise RequestError(
-                f"task `{self.name}` cannot have {length} steps with strings of up to {self.longest_trained} symbols "
-                f"in training; allowed: {self.longest_trained + 1} or more. Raise task.length, or lower "
+                f"task `{self.name}` cannot have {length} steps with training strings of up to {self.longest_trained} "
+                f"symbols; allowed: {self.longest_trained + 1} or more. Raise task.length, or lower "
                 f"task.options.{self.name}.longest_trained."
             )
         self.length = length
@@ -61,7 +61,7 @@ class Counter(Task):
         self.blank = len(self.moves)
         self.inputs = Tokens(len(self.moves) + 1)
         self.output_size = self.states
-        self.trivial_loss = self._cost_of_guessing()
+        self.trivial_loss = self._mean_entropy()
 
     def size(self, split: Split) -> None:
         """None: examples never run out."""
@@ -78,7 +78,7 @@ class Counter(Task):
         return Batch(input, self.answer(input))
 
     def answer(self, input: Tensor) -> Tensor:
-        """The target of an input: where its moves have led."""
+        """The target of an input: the state after its moves."""
         moves = torch.tensor([*self.moves, 0], device=input.device)
         states_BT = moves[input].cumsum(1) % self.states
         return states_BT if self.shape == "aligned" else states_BT[:, -1].contiguous()
@@ -88,15 +88,15 @@ class Counter(Task):
         return functional.cross_entropy(output.movedim(-1, 1), target, reduction="none")
 
     def supervised(self, batch: Batch) -> Tensor | None:
-        """Of an aligned task, the steps that are not blank; None where none can be."""
+        """The steps that are not blank, if the task is aligned and has blanks; else None."""
         return batch.input != self.blank if self.longest_trained and self.shape == "aligned" else None
 
     def metrics(self) -> Mapping[str, Metric]:
-        """`accuracy`: share of the answers whose likeliest state is right."""
+        """`accuracy`: share of the answers whose most likely state is right."""
         return {"accuracy": MulticlassAccuracy(num_classes=self.states, average="micro")}
 
     def cues(self, batch: Batch) -> Tensor:
-        """Every step with a symbol, `(B, T)`; in the place of each blank, the step of the first symbol."""
+        """Every step with a symbol, `(B, T)`; for each blank, the step of the first symbol."""
         steps_T = torch.arange(self.length, device=batch.input.device)
         return torch.maximum(steps_T, (batch.input == self.blank).sum(1, keepdim=True))
 
@@ -106,8 +106,8 @@ class Counter(Task):
             return self.length, self.length
         return (1, self.longest_trained) if split == "train" else (self.longest_trained + 1, self.length)
 
-    def _cost_of_guessing(self) -> float:
-        """The trivial loss, nats. A answers."""
+    def _mean_entropy(self) -> float:
+        """The trivial loss, in nats. A answers."""
         one_move_N = np.bincount(np.array(self.moves) % self.states, minlength=self.states) / len(self.moves)
         powers_TN = np.fft.fft(one_move_N) ** np.arange(1, self.length + 1)[:, None]
         p_TN = np.fft.ifft(powers_TN, axis=1).real

@@ -4,10 +4,10 @@ from undertow_tasks.formal.counter import Counter
 
 
 class CycleNavigationRunning(Counter):
-    """As `cycle-navigation`, and the place after every move is due at that step.
+    """As `cycle-navigation`, but with the place after every move as the target of that step.
 
-    The first moves cannot lead far, so the trivial loss is a little below ln 5: the mean over all steps of the entropy
-    of the place.
+    After the first moves not all places are possible, so the trivial loss is a little below ln 5: the mean over all
+    steps of the entropy of the place.
     """
 
     shape = "aligned"

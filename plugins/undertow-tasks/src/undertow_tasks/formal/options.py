@@ -1,4 +1,4 @@
-"""What can be set on each task over formal languages, under ``task.options.<name>``; imports no torch."""
+"""The options of the tasks over formal languages, under ``task.options.<name>``; imports no torch."""
 
 from typing import Annotated
 
@@ -12,18 +12,18 @@ class FormalOptions(Options):
 
     longest_trained: Annotated[int, Field(ge=1)] | None = None
     """Train on strings of 1 up to this many symbols, validate and test on longer ones, all lengths equally often, with
-    blanks in front; below the length. The paper has 40 of 500. null: every string has as many symbols as steps."""
+    blanks in front. Must be below the length; the paper has 40 of 500. null: every string fills the length."""
 
 
 class ReverseOptions(Options):
     """Options of `reverse`."""
 
     alphabet: Annotated[int, Field(ge=2, le=10_000)] = 8
-    """How many different symbols there are; the paper has 2."""
+    """Number of different symbols; the paper has 2."""
 
 
 class SortOptions(Options):
     """Options of `sort`."""
 
     alphabet: Annotated[int, Field(ge=2, le=10_000)] = 8
-    """How many different symbols there are; the paper has 5."""
+    """Number of different symbols; the paper has 5."""

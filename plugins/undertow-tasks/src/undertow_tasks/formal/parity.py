@@ -6,8 +6,8 @@ from undertow_tasks.formal.counter import Counter
 class Parity(Counter):
     """Zeros and ones in, tokens 0 and 1; at the last step, 1 if there was an odd number of ones, else 0.
 
-    Every symbol changes the answer, so every step is a cue: there is nothing to forget. It is a fair coin whatever the
-    length: the trivial loss is ln 2. 32 steps make 2^32 strings, so that splits hardly ever share one.
+    Every symbol changes the answer, so every step is a cue. Both answers are equally likely at any length: the trivial
+    loss is ln 2. 32 steps make 2^32 strings, so that splits hardly ever share one.
     """
 
     shape = "many-to-one"

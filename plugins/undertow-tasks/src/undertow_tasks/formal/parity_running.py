@@ -4,11 +4,11 @@ from undertow_tasks.formal.counter import Counter
 
 
 class ParityRunning(Counter):
-    """As `parity`, and the parity of every prefix is due at its last symbol.
+    """As `parity`, but with the parity of every prefix as the target of its last symbol.
 
-    Each answer is one symbol away from the one before it, so there is no long way for the gradient to go: a network
-    that fails here cannot hold the state, one that fails `parity` alone could not find it. The last answer needs every
-    step all the same. The trivial loss is ln 2.
+    Each answer follows from the answer before it and one symbol, so the gradient need not reach far: a network that
+    fails here cannot keep the state, one that fails only `parity` did not learn to. The last answer still depends on
+    every step. The trivial loss is ln 2.
     """
 
     shape = "aligned"

@@ -17,9 +17,9 @@ class Reverse(Rewriting):
         read     x_0 … x_{T-1}
         written                    x_{T-1} … x_0
 
-    The first symbol written was read one step before, the last one 2T-1 steps before: every lag in between is asked
-    for, and what is read last is due first. A stack does it; a network of fixed size holds only so many symbols.
-    Every step is written, with no end symbol, and guessing each costs ln A.
+    The first symbol written was read one step before, the last one 2T-1 steps before; every odd lag in between occurs.
+    A stack solves it; a network of fixed size can store only a limited number of symbols. All T symbols count, there is
+    no end symbol, and the best constant for each step costs ln A.
     """
 
     name = "reverse"
@@ -32,7 +32,7 @@ class Reverse(Rewriting):
         self.trivial_loss = math.log(options.alphabet)
 
     def rewritten(self, input: Tensor) -> Tensor:
-        """The symbols, last one first."""
+        """The symbols, the last one first."""
         return input.flip(1)
 
     def answer(self, input: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
-"""What the tasks here that write have in common: a random string is read, and what it makes is written.
+"""The base of the formal tasks that write: a random string is read, and a string computed from it is written.
 
-Delétang et al., arXiv 2207.02098, ask for the answer while blanks are read, and draw the length of each string. Here
-the answer is written, each symbol after the one before it, and every string has `length` symbols, so that an answer's
-length is known and needs no end symbol: `evaluate.lengths` asks at other lengths. B batch, T time read, U time written.
+In Delétang et al., arXiv 2207.02098, the answer is given while blanks are read, and the length of each string is
+random. Here the answer is written, each symbol after the one before it, and every string has `length` symbols, so that
+an answer's length is known and needs no end symbol; `evaluate.lengths` evaluates at other lengths. B batch, T time
+read, U time written.
 """
 
 from abc import abstractmethod
@@ -21,12 +22,12 @@ from undertow_tasks.formal.strings import strings
 
 
 class Rewriting(Task):
-    """Base of the tasks: symbols, all equally likely, to the symbols that they make.
+    """Symbols, all equally likely, in; the symbols computed from them out.
 
     Attributes:
-        name: The task's.
-        symbols: How many of the steps read hold a random symbol.
-        alphabet: How many kinds of them there are.
+        name: The task's name.
+        symbols: The number of steps read that have a random symbol.
+        alphabet: The number of different symbols.
     """
 
     shape = "seq2seq"
@@ -41,20 +42,20 @@ class Rewriting(Task):
 
     @abstractmethod
     def rewritten(self, input: Tensor) -> Tensor:
-        """What an input `(B, T)` makes, `(B, U)`."""
+        """The symbols to be written for an input `(B, T)`, `(B, U)`."""
 
     def size(self, split: Split) -> None:
         """None: examples never run out."""
         return None
 
     def batch(self, split: Split, indices: NDArray[Any]) -> Batch:
-        """Symbols `(B, T)`, and what is to be written, `(B, U)`."""
+        """Symbols `(B, T)`, and the symbols to be written, `(B, U)`."""
         drawn = strings(self.name, self.seed, split, indices, self.symbols, self.alphabet)
-        input = self.shown(torch.from_numpy(drawn))
+        input = self.to_input(torch.from_numpy(drawn))
         return Batch(input, self.rewritten(input))
 
-    def shown(self, symbols: Tensor) -> Tensor:
-        """The input `(B, T)` for the random symbols of each example; default: they are it."""
+    def to_input(self, symbols: Tensor) -> Tensor:
+        """The input `(B, T)` with the random symbols of each example; default: the symbols themselves."""
         return symbols
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:

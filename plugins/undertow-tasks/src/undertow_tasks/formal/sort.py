@@ -15,12 +15,12 @@ from undertow_tasks.formal.rewriting import Rewriting
 class Sort(Rewriting):
     """T symbols of A kinds in; the same T out, the smallest first.
 
-    How often each kind came is all there is to remember, in which order does not matter: A counters do it. Every step
-    is written, with no end symbol. The k-th smallest of T symbols has the distribution
+    Only the count of each kind must be remembered, not the order: A counters solve it. All T symbols count, there is no
+    end symbol. The k-th smallest of T symbols has the distribution
 
         P(x_(k) ≤ v) = Σ_{j ≥ k} C(T, j) F^j (1-F)^(T-j),   F = (v + 1)/A
 
-    and the trivial loss is the mean entropy of it over k = 1 … T: what the best constant for each step costs.
+    and the trivial loss is its mean entropy over k = 1 … T: the loss of the best constant for each step.
     """
 
     name = "sort"
@@ -37,12 +37,12 @@ class Sort(Rewriting):
         return input.sort(1).values
 
     def cues(self, batch: Batch) -> Tensor:
-        """Every step, `(B, T)`: the last symbol written is the greatest, and every symbol read can be that."""
+        """Every step, `(B, T)`: the last symbol written is the greatest, and every symbol read can be it."""
         return torch.arange(self.length, device=batch.target.device).expand(len(batch.target), self.length)
 
 
 def cost_of_guessing(length: int, alphabet: int) -> float:
-    """The mean entropy of the order statistics, nats."""
+    """The mean entropy of the order statistics, in nats."""
     log_factorial = np.concatenate([[0.0], np.log(np.arange(1, length + 1)).cumsum()])
     j_T = np.arange(length + 1)
     below_A1 = np.arange(1, alphabet)[:, None] / alphabet

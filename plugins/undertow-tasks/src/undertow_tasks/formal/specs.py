@@ -1,4 +1,4 @@
-"""What the catalogue says of the tasks over formal languages; imports no torch."""
+"""The catalogue entries of the tasks over formal languages; imports no torch."""
 
 from undertow import Lengths, TaskSpec
 from undertow_tasks.formal.options import FormalOptions, ReverseOptions, SortOptions
@@ -18,7 +18,7 @@ SPECS = (
     ),
     TaskSpec(
         name="parity-running",
-        summary="Is the number of ones so far odd? Asked at every step",
+        summary="Is the number of ones so far odd? An answer at every step",
         factory="undertow_tasks.formal.parity_running:ParityRunning",
         options=FormalOptions,
         paper=PAPER,
@@ -38,7 +38,7 @@ SPECS = (
     ),
     TaskSpec(
         name="cycle-navigation-running",
-        summary="Where on a circle of five places is the walk now? Asked at every step",
+        summary="Where on a circle of five places is the walk now? An answer at every step",
         factory="undertow_tasks.formal.cycle_navigation_running:CycleNavigationRunning",
         options=FormalOptions,
         paper=PAPER,

@@ -1,1 +1,1 @@
-"""Generated tasks that ask for one thing: to remember what matters over steps that do not."""
+"""Generated tasks of memory: a few steps matter, and must be remembered over many that do not."""

@@ -1,4 +1,4 @@
-"""Adding, in four dialects: remember two marked numbers, forget the rest. B batch, T time, N numbers drawn.
+"""Adding, in four dialects: add the two marked numbers of a sequence. B batch, T time, N numbers drawn.
 
 | dialect | marked steps p and q | values v, w | answer | trivial loss |
 |---|---|---|---|---|
@@ -7,9 +7,9 @@
 | pascanu | p < T/10 <= q < T/2 | U(0, 1) | (v + w)/2 | 1/24 |
 | hs97 | p < 10, q < T/2 | U(-1, 1) | 1/2 + (v + w)/4 | 1/24 |
 
-hs97: Hochreiter & Schmidhuber 1997, who posed the task. pascanu: Pascanu, Mikolov & Bengio, arXiv 1211.5063, as in the
-authors' code. halves: Arjovsky, Shah & Bengio, arXiv 1511.06464. Both older ones also draw each sequence's length
-between T and 1.1 T; here all have T steps.
+hs97: Hochreiter & Schmidhuber 1997, the first version of the task. pascanu: Pascanu, Mikolov & Bengio, arXiv 1211.5063,
+as in the authors' code. halves: Arjovsky, Shah & Bengio, arXiv 1511.06464. The two older papers also draw each
+sequence's length between T and 1.1 T; here all have T steps.
 """
 
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ from undertow_tasks.memory.options import AddingOptions
 
 
 class Dialect(NamedTuple):
-    """Values are U(low, high); the answer is offset + scale (v + w); no shorter than `least` steps."""
+    """Values are U(low, high); the answer is offset + scale (v + w); the length is `least` steps or more."""
 
     low: float
     high: float
@@ -42,13 +42,13 @@ DIALECTS = {
 
 
 class Adding(Task):
-    """Each step shows a value and a marker, 0 but for two steps; the answer is about the two marked values.
+    """Each step has a value and a marker, which is 1 at two steps; the answer is a function of the two marked values.
 
-    A T that is odd has the longer second half. In hs97 the first and the last step are marked -1, and never drawn: the
-    paper's rare case of a first step that is drawn, whose value then counts as 0, is left out.
+    If T is odd, the second half is the longer one. In hs97 the first and the last step have the marker -1 and are never
+    chosen: the paper's rare case of a chosen first step, whose value then counts as 0, is left out.
 
-    The best guess without looking is the mean, whose squared error is the variance of the answer: two independent
-    U(low, high) have (high - low)² / 12 each, so it is scale² (high - low)² / 6. Three tenths of that count as solved.
+    The best constant answer is the mean. Its squared error is the variance of the answer: two independent U(low, high)
+    have (high - low)² / 12 each, so it is scale² (high - low)² / 6. A loss below three tenths of it counts as solved.
     """
 
     shape = "many-to-one"
@@ -86,7 +86,7 @@ class Adding(Task):
         return Batch(torch.from_numpy(x_BT2), torch.from_numpy(offset + scale * sum_B1))
 
     def answer(self, input: Tensor) -> Tensor:
-        """The target of an input: what the dialect makes of the sum of the marked values."""
+        """The target of an input: offset + scale times the sum of the marked values."""
         sum_B1 = (input[:, :, 0] * (input[:, :, 1] == 1)).sum(1, keepdim=True)
         return self.dialect.offset + self.dialect.scale * sum_B1
 

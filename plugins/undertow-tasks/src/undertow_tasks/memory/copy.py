@@ -1,12 +1,12 @@
-"""Copy, in two dialects: carry a few symbols over a blank. B batch, T time steps in all, S symbols.
+"""Copy, in two dialects: remember a few symbols over a blank. B batch, T time steps in all, S symbols.
 
-| dialect | asks | counted steps | trivial loss | source |
+| dialect | delimiters | counted steps | trivial loss | source |
 |---|---|---|---|---|
-| arjovsky | by one delimiter | all T | S ln A / T | Arjovsky, Shah & Bengio, arXiv 1511.06464 |
-| s4 | by a delimiter at each of the last S | the last S | ln A | Gu, Goel & Ré, arXiv 2111.00396, the authors' code |
+| arjovsky | one, before the answer | all T | S ln A / T | Arjovsky, Shah & Bengio, arXiv 1511.06464 |
+| s4 | at each of the last S steps | the last S | ln A | Gu, Goel & Ré, arXiv 2111.00396, the authors' code |
 
-A is the number of kinds of symbols. Splits are drawn apart; the options see to it that there are so many sequences
-that an example hardly ever comes up twice.
+A is the number of different symbols. Splits are drawn independently; the options require so many sequences that an
+example hardly ever occurs twice.
 """
 
 import math
@@ -26,7 +26,7 @@ from undertow_tasks.memory.options import CopyOptions
 
 
 class Copy(Task):
-    """The symbols come first, and are to be written out again, in order, in the last steps.
+    """The symbols are at the first steps, and must be reproduced, in order, at the last steps.
 
         step     0 … S-1   S … T-S-2   T-S-1      T-S … T-1
         input    symbols   blank       delimiter  blank         arjovsky
@@ -34,10 +34,10 @@ class Copy(Task):
         input    symbols   blank       blank      delimiters    s4
         target   none      none        none       symbols
 
-    Tokens 0 to A-1 are symbols, A is blank, A+1 the delimiter. Arjovsky's sequences are named by T - 2S, s4's too. In
-    arjovsky's, every step counts, so the best that can be done without looking is to answer blank until the delimiter
-    and any symbol after it; the delimiter is no answer, so the output is A+1 wide. In s4's, it is any symbol, and blank
-    is no answer either.
+    Tokens 0 to A-1 are symbols, A is blank, A+1 the delimiter. The papers name the length T - 2S, in both dialects. In
+    arjovsky's, every step counts, so the best answer without reading the symbols is blank until the delimiter and any
+    symbol after it; the delimiter is no answer, so the output has A+1 entries. In s4's, the best answer without reading
+    is any symbol; blank is no answer either, so the output has A entries.
     """
 
     shape = "aligned"
@@ -74,7 +74,7 @@ class Copy(Task):
         return Batch(input, self.answer(input))
 
     def answer(self, input: Tensor) -> Tensor:
-        """The target of an input: its first S symbols at the last steps; where no step counts, 0."""
+        """The target of an input: its first S symbols at the last steps; 0 at steps that do not count."""
         y_BT = torch.full_like(input, self.blank if self.every_step else 0)
         y_BT[:, -self.symbols :] = input[:, : self.symbols]
         return y_BT
@@ -84,14 +84,14 @@ class Copy(Task):
         return functional.cross_entropy(output.movedim(-1, 1), target, reduction="none")
 
     def supervised(self, batch: Batch) -> Tensor | None:
-        """Every step in arjovsky's dialect, the last S in s4's."""
+        """None, for every step, in arjovsky's dialect; the last S steps in s4's."""
         return None if self.every_step else batch.input == self.delimiter
 
     def metrics(self) -> Mapping[str, Metric]:
-        """`accuracy`: share of the symbols to be recalled that are right; blanks, which are easy, do not count."""
-        easy = self.blank if self.every_step else None
-        return {"accuracy": MulticlassAccuracy(num_classes=self.output_size, average="micro", ignore_index=easy)}
+        """`accuracy`: share of the symbols to be reproduced that are right; blanks do not count."""
+        ignored = self.blank if self.every_step else None
+        return {"accuracy": MulticlassAccuracy(num_classes=self.output_size, average="micro", ignore_index=ignored)}
 
     def cues(self, batch: Batch) -> Tensor:
-        """The step that showed the last symbol, which is due at the last step, `(B, 1)`."""
+        """The step of the last symbol, which is the answer at the last step, `(B, 1)`."""
         return torch.full((len(batch.input), 1), self.symbols - 1, device=batch.target.device)

@@ -1,8 +1,8 @@
-"""Selective copy: a few symbols are scattered among blanks; keep them, in order, and let the gaps go.
+"""Selective copy: a few symbols are scattered among blanks; reproduce them, in order, without the blanks.
 
-Posed as the denoising task by Jing et al., arXiv 1706.02761, and named by Gu & Dao, arXiv 2312.00752; the layout is
-that of the s4 dialect of `copy` (arXiv 2111.00396, the authors' code with `variable` set). Since the gaps vary,
-counting steps does not help. B batch, T time steps in all, S symbols, P places for them.
+The denoising task of Jing et al., arXiv 1706.02761; its name is from Gu & Dao, arXiv 2312.00752; the layout is that of
+the s4 dialect of `copy` (arXiv 2111.00396, the authors' code with `variable` set). Since the gaps vary, counting steps
+does not help. B batch, T time steps in all, S symbols, P places for them.
 """
 
 import math
@@ -22,15 +22,15 @@ from undertow_tasks.memory.options import SelectiveCopyOptions
 
 
 class SelectiveCopy(Task):
-    """S symbols of A kinds, at S of the first T-S steps; a delimiter at each of the last S, which are to name them.
+    """S symbols of A kinds, at S of the first T-S steps; a delimiter at each of the last S, where they are the targets.
 
         step     0 … T-S-1                      T-S … T-1
         input    symbols and blanks, mixed      delimiters
         target   none                           symbols
 
     Tokens 0 to A-1 are symbols, A is blank, A+1 the delimiter. Every choice of S places is equally likely, and so is
-    every symbol: the best guess without looking costs ln A. Splits are drawn apart, from so many sequences that an
-    example hardly ever comes up twice.
+    every symbol: the best constant answer costs ln A. Splits are drawn independently, from so many sequences that an
+    example hardly ever occurs twice.
     """
 
     shape = "aligned"
@@ -81,9 +81,9 @@ class SelectiveCopy(Task):
         return {"accuracy": MulticlassAccuracy(num_classes=self.output_size, average="micro")}
 
     def cues(self, batch: Batch) -> Tensor:
-        """The step that showed the last symbol, which is due at the last step, `(B, 1)`.
+        """The step of the last symbol, which is the answer at the last step, `(B, 1)`.
 
-        The blanks after it do not count, though they tell that it was the last.
+        The blanks after it are no cues, although they show that it was the last symbol.
         """
         steps_T = torch.arange(self.length, device=batch.input.device)
         return (steps_T * (batch.input < self.alphabet)).amax(1, keepdim=True)

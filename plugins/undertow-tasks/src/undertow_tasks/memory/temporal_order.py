@@ -1,7 +1,7 @@
-"""Temporal order: two or three symbols that matter, far apart among many that do not: which were they, in order?
+"""Temporal order: which two or three relevant symbols were among many irrelevant ones, in which order?
 
-Hochreiter & Schmidhuber 1997, experiments 6a and 6b, with the places of Pascanu, Mikolov & Bengio, arXiv 1211.5063: a
-tenth of the length in which each symbol that matters falls. B batch, T time, N numbers drawn.
+Hochreiter & Schmidhuber 1997, experiments 6a and 6b, with the places of Pascanu, Mikolov & Bengio, arXiv 1211.5063:
+each relevant symbol is in a fixed tenth of the length. B batch, T time, N numbers drawn.
 """
 
 import math
@@ -20,7 +20,7 @@ from undertow import Batch, Split, Task, Tokens, draws
 from undertow_tasks.memory.options import TemporalOrderOptions
 
 PLACES = {2: np.array([1, 5]), 3: np.array([1, 3, 6])}
-"""By the number of bits, the tenth of the length in which each falls: 1 is from T/10 to before 2T/10."""
+"""For each number of bits, the tenth of the length in which each symbol is: 1 is from T/10 to before 2T/10."""
 LETTERS = 2
 """A and B, tokens 0 and 1."""
 OTHERS = 4
@@ -28,11 +28,11 @@ OTHERS = 4
 
 
 class TemporalOrder(Task):
-    """An A or a B in each of two (three) tenths of the sequence, any of c to f elsewhere; the answer is due at the end.
+    """An A or a B in each of two (three) tenths of the sequence, c to f at all other steps; the answer at the end.
 
     The class is the sum of 2^i v_i, where v_i is 0 for an A and 1 for a B at place i. All 4 (8) are equally likely, so
-    the best guess without looking costs ln 4 (ln 8). Splits are drawn apart; what makes examples distinct are the
-    steps that do not matter, which is why a sequence has 20 steps or more.
+    the best constant answer costs ln 4 (ln 8). Splits are drawn independently; examples differ by their irrelevant
+    steps, so a sequence must have 20 steps or more.
     """
 
     shape = "many-to-one"
@@ -72,7 +72,7 @@ class TemporalOrder(Task):
         return functional.cross_entropy(output, target, reduction="none")
 
     def metrics(self) -> Mapping[str, Metric]:
-        """`accuracy`: share of the sequences whose class is the likeliest answer; the papers give 1 less it."""
+        """`accuracy`: share of the sequences whose class is the most likely answer; the papers give 1 - accuracy."""
         return {"accuracy": MulticlassAccuracy(num_classes=self.output_size, average="micro")}
 
     def cues(self, batch: Batch) -> Tensor:

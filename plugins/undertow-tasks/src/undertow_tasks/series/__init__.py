@@ -1,1 +1,1 @@
-"""Series of measurements, and the kind that each is of."""
+"""Series of measurements, to be classified."""

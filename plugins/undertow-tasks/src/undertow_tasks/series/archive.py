@@ -1,10 +1,10 @@
 """Series of the UCR and UEA archives, split and z-normalised, from .ts files or through aeon.
 
-    found = archive(UcrOptions(train="GunPoint_TRAIN.ts", test="GunPoint_TEST.ts"))
-    found.splits["val"], found.classes
+    data = archive(UcrOptions(train="GunPoint_TRAIN.ts", test="GunPoint_TEST.ts"))
+    data.splits["val"], data.classes
 
-A fifth of the training series is held out for validation, since the archives have no such split; and another fifth for
-the test where none is given. N series, T time, I channels.
+A fifth of the training series is held out for validation, since the archives have no such split, and another fifth for
+the test if no test file is given. N series, T time, I channels.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from undertow_tasks.files.ts import Series, read_ts
 from undertow_tasks.holdout import held_out
 from undertow_tasks.series.options import UcrOptions
 
-AT = "task.options.ucr"
+KEY = "task.options.ucr"
 HELD_OUT = 0.2
 _FEWEST = 2
 
@@ -29,12 +29,12 @@ Labelled = tuple[Sequence[NDArray[np.float32]], NDArray[np.int64]]
 
 
 class Archive(NamedTuple):
-    """What was read.
+    """The series of a dataset.
 
     Attributes:
         splits: Series and classes by split.
-        classes: The classes by number, sorted by name.
-        source: Where it is from, for messages.
+        classes: The names of the classes, sorted; a class's number is its index.
+        source: Where the data are from, for messages.
     """
 
     splits: dict[Split, Labelled]
@@ -47,28 +47,28 @@ def archive(options: UcrOptions) -> Archive:
     """Read series, normalise them, and split them.
 
     Raises:
-        RequestError: No source is named, or two, or a file is not what it should be.
+        RequestError: No source is named, or two, or the data are not valid.
     """
     if options.dataset and (options.train or options.test):
-        raise RequestError(f"task `ucr` has two sources: take out either {AT}.dataset or the files")
+        raise RequestError(f"task `ucr` has two sources: remove either {KEY}.dataset or the files")
     if not options.dataset and not options.train:
         raise RequestError(
-            f"task `ucr` has no data: set {AT}.train to a .ts file, such as GunPoint_TRAIN.ts, or {AT}.dataset to "
+            f"task `ucr` has no data: set {KEY}.train to a .ts file, such as GunPoint_TRAIN.ts, or {KEY}.dataset to "
             "a name of the archive, such as GunPoint"
         )
     source = options.dataset or options.train
     if options.dataset:
         train, test = (_by_aeon(options.dataset, split) for split in ("train", "test"))
     else:
-        train = read_ts(options.train, f"{AT}.train")
-        test = read_ts(options.test, f"{AT}.test") if options.test else []
+        train = read_ts(options.train, f"{KEY}.train")
+        test = read_ts(options.test, f"{KEY}.test") if options.test else []
     classes = tuple(sorted({each.label for each in train}))
     if len(classes) < _FEWEST:
         raise RequestError(f"{source}: every series is of class `{classes[0]}`; expected two classes or more")
     splits: dict[Split, Labelled] = {"train": _labelled(train, train[0], classes)}
     if test:
         if len(test) < _FEWEST:
-            raise RequestError(f"{test[0].at}: the only series; expected {_FEWEST} or more in {AT}.test")
+            raise RequestError(f"{test[0].at}: the only series; expected {_FEWEST} or more in {KEY}.test")
         splits["test"] = _labelled(test, train[0], classes)
     else:
         splits["train"], splits["test"] = _part(source, *splits["train"])
@@ -81,14 +81,14 @@ def _by_aeon(name: str, split: str) -> list[Series]:
         load_classification = import_module("aeon.datasets").load_classification
     except ImportError as error:
         raise RequestError(
-            f"{AT}.dataset: fetching `{name}` needs the library aeon; type: pip install 'undertow-tasks[series]', or "
-            f"set {AT}.train to a .ts file"
+            f"{KEY}.dataset: `{name}` needs the library aeon; type: pip install 'undertow-tasks[series]', or "
+            f"set {KEY}.train to a .ts file"
         ) from error
     try:
         values, labels = load_classification(name, split=split)
     except (OSError, ValueError) as error:
         raise RequestError(
-            f"{AT}.dataset: aeon cannot give `{name}`: {error}; expected a name of the archive, such as GunPoint, and "
+            f"{KEY}.dataset: aeon cannot give `{name}`: {error}; expected a name of the archive, such as GunPoint, and "
             "a network the first time"
         ) from error
     return [

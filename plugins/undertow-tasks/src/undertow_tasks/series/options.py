@@ -1,4 +1,4 @@
-"""What can be set on each task, under ``task.options.<name>``; imports no torch."""
+"""The options of the tasks over series, under ``task.options.<name>``; imports no torch."""
 
 from undertow import Options
 
@@ -10,7 +10,7 @@ class UcrOptions(Options):
     """A .ts file with the series to train on."""
 
     test: str = ""
-    """The same for the test; without it, a fifth of the training series."""
+    """A .ts file with the series to test on; without it, a fifth of the training series."""
 
     dataset: str = ""
     """A dataset of the UCR or UEA archive by name, such as GunPoint, through the library aeon, instead of files."""

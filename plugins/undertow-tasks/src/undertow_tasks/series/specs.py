@@ -1,4 +1,4 @@
-"""What the catalogue says of the tasks over series; imports no torch."""
+"""The catalogue entries of the tasks over series; imports no torch."""
 
 from undertow import Lengths, TaskSpec
 from undertow_tasks.series.options import UcrOptions
@@ -6,7 +6,7 @@ from undertow_tasks.series.options import UcrOptions
 SPECS = (
     TaskSpec(
         name="ucr",
-        summary="Any series of the UCR and UEA archives, then blank steps: of which class was it? Needs the data",
+        summary="A series of the UCR and UEA archives, then blank steps: of which class was it? Needs the data",
         factory="undertow_tasks.series.ucr:Ucr",
         options=UcrOptions,
         paper="Dau et al. 2018, arXiv 1810.07758; Bagnall et al. 2018, arXiv 1811.00075",

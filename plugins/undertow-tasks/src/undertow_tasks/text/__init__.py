@@ -1,1 +1,1 @@
-"""Text: one's own files, or what is on every machine."""
+"""Tasks over text: the user's own, generated, or Python's documentation."""

@@ -1,4 +1,4 @@
-"""Bits per character: how many yes-or-no questions the next character leaves open."""
+"""Bits per character: the mean cross entropy of the next character."""
 
 import math
 
@@ -22,7 +22,7 @@ class BitsPerCharacter(Metric):
         self.add_state("count", default=torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, preds: Tensor, target: Tensor) -> None:
-        """Add answers, `(N, O)` logits, and the right characters, `(N,)`."""
+        """Add predictions, `(N, O)` logits, and the right characters, `(N,)`."""
         self.nats += functional.cross_entropy(preds.float(), target, reduction="sum")
         self.count += target.numel()
 

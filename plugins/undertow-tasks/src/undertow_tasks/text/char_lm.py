@@ -1,7 +1,7 @@
 """Characters of a text: at every step, which one comes next? B batch, T time.
 
-A language model in the smallest dress; Graves 2013, arXiv 1308.0850, and Karpathy, Johnson & Fei-Fei 2015, arXiv
-1506.02078, train LSTMs on it. How far back its answers reach is not known beforehand: that is what the probes are for.
+A language model over characters; Graves 2013, arXiv 1308.0850, and Karpathy, Johnson & Fei-Fei 2015, arXiv 1506.02078,
+train LSTMs on it. How far back its answers depend on the text is not known in advance: the probes measure it.
 """
 
 from collections.abc import Mapping
@@ -23,14 +23,14 @@ _FEWEST = 2
 
 
 class CharLm(Task):
-    """Example i of a split is its window i: characters iT … iT+T-1 in, iT+1 … iT+T asked.
+    """Example i of a split is its window i: characters iT … iT+T-1 as input, iT+1 … iT+T as targets.
 
-    Windows do not overlap, so one pass asks for every character once; the last, incomplete one is left out. Each starts
-    from the initial state, without what came before it.
+    Windows do not overlap, so each character is a target once per pass; the last, incomplete window is left out. Each
+    window starts from the initial state.
 
     Attributes:
-        trivial_loss: The entropy of the characters of the training block: what guessing by frequency costs.
-        alphabet: The characters by number, from 1; 0 is any other.
+        trivial_loss: The entropy of the characters of the training block: the loss of predicting by frequency.
+        alphabet: The characters by number, from 1; 0 is any other character.
     """
 
     shape = "aligned"
@@ -52,14 +52,14 @@ class CharLm(Task):
                 )
 
     def size(self, split: Split) -> int | None:
-        """The whole windows of the split's block."""
+        """The number of complete windows of the split's block."""
         return (len(self._blocks[split]) - 1) // self.length
 
     def batch(self, split: Split, indices: NDArray[Any]) -> Batch:
         """Characters `(B, T)`, and the one after each, `(B, T)`."""
         first_B1 = torch.from_numpy(np.asarray(indices, dtype=np.int64) * self.length)[:, None]
-        seen_BT1 = self._blocks[split][first_B1 + torch.arange(self.length + 1)].long()
-        return Batch(seen_BT1[:, :-1], seen_BT1[:, 1:])
+        window_BT1 = self._blocks[split][first_B1 + torch.arange(self.length + 1)].long()
+        return Batch(window_BT1[:, :-1], window_BT1[:, 1:])
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Cross entropy of every step in nats, `(B, T)`."""
@@ -70,5 +70,5 @@ class CharLm(Task):
         return {"bits_per_character": BitsPerCharacter()}
 
     def cues(self, batch: Batch) -> Tensor:
-        """The last step, `(B, 1)`: the one that is sure to matter; what lies before it, the text decides."""
+        """The last step, `(B, 1)`: the only one that certainly matters; for earlier ones it depends on the text."""
         return torch.full((len(batch.input), 1), self.length - 1, device=batch.target.device)

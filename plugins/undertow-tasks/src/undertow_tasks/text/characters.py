@@ -3,8 +3,8 @@
     text = characters("")
     text.blocks["val"], text.alphabet
 
-Blocks and not scattered pieces, so that no sentence is half in one split and half in another. Number 0 is any
-character that the training block lacks. N characters of a block.
+The splits are blocks, not scattered pieces, so that no more than two sentences are in two splits. Number 0 is any
+character that is not in the training block. N characters of a block.
 """
 
 import math
@@ -24,13 +24,13 @@ SHARES: dict[Split, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
 
 
 class Characters(NamedTuple):
-    """A text.
+    """A text as character numbers.
 
     Attributes:
-        source: Where it is from, for messages.
+        source: Where the text is from, for messages.
         alphabet: The characters of the training block, sorted; the first has number 1.
         blocks: The characters of each split, `(N,)`, 32 bits.
-        entropy: Of one character of the training block, in nats, if its frequency is all that is known.
+        entropy: Entropy of the character frequencies of the training block, in nats.
     """
 
     source: str

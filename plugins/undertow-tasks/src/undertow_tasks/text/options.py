@@ -1,4 +1,4 @@
-"""What can be set on each task, under ``task.options.<name>``; imports no torch."""
+"""The options of the tasks over text, under ``task.options.<name>``; imports no torch."""
 
 from typing import Annotated, Literal
 
@@ -14,20 +14,24 @@ class CharLmOptions(Options):
     """A text file, UTF-8; without one, the documentation topics that come with Python."""
 
 
-class SentimentOptions(Options):
-    """Options of `sentiment`; without `train` and `dataset`, the texts are a small generated set."""
+class SourceOptions(Options):
+    """Where a task's texts are read from; without `train` and `dataset`, they are generated."""
 
     train: str = ""
-    """A .csv, .tsv or .jsonl file with the texts to train on."""
+    """A .csv, .tsv or .jsonl file to train on, with an example in each row."""
 
     val: str = ""
-    """The same for validation; without it, a tenth of the training texts."""
+    """The same for validation; without it, a tenth of the training examples."""
 
     test: str = ""
-    """The same for the test; without it, a tenth of the training texts."""
+    """The same for the test; without it, a tenth of the training examples."""
 
     dataset: str = ""
-    """A Hugging Face dataset, by name (stanfordnlp/imdb) or a folder, instead of files."""
+    """A Hugging Face dataset, by name (stanfordnlp/imdb) or as a folder, instead of files."""
+
+
+class SentimentOptions(SourceOptions):
+    """Options of `sentiment`; without `train` and `dataset`, the texts are a small generated set."""
 
     text: str = "text"
     """The column with the text."""
@@ -36,26 +40,14 @@ class SentimentOptions(Options):
     """The column with the label: positive, pos or 1; negative, neg or 0."""
 
     tokens: Literal["word", "char"] = "word"
-    """What one step shows: a word, in lower case, or a character."""
+    """What a step reads: a word, in lower case, or a character."""
 
     vocabulary: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
-    """How many different tokens are told apart, the most frequent of the training texts; the rest are one."""
+    """Size of the vocabulary: the most frequent tokens of the training texts; all others are one token."""
 
 
-class TranslationOptions(Options):
+class TranslationOptions(SourceOptions):
     """Options of `translation`; without `train` and `dataset`, the sentences are generated, English to Korean."""
-
-    train: str = ""
-    """A .tsv, .csv or .jsonl file with a sentence and its translation in each row, to train on."""
-
-    val: str = ""
-    """The same for validation; without it, a tenth of the training sentences."""
-
-    test: str = ""
-    """The same for the test; without it, a tenth of the training sentences."""
-
-    dataset: str = ""
-    """A Hugging Face dataset, by name or a folder, instead of files; with a column for each language."""
 
     source: str = "en"
     """The column that is read."""
@@ -67,4 +59,4 @@ class TranslationOptions(Options):
     """Whether the first row of a table names its columns; without, the first is read, the second to be written."""
 
     vocabulary: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
-    """How many different words are told apart in each language, the most frequent of training; the rest are one."""
+    """Size of each language's vocabulary: the most frequent words of the training sentences; all others are one."""

@@ -2,9 +2,9 @@
 
     dict(sentences("train") + sentences("val") + sentences("test"))["I go home"]      # "나는 집에 간다"
 
-English says who, does what, where, with whom, when; Korean puts what is done last and all the rest before it, so that
-the second word written may be the last one read. A negation is one word before the English verb and two at the end of
-the Korean sentence, and -s hangs on who it is. Every combination occurs once, in one split. N sentences.
+The English order is subject, verb, object or place, company, time; in Korean the verb is last, so that the second word
+written may be the last one read. A negation comes before the English verb and at the end of the Korean sentence, and
+the English -s depends on the subject. Every combination occurs once, in one split. N sentences.
 """
 
 from functools import cache
@@ -15,10 +15,10 @@ import numpy as np
 from undertow import Split, draws
 
 HELD: dict[Split, int] = {"val": 1000, "test": 1000}
-"""Sentences that training does not see. Which ones is fixed, whatever the seed."""
+"""Number of sentences held out of training. They are the same for every seed."""
 
 LONGEST = 14
-"""English words of the longest sentence."""
+"""Number of English words of the longest sentence."""
 
 _WHO = (
     ("I", "나는"),
@@ -31,7 +31,7 @@ _WHO = (
     ("our teacher", "우리 선생님은"),
 )
 _THIRD_PERSON = 4
-"""From here on in `_WHO`, the verb has its -s."""
+"""From this index of `_WHO` on, the verb has an -s."""
 _PLACES = (
     ("home", "집에"),
     ("to school", "학교에"),
@@ -61,24 +61,24 @@ _WHEN = (
     ("in the morning", "아침에"),
     ("in the evening", "저녁에"),
 )
-_KINDS = (len(_WHO), len(_DOES), len(_WITH), len(_WHEN), 2)
+_SIZES = (len(_WHO), len(_DOES), len(_WITH), len(_WHEN), 2)
 
 
 @cache
 def sentences(split: Split) -> tuple[tuple[str, str], ...]:
     """The sentences of a split: English, Korean."""
-    order = draws.permutation(0, "translation/sentences", prod(_KINDS))
+    order = draws.permutation(0, "translation/sentences", prod(_SIZES))
     held = HELD["val"], HELD["val"] + HELD["test"]
     parts: dict[Split, slice] = {"val": slice(held[0]), "test": slice(*held), "train": slice(held[1], None)}
     return tuple(_sentence(int(code)) for code in order[parts[split]])
 
 
 def _sentence(code: int) -> tuple[str, str]:
-    """That of a number below the product of all kinds; no two numbers say the same."""
-    who, does, company, when, negated = (int(part) for part in np.unravel_index(code, _KINDS))
+    """The sentence of a number below the product of `_SIZES`, English and Korean; all numbers give another one."""
+    who, does, company, when, negated = (int(part) for part in np.unravel_index(code, _SIZES))
     (person, topic), (verb, ending, what) = _WHO[who], _DOES[does]
     third = who >= _THIRD_PERSON
-    said = ("does not " if third else "do not ") + verb[0] if negated else verb[third]
-    english = f"{person} {said} {what[0]} {_WITH[company][0]} {_WHEN[when][0]}"
+    verb_form = ("does not " if third else "do not ") + verb[0] if negated else verb[third]
+    english = f"{person} {verb_form} {what[0]} {_WITH[company][0]} {_WHEN[when][0]}"
     korean = f"{topic} {_WHEN[when][1]} {_WITH[company][1]} {what[1]} {ending[negated]}"
     return " ".join(english.split()), " ".join(korean.split())

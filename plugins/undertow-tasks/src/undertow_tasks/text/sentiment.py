@@ -1,7 +1,7 @@
-"""Sentiment: read a text, then say whether it is for or against. B batch, T time.
+"""Sentiment: read a text, then say whether it is positive or negative. B batch, T time.
 
-Maas et al. 2011 (ACL P11-1015) published the reviews that most bring here, and Socher et al. 2013 (EMNLP D13-1170)
-the sentences; what comes along is generated.
+Common data are the reviews of Maas et al. 2011 (ACL P11-1015) and the sentences of Socher et al. 2013 (EMNLP D13-1170);
+without data, the texts are generated.
 """
 
 import math
@@ -18,17 +18,17 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from undertow import Batch, RequestError, Split, Task, Tokens
 from undertow_tasks.text.corpus import corpus
+from undertow_tasks.text.encoded import token_steps
 from undertow_tasks.text.options import SentimentOptions
-from undertow_tasks.text.tokens import PAD
 
 CLASSES = 2
 
 
 class Sentiment(Task):
-    """One token a step, and the answer at the last: 1 positive, 0 negative.
+    """One token a step, and the answer at the last step: 1 positive, 0 negative.
 
-    A short text is padded in FRONT, so that its last token is always the last step. Of a long one the last T tokens are
-    kept: a longer sequence shows more of what came before, and moves nothing.
+    A short text is padded in FRONT, so that its last token is always at the last step. Of a long text the last T tokens
+    are read: a longer sequence adds earlier tokens and moves none.
 
     Attributes:
         trivial_loss: The entropy of the training labels in nats: ln 2 where both are equally frequent.
@@ -50,27 +50,23 @@ class Sentiment(Task):
         self.trivial_loss = -share * math.log(share) - (1 - share) * math.log(1 - share)
 
     def size(self, split: Split) -> int | None:
-        """Every text of the split."""
+        """The number of texts of the split."""
         return len(self._splits[split].label)
 
     def batch(self, split: Split, indices: NDArray[Any]) -> Batch:
         """Tokens `(B, T)`, pads in front; labels `(B,)`."""
-        texts = self._splits[split]
+        texts, label_N = self._splits[split]
         chosen_B = torch.from_numpy(np.asarray(indices, dtype=np.int64))
-        at_BT = texts.end[chosen_B, None] - self.length + torch.arange(self.length)
-        token_BT = texts.flat[at_BT.clamp(min=0)].long()
-        token_BT[at_BT < texts.start[chosen_B, None]] = PAD
-        return Batch(token_BT, texts.label[chosen_B])
+        return Batch(texts.last(chosen_B, self.length), label_N[chosen_B])
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Cross entropy in nats, `(B,)`."""
         return functional.cross_entropy(output, target, reduction="none")
 
     def metrics(self) -> Mapping[str, Metric]:
-        """`accuracy`: share of the texts whose label is the likelier answer."""
+        """`accuracy`: share of the texts whose label is the more likely answer."""
         return {"accuracy": MulticlassAccuracy(num_classes=CLASSES, average="micro")}
 
     def cues(self, batch: Batch) -> Tensor:
-        """Every step with a token, `(B, T)`: which of them decide is not told. The first stands in for the pads."""
-        first_B1 = (batch.input == PAD).sum(1, keepdim=True)
-        return torch.arange(self.length, device=batch.input.device).maximum(first_B1)
+        """Every step with a token, `(B, T)`, since it is not known which of them decide; for a pad, the first one."""
+        return token_steps(batch.input)

@@ -1,4 +1,4 @@
-"""What the catalogue says of the tasks over text; imports no torch."""
+"""The catalogue entries of the tasks over text; imports no torch."""
 
 from undertow import Lengths, TaskSpec
 from undertow_tasks.text.options import CharLmOptions, SentimentOptions, TranslationOptions
@@ -6,7 +6,7 @@ from undertow_tasks.text.options import CharLmOptions, SentimentOptions, Transla
 SPECS = (
     TaskSpec(
         name="char-lm",
-        summary="The next character of any text, at every step; without a text, of Python's own documentation",
+        summary="Predict the next character of a text at every step; without a text, of Python's own documentation",
         factory="undertow_tasks.text.char_lm:CharLm",
         options=CharLmOptions,
         paper="Graves 2013, arXiv 1308.0850; Karpathy, Johnson & Fei-Fei 2015, arXiv 1506.02078",
@@ -16,7 +16,7 @@ SPECS = (
     ),
     TaskSpec(
         name="sentiment",
-        summary="A text, for or against? From a file, a Hugging Face dataset, or a small generated set",
+        summary="Is a text positive or negative? From a file, a Hugging Face dataset, or a small generated set",
         factory="undertow_tasks.text.sentiment:Sentiment",
         options=SentimentOptions,
         paper="Maas et al. 2011, ACL P11-1015; Socher et al. 2013, EMNLP D13-1170",

@@ -22,7 +22,7 @@ from functools import cached_property
 from undertow.config.space import Params, Scalar
 from undertow.report.format import NOTHING, scalar, short_names
 from undertow.report.quantities import Quantity, quantities, state_parts
-from undertow.report.results import Objective, State, StudyResults, TrialResult
+from undertow.report.results import CombinationResult, Objective, State, StudyResults
 from undertow.report.statistics import Estimate, estimates
 
 SEED, CELL, LENGTH = "seed", "cell.name", "task.length"
@@ -39,7 +39,7 @@ class Group:
         line: What tells it from others in its panel, such as ``lstm``.
         panel: ``256``; empty where there is one panel only.
         params: The varied values but the seed.
-        trials: All of them, however they stand.
+        combinations: All of them, however they stand.
         counted: Those that count: complete ones, and of a search the best at each seed.
         planned: How many could count.
         estimates: Their IQM, by the name of the measure.
@@ -48,15 +48,15 @@ class Group:
     line: str
     panel: str
     params: Params
-    trials: tuple[TrialResult, ...]
-    counted: tuple[TrialResult, ...]
+    combinations: tuple[CombinationResult, ...]
+    counted: tuple[CombinationResult, ...]
     planned: int
     estimates: Mapping[str, Estimate]
 
     @property
-    def complete(self) -> tuple[TrialResult, ...]:
+    def complete(self) -> tuple[CombinationResult, ...]:
         """The complete trials, all samples of a search."""
-        return tuple(trial for trial in self.trials if trial.state == "complete")
+        return tuple(trial for trial in self.combinations if trial.state == "complete")
 
     @property
     def seeds(self) -> str:
@@ -71,7 +71,7 @@ class Group:
     @property
     def left_out(self) -> str:
         """Why some do not count, such as ``1 failed, 1 missing``."""
-        states = Counter(trial.state for trial in self.trials)
+        states = Counter(trial.state for trial in self.combinations)
         return ", ".join(f"{states[state]} {state}" for state in LEFT_OUT if states[state])
 
 
@@ -113,9 +113,9 @@ class Groups:
         return bool(self.results.space.search)
 
     @property
-    def complete(self) -> tuple[TrialResult, ...]:
+    def complete(self) -> tuple[CombinationResult, ...]:
         """Every complete trial, all samples of a search."""
-        return tuple(trial for trial in self.results.trials if trial.state == "complete")
+        return tuple(trial for trial in self.results.combinations if trial.state == "complete")
 
     @property
     def objectives(self) -> list[Quantity]:
@@ -133,11 +133,11 @@ def arrange(results: StudyResults) -> Groups:
     panel_key = _panel_key(factors)
     line_keys = [key for key in factors if key != panel_key]
     names = short_names(factors)
-    parts = state_parts(trial for trial in results.trials if trial.state == "complete")
+    parts = state_parts(trial for trial in results.combinations if trial.state == "complete")
     compared = quantities(results.objectives, parts)
 
-    members: dict[tuple[tuple[str, Scalar], ...], list[TrialResult]] = {}
-    for trial in results.trials:
+    members: dict[tuple[tuple[str, Scalar], ...], list[CombinationResult]] = {}
+    for trial in results.combinations:
         point = tuple((key, trial.params[key]) for key in factors if key in trial.params)
         members.setdefault(point, []).append(trial)
     counted = {point: _best(trials, results) for point, trials in members.items()}
@@ -188,14 +188,14 @@ def _line(results: StudyResults, keys: Sequence[str], names: Mapping[str, str], 
     return " · ".join(words) or NOTHING
 
 
-def _key(trial: TrialResult, results: StudyResults) -> tuple[tuple[str, Scalar], ...]:
+def _key(trial: CombinationResult, results: StudyResults) -> tuple[tuple[str, Scalar], ...]:
     """The point of the grid, seed included: samples of a search share it."""
     return tuple((key, trial.params[key]) for key in results.space.vary if key in trial.params)
 
 
-def _best(trials: Sequence[TrialResult], results: StudyResults) -> tuple[TrialResult, ...]:
+def _best(trials: Sequence[CombinationResult], results: StudyResults) -> tuple[CombinationResult, ...]:
     """The complete trials; of several samples at one point the best by the first objective."""
-    best: dict[tuple[tuple[str, Scalar], ...], TrialResult] = {}
+    best: dict[tuple[tuple[str, Scalar], ...], CombinationResult] = {}
     for trial in trials:
         if trial.state == "complete":
             rival = best.setdefault(_key(trial, results), trial)
@@ -204,12 +204,14 @@ def _best(trials: Sequence[TrialResult], results: StudyResults) -> tuple[TrialRe
     return tuple(best.values())
 
 
-def _rank(trial: TrialResult, results: StudyResults) -> float:
+def _rank(trial: CombinationResult, results: StudyResults) -> float:
     value = trial.values[0] if trial.values else math.nan
     return better(results.objectives[0], value) if math.isfinite(value) else math.inf
 
 
-def _estimates(compared: Sequence[Quantity], counted: Sequence[Sequence[TrialResult]]) -> list[dict[str, Estimate]]:
+def _estimates(
+    compared: Sequence[Quantity], counted: Sequence[Sequence[CombinationResult]]
+) -> list[dict[str, Estimate]]:
     """The estimates of every group, all resampled together."""
     places, samples = [], []
     for place, trials in enumerate(counted):

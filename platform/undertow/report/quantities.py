@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from undertow.report.format import NOTHING, number
-from undertow.report.results import Objective, TrialResult
+from undertow.report.results import CombinationResult, Objective
 from undertow.report.statistics import Estimate
 
 STEEPEST = 50 / math.log10(2)
@@ -42,7 +42,7 @@ class Quantity:
     label: str
     kind: Literal["objective", "half-life", "reach", "cue"]
     better: Literal["low", "high"] | None
-    of: Callable[[TrialResult], float | None]
+    of: Callable[[CombinationResult], float | None]
     show: Callable[[float], str] = number
 
     def text(self, found: Estimate | None, intervals: bool = True) -> str:
@@ -58,7 +58,7 @@ class Quantity:
         return f"{value} [{low}, {high}]"
 
 
-def state_parts(trials: Iterable[TrialResult]) -> list[str]:
+def state_parts(trials: Iterable[CombinationResult]) -> list[str]:
     """The parts of the state whose gradient was measured, such as ``h`` and ``c``; layers by themselves left out."""
     names = (name.split("/") for trial in trials for name in (*trial.curves, *trial.metrics))
     return list(
@@ -90,7 +90,7 @@ def half_life_text(rate: float) -> str:
     return "0" if rate > STEEPEST / 2 else number(1 / rate)
 
 
-def rate(trial: TrialResult, part: str) -> float | None:
+def rate(trial: CombinationResult, part: str) -> float | None:
     """Halvings per step of a run's gradient; negative when it grows, None when it was not measured."""
     half_life = _finite(trial.metrics.get(f"gradient/{part}/half_life"))
     if half_life == 0:
@@ -101,7 +101,7 @@ def rate(trial: TrialResult, part: str) -> float | None:
 
 
 def _objective(index: int, objective: Objective) -> Quantity:
-    def of(trial: TrialResult) -> float | None:
+    def of(trial: CombinationResult) -> float | None:
         return _finite(trial.values[index]) if index < len(trial.values) else None
 
     better: Literal["low", "high"] = "low" if objective.direction == "minimize" else "high"

@@ -2,7 +2,7 @@
 
     results = read_results(Ledger.find(url, "vanishing-digits"))      # of undertow.studies.store.results
     frame = results.frame()                      # a row for each combination: factors, state, objectives, metrics
-    results.trials[0].curves["gradient/h/by_lag"]
+    results.combinations[0].curves["gradient/h/by_lag"]
 
 A report is made of this alone, so it can be written on any machine that reaches the database.
 """
@@ -25,7 +25,7 @@ Curve = tuple[list[int], list[float]]
 
 
 @dataclass(frozen=True)
-class TrialResult:
+class CombinationResult:
     """One combination and the latest attempt at it.
 
     Attributes:
@@ -82,7 +82,7 @@ class StudyResults:
         space: What is varied and searched.
         objectives: At least one.
         facts: Versions, machine, commit: text by name.
-        trials: In the order of the plan; a search's in the order of its samples.
+        combinations: In the order of the plan; a search's in the order of its samples.
         study: Optuna's own, for `optuna.visualization` and importances.
     """
 
@@ -92,7 +92,7 @@ class StudyResults:
     space: Space
     objectives: tuple[Objective, ...]
     facts: Mapping[str, str]
-    trials: tuple[TrialResult, ...]
+    combinations: tuple[CombinationResult, ...]
     study: "Study"
 
     def frame(self) -> "DataFrame":
@@ -110,6 +110,6 @@ class StudyResults:
                 "run_name": trial.run_name,
                 **trial.metrics,
             }
-            for trial in self.trials
+            for trial in self.combinations
         ]
         return DataFrame(rows)

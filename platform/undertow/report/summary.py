@@ -33,7 +33,7 @@ def answer(digest: Groups) -> list[str]:
 
 def standing(digest: Groups) -> str:
     """How many combinations are complete, and what became of the others."""
-    trials = digest.results.trials
+    trials = digest.results.combinations
     if not trials:
         return "Nothing has been planned or run yet, so there is nothing to show."
     states = Counter(trial.state for trial in trials)

@@ -10,7 +10,7 @@ import optuna
 import pytest
 
 from undertow.config.space import Combination, Range, Space
-from undertow.report.results import Objective, StudyResults, TrialResult
+from undertow.report.results import CombinationResult, Objective, StudyResults
 
 HALF_LIVES = {"rnn": 2.0, "lstm": 60.0, "gru": 30.0, "ugrnn": 12.0}
 """Time steps; of the cell state four times as long."""
@@ -54,7 +54,7 @@ def make(recipe: Recipe) -> StudyResults:
     study = optuna.create_study(
         directions=[each.direction for each in recipe.objectives], sampler=optuna.samplers.RandomSampler(seed=0)
     )
-    trials = tuple(_trial(number, each, recipe, study) for number, each in enumerate(recipe.space.combinations()))
+    combinations = tuple(_trial(number, each, recipe, study) for number, each in enumerate(recipe.space.combinations()))
     return StudyResults(
         name=recipe.name,
         question=recipe.question,
@@ -62,7 +62,7 @@ def make(recipe: Recipe) -> StudyResults:
         space=recipe.space,
         objectives=recipe.objectives,
         facts={"undertow": "0.1.0", "torch": "2.13.0", "commit": "0e7a6f2", "machine": "2 cores, Python 3.11"},
-        trials=trials,
+        combinations=combinations,
         study=study,
     )
 
@@ -71,7 +71,7 @@ def lags_up_to(last: int, count: int = 32) -> list[int]:
     return sorted({round(last ** (place / (count - 1))) for place in range(count)})
 
 
-def _trial(number: int, combination: Combination, recipe: Recipe, study: optuna.Study) -> TrialResult:
+def _trial(number: int, combination: Combination, recipe: Recipe, study: optuna.Study) -> CombinationResult:
     dice = Random(str(combination))
     params: dict[str, Any] = dict(combination.params)
     if recipe.space.search:
@@ -79,7 +79,7 @@ def _trial(number: int, combination: Combination, recipe: Recipe, study: optuna.
     state, reason = recipe.states.get(str(combination), ("complete", ""))
     cell, length = str(params.get("cell.name", "lstm")), int(params.get("task.length", 64))
     if state == "missing":
-        return TrialResult(params, combination.sample, "missing")
+        return CombinationResult(params, combination.sample, "missing")
     grows = str(combination) in recipe.grows
     curves: dict[str, tuple[list[int], list[float]]] = {}
     history: dict[str, dict[int, list[float]]] = {}
@@ -122,7 +122,7 @@ def _trial(number: int, combination: Combination, recipe: Recipe, study: optuna.
             )
         )
     done = state == "complete"
-    return TrialResult(
+    return CombinationResult(
         params,
         combination.sample,
         state,  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ from undertow.report.charts.scores import scores_by_half_life, scores_by_panel
 from undertow.report.charts.sections import sections
 from undertow.report.charts.training import training_maps
 from undertow.report.groups import arrange
-from undertow.report.results import Objective, StudyResults, TrialResult
+from undertow.report.results import CombinationResult, Objective, StudyResults
 
 Make = Callable[..., StudyResults]
 Grid = Callable[..., Space]
@@ -32,9 +32,9 @@ def boxes(figure: Any) -> dict[tuple[str, str], str]:
     return {(lines[int(each.y)], panels[int(each.x)]): each.text for each in figure.layout.annotations}
 
 
-def curve(values: list[float], lags: list[int] | None = None) -> TrialResult:
+def curve(values: list[float], lags: list[int] | None = None) -> CombinationResult:
     lags = lags or list(range(1, len(values) + 1))
-    return TrialResult({}, 0, "complete", curves={"gradient/h/by_lag": (lags, values)})
+    return CombinationResult({}, 0, "complete", curves={"gradient/h/by_lag": (lags, values)})
 
 
 # --- other lengths ---------------------------------------------------------------------------------------------------
@@ -46,8 +46,8 @@ def test_scores_at_other_lengths_have_a_figure_each_and_a_section_only_where_the
     assert not extrapolations(arrange(whole))
     assert "lengths" not in [section.name for section in sections(arrange(whole))]
     by_length = {"val/loss/by_length": ([50, 100, 400], [0.1, 0.2, 0.9])}
-    trials = tuple(replace(each, curves=each.curves | by_length if each.curves else {}) for each in whole.trials)
-    (section,) = [each for each in sections(arrange(replace(whole, trials=trials))) if each.name == "lengths"]
+    trials = tuple(replace(each, curves=each.curves | by_length if each.curves else {}) for each in whole.combinations)
+    (section,) = [each for each in sections(arrange(replace(whole, combinations=trials))) if each.name == "lengths"]
     (chart,) = section.charts
     assert chart.title == "val/loss at other lengths"
     assert chart.figure is not None
@@ -196,14 +196,14 @@ def test_training_shows_the_mean_over_seeds(make_study: Make, make_grid: Grid) -
     results = make_study(make_grid(cells=("rnn",), lengths=(64,), seeds=2))
     chart = training_maps(arrange(results))[0]
     assert chart.figure is not None
-    first = [trial.history["gradient/h/by_lag"][0][0] for trial in results.trials]
+    first = [trial.history["gradient/h/by_lag"][0][0] for trial in results.combinations]
     assert chart.figure.data[0].z[0][0] == pytest.approx(sum(first) / 2)
 
 
 def test_a_profile_measured_once_has_no_training_map(make_study: Make, make_grid: Grid) -> None:
     results = make_study(make_grid(cells=("rnn",), lengths=(64,)))
-    once = tuple(replace(trial, history={}) for trial in results.trials)
-    (chart,) = training_maps(arrange(replace(results, trials=once)))
+    once = tuple(replace(trial, history={}) for trial in results.combinations)
+    (chart,) = training_maps(arrange(replace(results, combinations=once)))
     assert chart.figure is None
     assert chart.caption == "No complete run measured it more than once."
 
@@ -270,8 +270,8 @@ def test_costs_are_drawn_by_kind_and_length(whole: StudyResults) -> None:
 
 def test_without_measured_costs_there_is_no_chart(make_study: Make, make_grid: Grid) -> None:
     results = make_study(make_grid(cells=("rnn",), lengths=(64,)))
-    bare = tuple(replace(trial, metrics={}) for trial in results.trials)
-    assert costs(arrange(replace(results, trials=bare))) == []
+    bare = tuple(replace(trial, metrics={}) for trial in results.combinations)
+    assert costs(arrange(replace(results, combinations=bare))) == []
 
 
 def test_the_front_holds_who_is_beaten_by_none() -> None:

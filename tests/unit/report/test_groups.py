@@ -27,7 +27,7 @@ def test_seeds_are_replicates(whole: StudyResults) -> None:
     group = arrange(whole).at("lstm", "64")
     assert group is not None
     assert (group.n, group.seeds, group.estimates["val/loss"].n) == ("3", "0, 1, 2", 3)
-    values = [trial.values[0] for trial in whole.trials if trial.params["cell.name"] == "lstm"][:3]
+    values = [trial.values[0] for trial in whole.combinations if trial.params["cell.name"] == "lstm"][:3]
     assert group.estimates["val/loss"].value == pytest.approx(sum(values) / 3)
 
 
@@ -85,7 +85,7 @@ def test_of_a_search_the_best_sample_at_each_seed_counts_and_no_mean_over_sample
     results = make_study(space, objectives=(Objective("val/accuracy", direction),))  # type: ignore[arg-type]
     group = arrange(results).at("rnn", "64")
     assert group is not None
-    rnn = [trial for trial in results.trials if trial.params["cell.name"] == "rnn"]
+    rnn = [trial for trial in results.combinations if trial.params["cell.name"] == "rnn"]
     by_seed = [best(trial.values[0] for trial in rnn if trial.params["seed"] == seed) for seed in (0, 1)]
     assert [trial.values[0] for trial in group.counted] == by_seed
     assert group.n == "2"
@@ -96,7 +96,7 @@ def test_a_search_alone_is_one_group_of_its_best_sample(make_study: Make) -> Non
     search = {"optim.lr": Range(low=1e-4, high=1e-2, log=True)}
     results = make_study(Space({}, search, 20, {"cell.name": "gru"}))
     (group,) = arrange(results).groups
-    assert [trial.values[0] for trial in group.counted] == [min(trial.values[0] for trial in results.trials)]
+    assert [trial.values[0] for trial in group.counted] == [min(trial.values[0] for trial in results.combinations)]
     assert len(group.complete) == 20
 
 

@@ -128,7 +128,7 @@ def test_question_configuration_versions_and_commands_are_there(elements: Elemen
     assert all(key in elements.text and value in elements.text for key, value in whole.facts.items())
     assert "undertow study run vanishing-digits.yaml undertow study report vanishing-digits" in elements.text
     assert "undertow run RUN_FOLDER/config.yaml" in elements.text
-    assert f"undertow run {whole.trials[0].folder}/config.yaml" in elements.text
+    assert f"undertow run {whole.combinations[0].folder}/config.yaml" in elements.text
     assert " ".join(whole.config_yaml.split()) in elements.text
 
 
@@ -232,8 +232,8 @@ def test_one_run_renders_and_says_that_nothing_can_be_compared(make_study: Make)
 
 def test_runs_without_gradients_say_what_would_measure_them(make_study: Make, make_grid: Grid) -> None:
     results = make_study(make_grid(cells=("rnn", "gru"), lengths=(64,)))
-    bare = tuple(replace(trial, metrics={}, curves={}) for trial in results.trials)
-    text = Elements(page(replace(results, trials=bare))).text
+    bare = tuple(replace(trial, metrics={}, curves={}) for trial in results.combinations)
+    text = Elements(page(replace(results, combinations=bare))).text
     assert "add the probe gradient-profile" in text
     assert "add the probe cost" in text
 
@@ -246,7 +246,7 @@ def test_a_search_is_said_to_be_shown_by_its_best_samples(make_study: Make, make
     assert text.count("Of the search the best sample at each point, not a mean") == 5
     assert "What the search chose" in text
     best = min(
-        (trial for trial in results.trials if trial.params["cell.name"] == "rnn" and trial.params["seed"] == 0),
+        (trial for trial in results.combinations if trial.params["cell.name"] == "rnn" and trial.params["seed"] == 0),
         key=lambda trial: trial.values[0],
     )
     assert f"{best.params['optim.lr']:.6g}" in text
@@ -260,7 +260,7 @@ def test_a_grid_says_nothing_of_a_search(elements: Elements) -> None:
 @pytest.mark.slow
 def test_two_thousand_trials_take_seconds_and_megabytes(make_study: Make, make_grid: Grid, slowness: float) -> None:
     results = make_study(make_grid(lengths=tuple(range(20, 520, 10)), seeds=10))
-    assert len(results.trials) == 2000
+    assert len(results.combinations) == 2000
     started = time.process_time()
     html = page(results)
     assert time.process_time() - started < 10 * slowness

@@ -5,23 +5,23 @@ from collections.abc import Callable
 import pytest
 
 from undertow.report.quantities import STEEPEST, quantities, rate, state_parts
-from undertow.report.results import Objective, TrialResult
+from undertow.report.results import CombinationResult, Objective
 from undertow.report.statistics import estimate
 
 LOSS = (Objective("val/loss", "minimize"),)
 
 
-def run(half_life: float | None = None, growth: float | None = None, value: float = 1.0) -> TrialResult:
+def run(half_life: float | None = None, growth: float | None = None, value: float = 1.0) -> CombinationResult:
     named = {"gradient/h/half_life": half_life, "gradient/h/growth": growth, "gradient/h/reach": 5.0}
     metrics = {name: value for name, value in named.items() if value is not None}
-    return TrialResult({}, 0, "complete", values=(value,), metrics=metrics)
+    return CombinationResult({}, 0, "complete", values=(value,), metrics=metrics)
 
 
 @pytest.fixture
 def half_life_text() -> Callable[..., str]:
     measure = next(each for each in quantities(LOSS, ["h"]) if each.kind == "half-life")
 
-    def text(*runs: TrialResult, intervals: bool = False) -> str:
+    def text(*runs: CombinationResult, intervals: bool = False) -> str:
         values = [value for value in map(measure.of, runs) if value is not None]
         return measure.text(estimate(values) if values else None, intervals)
 
@@ -54,7 +54,7 @@ def test_an_interval_may_end_in_growth(half_life_text: Callable[..., str]) -> No
 
 
 def test_what_was_not_measured_has_no_half_life(half_life_text: Callable[..., str]) -> None:
-    assert half_life_text(TrialResult({}, 0, "complete")) == "–"
+    assert half_life_text(CombinationResult({}, 0, "complete")) == "–"
 
 
 def test_no_rate_is_steeper_than_could_be_seen() -> None:
@@ -66,10 +66,10 @@ def test_an_infinity_as_sql_stores_keep_it_is_no_value() -> None:
     (loss,) = quantities(LOSS, [])
     assert loss.of(run(value=1.7976931348623157e308)) is None
     assert loss.of(run(value=float("nan"))) is None
-    assert loss.of(TrialResult({}, 0, "failed")) is None
+    assert loss.of(CombinationResult({}, 0, "failed")) is None
 
 
 def test_parts_are_those_of_the_state_without_its_layers() -> None:
     curves = {f"gradient/{view}/by_lag": ([1], [0.0]) for view in ("h", "h/layer0", "h/layer1", "c")}
-    trial = TrialResult({}, 0, "complete", curves=curves, metrics={"saturation/forget/derivative": 0.1})
+    trial = CombinationResult({}, 0, "complete", curves=curves, metrics={"saturation/forget/derivative": 0.1})
     assert state_parts([trial]) == ["h", "c"]

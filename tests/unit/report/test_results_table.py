@@ -35,7 +35,7 @@ def test_costs_are_medians_over_the_seeds_where_they_were_measured(whole: StudyR
     table = result_table(whole)
     speeds = sorted(
         trial.metrics["cost/steps_per_second"]
-        for trial in whole.trials
+        for trial in whole.combinations
         if trial.state == "complete" and (trial.params["cell.name"], trial.params["task.length"]) == ("lstm", 64)
     )
     row = next(row for row in table.rows if row[:2] == ("lstm", "64"))
@@ -44,8 +44,8 @@ def test_costs_are_medians_over_the_seeds_where_they_were_measured(whole: StudyR
     assert row[table.columns.index("parameters")] == "4,810"
     objectives = (Objective("cost/steps_per_second", "maximize"),)
     assert "steps/s" not in result_table(replace(whole, objectives=objectives)).columns
-    unmeasured = [replace(trial, metrics={}) for trial in whole.trials]
-    assert not {"steps/s", "parameters"} & set(result_table(replace(whole, trials=tuple(unmeasured))).columns)
+    unmeasured = [replace(trial, metrics={}) for trial in whole.combinations]
+    assert not {"steps/s", "parameters"} & set(result_table(replace(whole, combinations=tuple(unmeasured))).columns)
 
 
 def test_a_study_without_seeds_or_losses_has_no_columns_for_them(make_study: Make) -> None:

@@ -18,7 +18,7 @@ from undertow.report.charts.scores import axis_of
 from undertow.report.format import number, shown, slug
 from undertow.report.groups import Group, Groups
 from undertow.report.quantities import Quantity
-from undertow.report.results import TrialResult
+from undertow.report.results import CombinationResult
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -33,7 +33,7 @@ class Cost:
     """One kind of cost; less is better."""
 
     label: str
-    of: Callable[[TrialResult], float | None]
+    of: Callable[[CombinationResult], float | None]
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ class Point:
     text: str
 
 
-def _recorded(metric: str) -> Callable[[TrialResult], float | None]:
+def _recorded(metric: str) -> Callable[[CombinationResult], float | None]:
     return lambda trial: trial.metrics.get(metric)
 
 
-def _step_time(trial: TrialResult) -> float | None:
+def _step_time(trial: CombinationResult) -> float | None:
     speed = trial.metrics.get("cost/steps_per_second")
     return 1000 / speed if speed else None
 

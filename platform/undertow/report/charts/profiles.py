@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from undertow.report.charts.chart import MOST_LINES, MOST_PANELS, Chart, cut, look, panels, spaced
 from undertow.report.format import power_of_ten, shown
 from undertow.report.groups import Groups
-from undertow.report.results import Curve, TrialResult
+from undertow.report.results import CombinationResult, Curve
 from undertow.report.statistics import mean_band
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def profiles(digest: Groups) -> list[Chart]:
     return [_chart(digest, part) for part in digest.parts]
 
 
-def mean_curve(trials: Sequence[TrialResult], name: str) -> Profile | None:
+def mean_curve(trials: Sequence[CombinationResult], name: str) -> Profile | None:
     """The mean of a curve over some runs; None where none was measured."""
     lags, values = aligned([curve for trial in trials if (curve := trial.curves.get(name))])
     if not lags:

@@ -13,7 +13,7 @@ from undertow.report.charts.chart import MOST_PANELS, SCALE, Chart, cut, panels
 from undertow.report.charts.profiles import BOTTOM, aligned
 from undertow.report.format import power_of_ten, shown
 from undertow.report.groups import Group, Groups
-from undertow.report.results import TrialResult
+from undertow.report.results import CombinationResult
 
 _MOST_STEPS = 60
 
@@ -89,7 +89,7 @@ def _longest(digest: Groups) -> list[Group]:
     return found
 
 
-def _by_step(trials: Sequence[TrialResult], part: str) -> dict[int, dict[int, float]]:
+def _by_step(trials: Sequence[CombinationResult], part: str) -> dict[int, dict[int, float]]:
     """The mean profile at each training step that all runs were measured at: value by lag by step."""
     name = f"gradient/{part}/by_lag"
     measured = [trial for trial in trials if name in trial.curves]

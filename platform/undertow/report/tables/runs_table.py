@@ -7,14 +7,14 @@ import shlex
 
 from undertow.report.format import NOTHING, number, scalar, short_names
 from undertow.report.groups import LEFT_OUT, Groups
-from undertow.report.results import StudyResults, TrialResult
+from undertow.report.results import CombinationResult, StudyResults
 from undertow.report.tables.results_table import Table
 
 
 def unfinished_table(results: StudyResults) -> Table:
     """Every combination without a result, with the reason."""
     names = _names(results)
-    found = [trial for state in LEFT_OUT for trial in results.trials if trial.state == state]
+    found = [trial for state in LEFT_OUT for trial in results.combinations if trial.state == state]
     columns = (*names.values(), *_sample_column(results), "state", "attempts", "steps", "reason", "run folder")
     rows = tuple(
         (
@@ -68,7 +68,7 @@ def run_table(results: StudyResults) -> Table:
             trial.run_name or NOTHING,
             f"undertow run {shlex.quote(trial.folder + '/config.yaml')}" if trial.folder else NOTHING,
         )
-        for trial in results.trials
+        for trial in results.combinations
         if trial.state not in ("missing", "waiting")
     )
     return Table(columns, rows)
@@ -78,7 +78,7 @@ def _names(results: StudyResults) -> dict[str, str]:
     return short_names([*results.space.vary, *results.space.search])
 
 
-def _values(trial: TrialResult, names: dict[str, str]) -> list[str]:
+def _values(trial: CombinationResult, names: dict[str, str]) -> list[str]:
     return [scalar(trial.params[key]) if key in trial.params else NOTHING for key in names]
 
 
@@ -86,11 +86,11 @@ def _sample_column(results: StudyResults) -> tuple[str, ...]:
     return ("sample",) if results.space.search else ()
 
 
-def _sample(trial: TrialResult, results: StudyResults) -> tuple[str, ...]:
+def _sample(trial: CombinationResult, results: StudyResults) -> tuple[str, ...]:
     return (str(trial.sample),) if results.space.search else ()
 
 
-def _objectives(trial: TrialResult, results: StudyResults) -> list[str]:
+def _objectives(trial: CombinationResult, results: StudyResults) -> list[str]:
     return [
         number(trial.values[place]) if place < len(trial.values) else NOTHING
         for place in range(len(results.objectives))

@@ -59,6 +59,8 @@ def reproduction(results: StudyResults) -> Reproduction:
         for variable, (section, key) in _VARIABLES.items():
             if _REDACTED in str((data.get(section) or {}).get(key)):
                 redacted[variable] = data[section].pop(key)
+                if not data[section]:
+                    del data[section]
         if redacted:
             config_yaml = write(data)
     return Reproduction(f"{slug(results.name)}.yaml", config_yaml, redacted)

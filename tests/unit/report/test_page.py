@@ -138,7 +138,7 @@ def test_the_configuration_can_be_copied_out(html: str, whole: StudyResults) -> 
 
 
 def test_what_has_no_result_is_listed_with_its_reason(elements: Elements) -> None:
-    assert "gru 512 1 failed 1 120 out of memory: 2.1 GiB asked for, 2 allowed" in elements.text
+    assert "gru 512 1 failed 1 120 out of memory: 2.1 GiB requested, 2 allowed" in elements.text
     assert "rnn 512 0 pruned 1 120 gradient at the cue below 1e-12" in elements.text
     assert "rnn 512 2 missing 0 0 not started" in elements.text
 

@@ -24,6 +24,9 @@ _TITLE_HEIGHT = 36
 _LEGEND_MARK, _LEGEND_LETTER, _LEGEND_ROW = 45, 6.4, 29
 """Pixels of a legend, as plotly lays it out in the report's font."""
 
+_BUTTON_ROW = 22
+"""Pixels of plotly's own buttons, which stand beside the legend of a wide chart and above that of a half one."""
+
 
 @dataclass(frozen=True)
 class Chart:
@@ -47,12 +50,12 @@ class Chart:
 
 
 def fit_legend(chart: Chart) -> Chart:
-    """The chart, made taller by what its legend takes beyond one row, so that the plots keep their size."""
+    """The chart, made taller by what its legend takes beyond one free row, so that the plots keep their size."""
     if chart.figure is not None:
         names = {trace.name for trace in chart.figure.data if trace.name and trace.showlegend is not False}
         column = _LEGEND_MARK + _LEGEND_LETTER * max(map(len, names), default=0)  # all as wide as the widest
         rows = -(-len(names) // max(1, int((480 if chart.half else 960) // column)))
-        more = _LEGEND_ROW * max(0, rows - 1)
+        more = _LEGEND_ROW * max(0, rows - 1) + (_BUTTON_ROW if names and chart.half else 0)
         layout = chart.figure.layout
         chart.figure.update_layout(height=layout.height + more, margin_t=layout.margin.t + more)
     return chart

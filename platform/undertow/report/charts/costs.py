@@ -98,6 +98,7 @@ def _chart(groups: Groups, objective: Quantity, costs: Sequence[Cost]) -> Chart:
         horizontal_spacing=0.12 / len(panels),
         vertical_spacing=58 / (230 * len(costs)),
     )
+    figure.update_annotations(font_size=13)
     set_margins(apply_style(figure, 108 + 230 * len(costs)), 28)
     for row, cost in enumerate(costs, 1):
         for column, panel in enumerate(panels, 1):
@@ -120,9 +121,9 @@ def _caption(groups: Groups) -> str:
         else ("IQM of the score and median of the cost over seeds.", "from these means, without their intervals")
     )
     return (
-        f"{marks} Grey line: the Pareto front within a panel, {front}; for every other point one on it costs no "
-        "more and scores no worse. Activation bytes: what one example keeps for the backward pass. Times depend on the "
-        "machine and on its other load."
+        f"{marks} Grey line: the Pareto front within a panel, {front}. For every other point there is one on the front "
+        "that costs no more and scores no worse. Activation bytes: what one example keeps for the backward pass. Times "
+        "depend on the machine and on its other load."
         + truncation_note(len(groups.panels), MAX_PANELS, "panels")
         + truncation_note(len(groups.lines), MAX_LINES, "lines")
     )

@@ -49,8 +49,8 @@ def _chart(groups: Groups, part: str) -> Chart:
     set_margins(figure, 28, 52 + BUTTONS)
     caption = (
         f"Norm of the gradient of the loss with respect to {part}, against the lag: the time steps between the state "
-        "and the loss. At the end of training. Lines: mean over seeds of log₁₀; bands: 95 % bootstrap interval of that "
-        "mean (none for a single run)."
+        "and the loss. Measured at the end of training. Lines: mean over seeds of log₁₀; bands: 95 % bootstrap "
+        "interval of that mean (none for a single run)."
     )
     if min(values) < BOTTOM:
         caption += f" Values below {power_of_ten(BOTTOM)} are outside the first view; double-click to see all."

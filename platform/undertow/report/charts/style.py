@@ -81,8 +81,7 @@ def small_multiples(
         vertical_spacing=min(0.32 / rows, 0.2),
         **options,
     )
-    for title in figure.layout.annotations:
-        title.font.size = 13
+    figure.update_annotations(font_size=13)
     cells = [(index // columns + 1, index % columns + 1) for index in range(len(titles))]
     return set_margins(apply_style(figure, 60 + 270 * rows), 28), cells
 

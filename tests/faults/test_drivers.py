@@ -67,9 +67,9 @@ def at_work(home: Path) -> list[psutil.Process]:
 def once_each(home: Path) -> None:
     """Every combination complete, each in a run folder of its own that was begun once."""
     results = read(home)
-    assert [trial.state for trial in results.trials] == ["complete"] * len(results.trials)
+    assert [trial.state for trial in results.combinations] == ["complete"] * len(results.combinations)
     starts = [path for path in home.glob("*/outbox.jsonl") if '"undertow.trial"' in path.read_text().splitlines()[0]]
-    assert len(starts) == len(results.trials)
+    assert len(starts) == len(results.combinations)
 
 
 def test_a_killed_driver_leaves_nothing_behind_and_the_next_one_goes_on(
@@ -82,7 +82,7 @@ def test_a_killed_driver_leaves_nothing_behind_and_the_next_one_goes_on(
     until(lambda: not at_work(home))
     assert drive(*SLOW).wait(240) == 0
     once_each(home)
-    assert max(trial.attempts for trial in read(home).trials) == 2
+    assert max(trial.attempts for trial in read(home).combinations) == 2
 
 
 def test_a_second_driver_takes_over_from_one_that_is_killed(
@@ -104,10 +104,10 @@ def test_ctrl_c_saves_what_is_running_and_a_second_one_ends_it_at_once(
     _, said = once.communicate(timeout=180)
     assert once.returncode == 1
     assert "stopped by SIGINT with 0 of 3 combinations settled. The same command goes on with the rest" in said
-    assert {trial.state for trial in read(home).trials} == {"stopped", "waiting"}
+    assert {trial.state for trial in read(home).combinations} == {"stopped", "waiting"}
 
     twice = drive(*SLOW)
-    until(lambda: any(trial.state == "running" for trial in read(home).trials))
+    until(lambda: any(trial.state == "running" for trial in read(home).combinations))
     twice.send_signal(signal.SIGINT)
     time.sleep(0.05)
     twice.send_signal(signal.SIGINT)
@@ -136,7 +136,7 @@ def test_eight_workers_of_two_drivers_do_each_of_48_combinations_once(
     said = [driver.communicate(timeout=240)[1] for driver in drivers]
     assert [driver.returncode for driver in drivers] == [0, 0], said
     once_each(home)
-    assert [trial.attempts for trial in read(home).trials] == [1] * 48
+    assert [trial.attempts for trial in read(home).combinations] == [1] * 48
 
 
 def test_a_ledger_locked_for_ten_seconds_is_waited_for(
@@ -151,7 +151,7 @@ def test_a_ledger_locked_for_ten_seconds_is_waited_for(
         blocker.execute("ROLLBACK")
     assert driver.wait(240) == 0
     once_each(home)
-    assert [trial.attempts for trial in read(home).trials] == [1, 1, 1]
+    assert [trial.attempts for trial in read(home).combinations] == [1, 1, 1]
 
 
 def test_a_plugin_that_is_missing_on_resume_is_refused_by_name(home: Path, bombs: Bombs, notes: Watch) -> None:
@@ -159,7 +159,7 @@ def test_a_plugin_that_is_missing_on_resume_is_refused_by_name(home: Path, bombs
     (home / "bomb.py").unlink()
     with pytest.raises(RequestError, match=r"plugins\.files\.0: there is no file .*bomb\.py"):
         load_study(home / "bombs.yaml", ["study.vary={seed: [0, 1]}"])
-    assert [trial.state for trial in read(home).trials] == ["complete", "waiting"]
+    assert [trial.state for trial in read(home).combinations] == ["complete", "waiting"]
 
 
 def test_the_report_renders_with_nothing_and_with_failures_alone(home: Path, bombs: Bombs, notes: Watch) -> None:

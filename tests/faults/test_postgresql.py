@@ -125,7 +125,7 @@ def test_two_drivers_share_one_grid_over_empty_databases_and_tell_nobody_the_pas
     storage = f"study.storage={stores['UNDERTOW_STUDY_URI']}"
     both = [cli("study", "run", "bombs.yaml", *FINE, "--set", uri, "--set", storage, at=at) for at in ("one", "other")]
     said = "".join(ended(driver) for driver in both)
-    assert [trial.attempts for trial in results(stores).trials] == [1] * 4
+    assert [trial.attempts for trial in results(stores).combinations] == [1] * 4
     said += "".join(ended(sync) for sync in [cli("sync", str(home / at)) for at in ("one", "other")])
     assert runs(postgresql, stores, "undertow.trial") == {"FINISHED": 4}
     assert runs(postgresql, stores, "undertow.kind") == {"FINISHED": 1}
@@ -164,8 +164,8 @@ def test_a_driver_and_the_trial_of_another_are_killed_and_the_study_completes(
     shut.unlink()
     ended(other)
     study = results(stores)
-    assert [trial.state for trial in study.trials] == ["complete"] * 3
-    assert sorted(trial.attempts for trial in study.trials) == [1, 2, 2]
+    assert [trial.state for trial in study.combinations] == ["complete"] * 3
+    assert sorted(trial.attempts for trial in study.combinations) == [1, 2, 2]
     ended(cli("sync", str(home / "one")))
     ended(cli("sync", str(home / "other")))
     # What the dead driver had begun stays in its home, and ends there; the killed trial went on in its own run.
@@ -191,7 +191,7 @@ def test_a_study_is_stopped_by_its_address_and_outlives_a_crash_of_the_server(
     assert "stopped by `undertow study stop`" in ended(first, 1)
 
     # Stopped runs take another attempt; the crash of the server must cost none.
-    attempts = [max(1, trial.attempts + (trial.state == "stopped")) for trial in results(stores).trials]
+    attempts = [max(1, trial.attempts + (trial.state == "stopped")) for trial in results(stores).combinations]
     shut.touch()
     second = cli("study", "run", "bombs.yaml", *GATED, **stores)
     until(lambda: trial_of(second), seconds=240)
@@ -201,7 +201,9 @@ def test_a_study_is_stopped_by_its_address_and_outlives_a_crash_of_the_server(
     assert second.poll() is None
     postgresql.start()
     ended(second)
-    assert [(trial.state, trial.attempts) for trial in results(stores).trials] == [("complete", n) for n in attempts]
+    assert [(trial.state, trial.attempts) for trial in results(stores).combinations] == [
+        ("complete", n) for n in attempts
+    ]
     ended(cli("sync", str(home / "here")))
     assert runs(postgresql, stores, "undertow.trial") == {"FINISHED": 3}
 

@@ -22,7 +22,7 @@ def test_each_fault_costs_its_own_trial_only(
     results, _ = run_study(
         bombs("study.trial_timeout=6", "study.memory_per_trial=0.5", modes=modes), home=home, watch=notes
     )
-    found = {str(trial.params["cell.options.bomb.mode"]): trial for trial in results.trials}
+    found = {str(trial.params["cell.options.bomb.mode"]): trial for trial in results.combinations}
     assert {mode: trial.state for mode, trial in found.items()} == {
         mode: "complete" if mode == "fine" else "failed" for mode in modes
     }
@@ -36,7 +36,7 @@ def test_each_fault_costs_its_own_trial_only(
 
 def test_what_died_goes_on_from_its_checkpoint_in_the_same_run(bombs: Bombs, home: Path, notes: Watch) -> None:
     results, _ = run_study(bombs("study.retries=1", modes=["once"]), home=home, watch=notes)
-    (trial,) = results.trials
+    (trial,) = results.combinations
     assert (trial.state, trial.attempts, trial.steps) == ("complete", 2, 20)
     folders = [path.parent for path in home.glob("*/result.json")]
     assert len(folders) == 1
@@ -55,7 +55,7 @@ def test_a_gradient_that_cannot_reach_the_cue_is_pruned_at_once(bombs: Bombs, ho
         "study.prune={gradient_at_cue: 1.0e-12}",
         "train.max_steps=100000",
     )
-    (trial,) = run_study(loaded, home=home, watch=notes)[0].trials
+    (trial,) = run_study(loaded, home=home, watch=notes)[0].combinations
     assert trial.state == "pruned"
     assert "the gradient at the cue is 1e-" in trial.reason
     assert trial.steps < 50000
@@ -70,5 +70,5 @@ def test_a_pruner_of_optuna_ends_a_run_that_lags_behind(bombs: Bombs, home: Path
         "train.max_steps=400",
     )
     results, _ = run_study(loaded, home=home, watch=notes)
-    assert [trial.state for trial in results.trials] == ["pruned", "pruned"]
-    assert all("threshold: val/loss is" in trial.reason and trial.steps < 400 for trial in results.trials)
+    assert [trial.state for trial in results.combinations] == ["pruned", "pruned"]
+    assert all("threshold: val/loss is" in trial.reason and trial.steps < 400 for trial in results.combinations)

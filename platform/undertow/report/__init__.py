@@ -1,17 +1,17 @@
-"""The report of a study: one page that a researcher can put before a reviewer, and its parts by themselves.
+"""The report of a study: one HTML page, and its figures and tables by themselves.
 
     from undertow.report import write_report, markdown_table
 
-    results = read_results(storage, "vanishing-digits")
     write_report(results, Path("report.html"))
     markdown_table(results)
 
-`digest` arranges the runs in groups: panels for lengths, lines for cells, seeds as replicates, the best sample of a
-search. `measure` says what is compared and `statistics` how; `chart` and its neighbours draw; `table`, `listing`,
-`comparison` and `answer` put it into rows and words; `page` puts all into `page.html.j2`, `pictures` some into PNG.
+Everything is made from a `StudyResults` (`results`), which `undertow.studies.store.results` reads from the database.
+`grouping` makes `groups` of it: panels for lengths, lines for cells, seeds as replicates, of a search the best sample.
+`quantities` says what is compared, `statistics` how; `format` writes numbers and names. `charts/` draws, `tables/`
+makes rows, `summary` sentences, `reproduce` commands. `page` puts all of it into `page.html.j2`; `png` writes some of
+the figures as files.
 
-Everything is made of a `StudyResults` alone. Nothing that did not work is left out: boxes, tables and sentences say
-what failed, was pruned or is missing.
+Nothing without a result is hidden: boxes, tables and sentences say what failed, was pruned or is missing.
 """
 
 from undertow.report.charts.sections import figures

@@ -2,27 +2,24 @@
 
     write_report(results, Path("report.html"))
 
-plotly.js, which draws the figures, is inside, once. The page's security policy forbids it to load anything.
+plotly.js, which draws the figures, is included once. The page's content security policy forbids loading anything.
 """
 
-import json
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from undertow._system.atomic import write_atomically
-from undertow.report.charts.chart import Chart
+from undertow.report._plotly import figures_json, plotly_script
 from undertow.report.charts.sections import sections
-from undertow.report.format import slug
-from undertow.report.groups import Groups, arrange
+from undertow.report.grouping import group_results
+from undertow.report.groups import Groups
+from undertow.report.reproduce import reproduction
 from undertow.report.results import StudyResults
-from undertow.report.summary import answer
-from undertow.report.tables.comparison import compare, comparison_table, verdict
-from undertow.report.tables.results_table import answer_table, results_of
+from undertow.report.summary import summarize
+from undertow.report.tables.comparison import compare, comparison_table, conclusion
+from undertow.report.tables.results_table import HOW_TO_READ, group_table, summary_table
 from undertow.report.tables.runs_table import run_table, sample_table, unfinished_table
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
 
 
 def write_report(results: StudyResults, path: Path) -> Path:
@@ -30,7 +27,7 @@ def write_report(results: StudyResults, path: Path) -> Path:
 
     Args:
         results: The study.
-        path: The file; replaced as a whole if it is there.
+        path: The file; an existing one is replaced as a whole.
 
     Returns:
         `path`.
@@ -42,39 +39,38 @@ def write_report(results: StudyResults, path: Path) -> Path:
 
 def page(results: StudyResults) -> str:
     """The report as HTML."""
-    import shlex
+    from markupsafe import Markup
 
-    from plotly.offline import get_plotlyjs
-
-    digest = arrange(results)
-    tests = compare(digest)
-    charted = sections(digest)
+    groups = group_results(results)
+    comparisons = compare(groups)
+    charted = sections(groups)
+    charts = [chart for section in charted for chart in section.charts]
     html: str = _template("page.html.j2").render(
         results=results,
-        digest=digest,
-        answer=answer(digest),
-        answer_table=answer_table(digest),
-        answer_caption=_answer_caption(digest),
+        groups=groups,
+        summary=summarize(groups),
+        summary_table=summary_table(groups),
+        summary_caption=_summary_caption(groups),
         sections=charted,
-        sample_table=sample_table(digest) if digest.searched else None,
-        result_table=results_of(digest),
-        verdict=verdict(tests),
-        comparison_table=comparison_table(digest, tests),
+        sample_table=sample_table(groups) if groups.searched else None,
+        result_table=group_table(groups),
+        result_caption=HOW_TO_READ,
+        conclusion=conclusion(comparisons),
+        comparison_table=comparison_table(groups, comparisons),
         unfinished_table=unfinished_table(results),
         run_table=run_table(results),
-        file_name=f"{slug(results.name)}.yaml",
-        name=shlex.quote(results.name),
-        plots=_embedded([chart for section in charted for chart in section.charts]),
-        plotly=_script(get_plotlyjs()),
+        reproduction=reproduction(results),
+        plots=Markup(figures_json({chart.name: chart.figure for chart in charts if chart.figure is not None})),
+        plotly=Markup(plotly_script()),
     )
     return html
 
 
-def _answer_caption(digest: Groups) -> str:
-    first = digest.objectives[0]
-    lives = "; below: half-life of the gradient in time steps" if digest.parts else ""
-    of = "best samples" if digest.searched else "means over seeds"
-    return f"{first.label} ({'less' if first.better == 'low' else 'more'} is better){lives}; {of}"
+def _summary_caption(groups: Groups) -> str:
+    first = groups.objectives[0]
+    half_lives = "; below: half-life of the gradient in time steps" if groups.parts else ""
+    shown = "best samples" if groups.searched else "means over seeds"
+    return f"{first.label} ({'less' if first.better == 'low' else 'more'} is better){half_lives}; {shown}"
 
 
 def _template(name: str) -> Any:
@@ -88,22 +84,3 @@ def _template(name: str) -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     ).get_template(name)
-
-
-def _embedded(charts: list[Chart]) -> Any:
-    from markupsafe import Markup
-
-    found = {chart.name: _data(chart.figure) for chart in charts if chart.figure is not None}
-    # No tag can begin inside a script element without "<".
-    return Markup(json.dumps(found).replace("<", "\\u003c"))
-
-
-def _data(figure: "Figure") -> dict[str, Any]:
-    drawn: dict[str, Any] = json.loads(figure.to_json())
-    return {"data": drawn["data"], "layout": drawn["layout"]}
-
-
-def _script(text: str) -> Any:
-    from markupsafe import Markup
-
-    return Markup(text.replace("</script", "<\\/script"))

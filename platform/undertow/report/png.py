@@ -1,12 +1,11 @@
-"""Pictures of the figures, for a README: small PNG files.
+"""Figures of the report as small PNG files, for a README.
 
     write_pictures(results, Path("experiments/vanishing/digits"))     # profile-h.png, half-life-h.png, …
 
-A Chromium without a window draws them, all in one start; nothing else is needed.
+A headless Chromium draws all of them in one start; nothing else is needed.
 """
 
 import base64
-import json
 import re
 import shutil
 import subprocess
@@ -16,32 +15,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from undertow.errors import RequestError, UndertowError
-from undertow.report.charts.chart import titled
+from undertow.report._plotly import figures_json, plotly_script
+from undertow.report.charts.chart import Chart, standalone_figure
 from undertow.report.charts.profiles import BUTTONS
 from undertow.report.charts.sections import sections
-from undertow.report.groups import arrange
+from undertow.report.grouping import group_results
 from undertow.report.results import StudyResults
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-"""Commands that can draw, the first found is taken."""
+"""Commands that can draw; the first one in PATH is used."""
 
-LARGEST = 150_000
-"""Bytes of a picture; one that takes more is drawn smaller."""
+MAX_BYTES = 150_000
+"""Size of a file; a larger picture is drawn at a smaller scale."""
 
-_DRAWN = ("profiles", "heatmaps", "scores", "lengths")
-_PATIENCE = 120  # seconds for all pictures
+_SECTIONS = ("profiles", "heatmaps", "scores", "lengths")
+_TIMEOUT = 120  # seconds for all pictures
 
 _PAGE = """<!doctype html><meta charset="utf-8"><body><script>{plotly}</script><script>
 (async () => {{
-  for (const [name, drawn] of Object.entries({drawn})) {{
+  for (const [name, figure] of Object.entries({figures})) {{
     const image = document.createElement("p");
     image.id = name;
     for (let scale = 1; scale > 0.3; scale *= 0.8) {{
-      image.textContent = await Plotly.toImage(drawn, {{format: "png", scale}});
-      if (image.textContent.length * 3 / 4 < {largest}) break;
+      image.textContent = await Plotly.toImage(figure, {{format: "png", scale}});
+      if (image.textContent.length * 3 / 4 < {max_bytes}) break;
     }}
     document.body.append(image);
   }}
@@ -54,28 +54,20 @@ def write_pictures(results: StudyResults, folder: Path) -> list[Path]:
 
     Args:
         results: The study.
-        folder: Where to; files of the same names are replaced.
+        folder: Where they are written; files of the same names are replaced.
 
     Returns:
         The files.
 
     Raises:
         RequestError: There is no Chromium.
-        UndertowError: It could not draw.
+        UndertowError: Chromium could not draw them.
     """
-    drawable = [section for section in sections(arrange(results)) if section.name in _DRAWN]
-    charts = [chart for section in drawable for chart in section.charts if chart.figure is not None]
+    wanted = [section for section in sections(group_results(results)) if section.name in _SECTIONS]
+    charts = [chart for section in wanted for chart in section.charts if chart.figure is not None]
     if not charts:
         return []
-    drawn = {}
-    for chart in charts:
-        figure = titled(chart)
-        figure.update_layout(width=640 if chart.half else 1100)
-        if figure.layout.updatemenus:  # a picture has no buttons, and no room for them
-            figure.layout.updatemenus = ()
-            figure.update_layout(height=figure.layout.height - BUTTONS, margin_b=figure.layout.margin.b - BUTTONS)
-        drawn[chart.name] = figure
-    pictures = _png(drawn)
+    pictures = _draw({chart.name: _picture(chart) for chart in charts})
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, picture in pictures.items():
@@ -85,31 +77,38 @@ def write_pictures(results: StudyResults, folder: Path) -> list[Path]:
     return written
 
 
-def _png(drawn: "Mapping[str, Figure]") -> dict[str, bytes]:
-    from plotly.offline import get_plotlyjs
+def _picture(chart: Chart) -> "Figure":
+    """The figure at a fixed width, without buttons."""
+    figure = standalone_figure(chart)
+    figure.update_layout(width=640 if chart.half else 1100)
+    if figure.layout.updatemenus:
+        figure.layout.updatemenus = ()
+        figure.update_layout(height=figure.layout.height - BUTTONS, margin_b=figure.layout.margin.b - BUTTONS)
+    return figure
 
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if found is None:
+
+def _draw(figures: "Mapping[str, Figure]") -> dict[str, bytes]:
+    browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if browser is None:
         raise RequestError(
-            "pictures are drawn by Chromium, and there is none in PATH. Install it, with `apt install chromium` for "
-            "one, or save the figures from the report, which needs a browser only to be looked at."
+            "pictures are drawn by Chromium, and there is none in PATH. Install it, for example with "
+            "`apt install chromium`, or save the figures from the report in a browser."
         )
-    data = json.dumps({name: json.loads(figure.to_json()) for name, figure in drawn.items()}).replace("<", "\\u003c")
+    page = _PAGE.format(plotly=plotly_script(), figures=figures_json(figures), max_bytes=MAX_BYTES)
     with tempfile.TemporaryDirectory() as scratch:
-        page = Path(scratch) / "figures.html"
-        page.write_text(_PAGE.format(plotly=get_plotlyjs(), drawn=data, largest=LARGEST), encoding="utf-8")
+        file = Path(scratch) / "figures.html"
+        file.write_text(page, encoding="utf-8")
         command = [
-            *(found, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
+            *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
             *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-            *(f"--user-data-dir={scratch}/profile", "--virtual-time-budget=60000", "--dump-dom", page.as_uri()),
+            *(f"--user-data-dir={scratch}/profile", "--virtual-time-budget=60000", "--dump-dom", file.as_uri()),
         ]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE)
+            finished = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT)
         except subprocess.TimeoutExpired:
-            raise UndertowError(f"{found} drew no pictures within {_PATIENCE} seconds") from None
-    pictures = dict(re.findall(r'<p id="([^"]+)">data:image/png;base64,([^<]+)</p>', done.stdout))
-    if pictures.keys() != drawn.keys():
-        raise UndertowError(
-            f"{found} could not draw {', '.join(sorted(drawn.keys() - pictures.keys()))}:\n{done.stderr}"
-        )
+            raise UndertowError(f"{browser} drew no pictures within {_TIMEOUT} seconds") from None
+    pictures = dict(re.findall(r'<p id="([^"]+)">data:image/png;base64,([^<]+)</p>', finished.stdout))
+    if pictures.keys() != figures.keys():
+        missing = ", ".join(sorted(figures.keys() - pictures.keys()))
+        raise UndertowError(f"{browser} could not draw {missing}:\n{finished.stderr}")
     return {name: base64.b64decode(picture) for name, picture in pictures.items()}

@@ -1,10 +1,10 @@
-"""What a study came to, as data: every combination with its latest trial.
+"""The results of a study as data: every combination with its latest trial.
 
-    results = read_results(Ledger.find(url, "vanishing-digits"))      # of undertow.studies.store.results
+    results = read_results(Ledger.find(url, "vanishing-digits"))      # undertow.studies.store.results
     frame = results.frame()                      # a row for each combination: factors, state, objectives, metrics
-    results.trials[0].curves["gradient/h/by_lag"]
+    results.combinations[0].curves["gradient/h/by_lag"]
 
-A report is made of this alone, so it can be written on any machine that reaches the database.
+The report is written from this alone, so any machine that reaches the study's database can write it.
 """
 
 from collections.abc import Mapping
@@ -18,29 +18,29 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 State = Literal["complete", "pruned", "failed", "stopped", "running", "waiting", "missing"]
-"""`stopped` waits for the study to go on; `missing` was never tried."""
+"""`stopped`: interrupted, continued when the study is run again; `missing`: has no trial yet."""
 
 Curve = tuple[list[int], list[float]]
-"""Steps of the axis (lags), and values."""
+"""Steps of the axis (lags or lengths), and the value at each."""
 
 
 @dataclass(frozen=True)
-class TrialResult:
-    """One combination and the latest attempt at it.
+class CombinationResult:
+    """One combination and its latest trial.
 
     Attributes:
         params: The varied and the searched values, by dotted key.
-        sample: Counts the samples of a search from 0; 0 in a plain grid.
-        state: How it stands.
-        number: Optuna's number of the latest attempt; None when there is none.
-        attempts: How many attempts there were.
+        sample: Number of the search's sample, from 0; 0 in a plain grid.
+        state: Its state.
+        number: Optuna's number of the latest trial; None where there is none.
+        attempts: How many trials it has.
         reason: Why it failed, was pruned or stopped.
         values: The objectives; empty unless complete (pruned: the last intermediate value).
         metrics: The latest value of every scalar, by metric name.
-        curves: The final curves, by metric name, ``gradient/h/by_lag`` for one.
+        curves: The final curves, by metric name, such as ``gradient/h/by_lag``.
         history: Earlier values of the same curves at the same lags, by metric name and training step.
         steps: Training steps done.
-        seconds: Wall time of all attempts.
+        seconds: Wall time of all its trials.
         run_name: The name of its run in MLflow.
         run: The tag `undertow.run` of its run in MLflow.
         folder: The run folder, on the machine that ran it.
@@ -65,7 +65,7 @@ class TrialResult:
 
 @dataclass(frozen=True)
 class Objective:
-    """What is made small or large: a metric name, and `minimize` or `maximize`."""
+    """A metric to optimize, and the direction: `minimize` or `maximize`."""
 
     metric: str
     direction: Literal["minimize", "maximize"]
@@ -77,13 +77,13 @@ class StudyResults:
 
     Attributes:
         name: The study's name.
-        question: What it is to answer.
-        config_yaml: Its configuration, resolved.
+        question: The question that the study is to answer.
+        config_yaml: Its resolved configuration; passwords in addresses are replaced by ``***``.
         space: What is varied and searched.
         objectives: At least one.
         facts: Versions, machine, commit: text by name.
-        trials: In the order of the plan; a search's in the order of its samples.
-        study: Optuna's own, for `optuna.visualization` and importances.
+        combinations: In the order of the plan; those of a search in the order of their samples.
+        study: Optuna's study, for `optuna.visualization` and importances.
     """
 
     name: str
@@ -92,24 +92,24 @@ class StudyResults:
     space: Space
     objectives: tuple[Objective, ...]
     facts: Mapping[str, str]
-    trials: tuple[TrialResult, ...]
+    combinations: tuple[CombinationResult, ...]
     study: "Study"
 
     def frame(self) -> "DataFrame":
-        """A row for each combination: parameters, how it stands, and every metric by its name."""
+        """A row for each combination: parameters, state, and every metric by its name."""
         from pandas import DataFrame
 
         rows: list[dict[str, Any]] = [
             {
-                **trial.params,
-                "sample": trial.sample,
-                "state": trial.state,
-                "number": trial.number,
-                "steps": trial.steps,
-                "seconds": trial.seconds,
-                "run_name": trial.run_name,
-                **trial.metrics,
+                **each.params,
+                "sample": each.sample,
+                "state": each.state,
+                "number": each.number,
+                "steps": each.steps,
+                "seconds": each.seconds,
+                "run_name": each.run_name,
+                **each.metrics,
             }
-            for trial in self.trials
+            for each in self.combinations
         ]
         return DataFrame(rows)

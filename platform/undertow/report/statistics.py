@@ -1,11 +1,11 @@
-"""What a few seeds allow to say: a robust mean with its interval, and whether two groups differ.
+"""Statistics over seeds: a robust mean with its interval, and a test of whether two groups differ.
 
     estimate([0.81, 0.84, 0.80, 0.12])        # Estimate(value=0.805, low=…, high=…, n=4)
     holm([0.01, 0.04, 0.03])                  # [0.03, 0.06, 0.06]
 
 The mean is the interquartile mean (IQM; Agarwal et al. 2021, arXiv:2108.13264): the quarter at each end is left out, so
-one broken seed does not decide. Below four values nothing is left out, and it is the ordinary mean. Everything random
-is seeded: the same results give the same report.
+a single outlier has no effect. Below four values nothing is left out, and it is the ordinary mean. Everything random is
+seeded: the same results give the same report.
 """
 
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from math import comb
 from typing import Any
 
 TRIM = 0.25
-"""The share that the IQM leaves out at each end."""
+"""The share of the values that the IQM leaves out at each end."""
 
 CONFIDENCE = 0.95
 
 RESAMPLES = 1000
 
-_NUMBERS_AT_ONCE = 2_000_000  # resampled numbers in memory
-_RANKINGS = 9999  # rearrangements of two groups that are all looked at, rather than approximated
+_MAX_NUMBERS = 2_000_000  # resampled numbers in memory at the same time
+_MAX_REARRANGEMENTS = 9999  # of two groups with ties: up to so many the p-value is exact
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Estimate:
         value: The mean.
         low: The lower end of its bootstrap interval; None for a single value.
         high: The upper end.
-        n: How many values there were.
+        n: The number of values.
     """
 
     value: float
@@ -50,20 +50,20 @@ def estimates(samples: Sequence[Sequence[float]]) -> list[Estimate]:
     """The IQM of each sample with its percentile bootstrap interval; samples of one size are resampled together.
 
     Args:
-        samples: Of at least one value each.
+        samples: At least one value each.
     """
     found: dict[int, Estimate] = {}
     for size in sorted({len(values) for values in samples}):
         places = [place for place, values in enumerate(samples) if len(values) == size]
-        at_once = max(1, _NUMBERS_AT_ONCE // (RESAMPLES * size))
+        at_once = max(1, _MAX_NUMBERS // (RESAMPLES * size))
         for start in range(0, len(places), at_once):
             some = places[start : start + at_once]
-            found |= dict(zip(some, _of_one_size([samples[place] for place in some]), strict=True))
+            found |= dict(zip(some, _estimates_of_one_size([samples[place] for place in some]), strict=True))
     return [found[place] for place in range(len(samples))]
 
 
-def mean_band(curves: Any) -> tuple[Any, Any]:
-    """The bootstrap interval of the mean of some curves, at every point; whole curves are drawn.
+def mean_interval(curves: Any) -> tuple[Any, Any]:
+    """The bootstrap interval of the mean of some curves, at every point; whole curves are resampled.
 
     Args:
         curves: Shape `(n, points)`, n >= 2.
@@ -74,17 +74,17 @@ def mean_band(curves: Any) -> tuple[Any, Any]:
     import numpy as np
 
     n = len(curves)
-    drawn = np.random.default_rng(0).multinomial(n, [1 / n] * n, size=RESAMPLES) / n
+    weights = np.random.default_rng(0).multinomial(n, [1 / n] * n, size=RESAMPLES) / n
     tail = 50 * (1 - CONFIDENCE)
-    low, high = np.percentile(drawn @ curves, [tail, 100 - tail], axis=0)
+    low, high = np.percentile(weights @ curves, [tail, 100 - tail], axis=0)
     return low, high
 
 
-def difference(first: Sequence[float], second: Sequence[float]) -> float:
+def mann_whitney_p(first: Sequence[float], second: Sequence[float]) -> float:
     """The two-sided p-value of the Mann-Whitney U test that two groups differ.
 
-    Exact wherever it can be counted; with ties over all rearrangements of the ranks, or by the normal approximation
-    when there are more than ten thousand of these.
+    Exact for up to 50 values a group. With ties it is exact over all rearrangements of the ranks when there are fewer
+    than ten thousand of these, and otherwise the normal approximation.
 
     Args:
         first: At least one value.
@@ -96,9 +96,9 @@ def difference(first: Sequence[float], second: Sequence[float]) -> float:
     if len(set(together)) == 1:
         return 1.0
     ties = len(set(together)) < len(together)
-    few = comb(len(together), len(first)) <= _RANKINGS
+    few = comb(len(together), len(first)) <= _MAX_REARRANGEMENTS
     if ties:
-        method: Any = PermutationMethod(n_resamples=_RANKINGS) if few else "asymptotic"
+        method: Any = PermutationMethod(n_resamples=_MAX_REARRANGEMENTS) if few else "asymptotic"
     else:
         method = "exact" if max(len(first), len(second)) <= 50 else "asymptotic"
     return float(mannwhitneyu(first, second, method=method).pvalue)
@@ -110,7 +110,7 @@ def smallest_p(first: int, second: int) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's correction for having made several tests (Holm 1979), in the order given."""
+    """Holm's correction for multiple tests (Holm 1979), in the order given."""
     adjusted = [0.0] * len(p_values)
     largest = 0.0
     for rank, place in enumerate(sorted(range(len(p_values)), key=lambda place: p_values[place])):
@@ -119,7 +119,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _of_one_size(samples: Sequence[Sequence[float]]) -> list[Estimate]:
+def _estimates_of_one_size(samples: Sequence[Sequence[float]]) -> list[Estimate]:
     import numpy as np
     from scipy.stats import bootstrap, trim_mean
 
@@ -128,15 +128,15 @@ def _of_one_size(samples: Sequence[Sequence[float]]) -> list[Estimate]:
     means = trim_mean(values, TRIM, axis=1).tolist()
     if n == 1:
         return [Estimate(mean, None, None, n) for mean in means]
-    found = bootstrap(
+    interval = bootstrap(
         (values,),
-        lambda drawn, axis: trim_mean(drawn, TRIM, axis=axis),
+        lambda resampled, axis: trim_mean(resampled, TRIM, axis=axis),
         n_resamples=RESAMPLES,
         confidence_level=CONFIDENCE,
-        method="percentile",  # BCa, the default, has no answer where all of a few values are equal
+        method="percentile",  # BCa, the default, is undefined where all of a few values are equal
         vectorized=True,
         axis=-1,
         rng=np.random.default_rng(0),
     ).confidence_interval
-    lows, highs = found.low.tolist(), found.high.tolist()
+    lows, highs = interval.low.tolist(), interval.high.tolist()
     return [Estimate(*each, n) for each in zip(means, lows, highs, strict=True)]

@@ -1,101 +1,106 @@
-"""The short answer in words: where the study stands, who scores best, and how far each gradient reaches.
+"""The summary in sentences: how many combinations are complete, which line scores best, how long the half-lives are.
 
-    for sentence in answer(arrange(results)):
+    for sentence in summarize(group_results(results)):
         print(sentence)
 
-It says what was measured and with how many seeds, and leaves the judgement to the reader.
+It says what was measured and with how many seeds, and draws no conclusion.
 """
 
 from collections import Counter
 
-from undertow.report.format import count, joined
-from undertow.report.groups import LEFT_OUT, Group, Groups
+from undertow.report.format import count_of, join_words
+from undertow.report.groups import EXCLUDED_STATES, Group, Groups
 from undertow.report.quantities import GROWS, Quantity
 
-_MOST = 8  # panels told in words
+_MAX_PANELS = 8  # with a sentence of their own
 
 
-def answer(digest: Groups) -> list[str]:
+def summarize(groups: Groups) -> list[str]:
     """A sentence on the state of the study, and one on each panel."""
-    said = [standing(digest)]
-    if digest.searched and digest.complete:
-        said.append(search_note(digest))
-    for panel in digest.panels[:_MOST]:
-        groups = [group for line in digest.lines if (group := digest.at(line, panel)) and group.counted]
-        sentence = [*_scores(digest, groups), *(_lives(digest, part, groups) for part in digest.parts)]
-        if told := [words for words in sentence if words]:
-            where = digest.titled(panel) or (digest.lines[0] if len(digest.lines) == 1 else "overall")
-            said.append(f"{where}: {'; '.join(told)}.")
-    if len(digest.panels) > _MOST:
-        said.append(f"{count(len(digest.panels) - _MOST, 'more panel')}: see the figures and the table.")
-    return said
+    sentences = [completion(groups)]
+    if groups.searched and groups.complete:
+        sentences.append(search_note(groups))
+    for panel in groups.panels[:_MAX_PANELS]:
+        complete = [group for group in groups.in_panel(panel) if group.included]
+        clauses = [_best_scores(groups, complete), *(_half_lives(groups, part, complete) for part in groups.parts)]
+        if known := [clause for clause in clauses if clause]:
+            where = groups.panel_title(panel) or (groups.lines[0] if len(groups.lines) == 1 else "overall")
+            sentences.append(f"{where}: {'; '.join(known)}.")
+    if len(groups.panels) > _MAX_PANELS:
+        more = count_of(len(groups.panels) - _MAX_PANELS, "more panel")
+        sentences.append(f"{more}: see the figures and the table.")
+    return sentences
 
 
-def standing(digest: Groups) -> str:
-    """How many combinations are complete, and what became of the others."""
-    trials = digest.results.trials
-    if not trials:
-        return "Nothing has been planned or run yet, so there is nothing to show."
-    states = Counter(trial.state for trial in trials)
-    others = [f"{states[state]:,} {state}" for state in LEFT_OUT if states[state]]
-    left = f"; {joined(others)}, listed below" if others else ""
-    text = f"{states['complete']:,} of {count(len(trials), 'combination')} complete{left}."
+def completion(groups: Groups) -> str:
+    """How many combinations are complete, and the states of the others."""
+    combinations = groups.results.combinations
+    if not combinations:
+        return "The study has no combination, so there is nothing to show."
+    states = Counter(each.state for each in combinations)
+    others = [f"{states[state]:,} {state}" for state in EXCLUDED_STATES if states[state]]
+    rest = f"; {join_words(others)}, listed below" if others else ""
+    text = f"{states['complete']:,} of {count_of(len(combinations), 'combination')} complete{rest}."
     if not states["complete"]:
         text += " No run is complete, so there is no result to show."
     return text
 
 
-def search_note(digest: Groups) -> str:
-    """What a search means for everything that is shown by factor."""
-    metric = digest.results.objectives[0].metric
+def search_note(groups: Groups) -> str:
+    """How the samples of a search are shown, and the bias that this has."""
+    metric = groups.results.objectives[0].metric
     return (
-        f"A sampler chose {joined(list(digest.results.space.search))}. It looks where it is good, so no figure or "
-        f"table averages over its samples: each combination of what is varied is shown by its best complete sample by "
-        f"{metric}, not by a mean, and that flatters it the more samples there were."
+        f"A sampler chose {join_words(list(groups.results.space.search))}. It chooses mostly what scores well, so no "
+        "figure or table averages over its samples: each combination of what is varied is shown by its best complete "
+        f"sample by {metric}, not by a mean. The more samples there were, the better the best of them looks."
     )
 
 
-def _scores(digest: Groups, groups: list[Group]) -> list[str]:
-    first = digest.objectives[0]
-    scored = [group for group in groups if first.name in group.estimates]
+def _best_scores(groups: Groups, complete: list[Group]) -> str:
+    """The best line by the first objective, and the next three."""
+    first = groups.objectives[0]
+    scored = [group for group in complete if first.name in group.estimates]
     if not scored:
-        return []
+        return ""
     scored.sort(key=lambda group: group.estimates[first.name].value, reverse=first.better == "high")
     best = scored[0]
-    words = f"{first.label} {first.text(best.estimates[first.name])} (n = {best.n})"
-    if len(digest.lines) == 1:
-        return [words]
-    words = f"best {first.label}: {best.line}, {words.removeprefix(first.label + ' ')}"
+    score = f"{first.text(best.estimates[first.name])} (n = {best.n})"
+    if len(groups.lines) == 1:
+        return f"{first.label} {score}"
+    text = f"best {first.label}: {best.line}, {score}"
     if len(scored) > 1:
         rest = [f"{group.line} {first.text(group.estimates[first.name], intervals=False)}" for group in scored[1:4]]
-        words += f", then {joined(rest)}" if len(scored) <= 4 else f", then {', '.join(rest)} and others"
-    return [words]
+        text += f", then {join_words(rest)}" if len(scored) <= 4 else f", then {', '.join(rest)} and others"
+    return text
 
 
-def _lives(digest: Groups, part: str, groups: list[Group]) -> str:
-    measure = next(each for each in digest.quantities if each.name == f"half-life-{part}")
-    found = sorted(
-        ((group.estimates[measure.name].value, group) for group in groups if measure.name in group.estimates),
+def _half_lives(groups: Groups, part: str, complete: list[Group]) -> str:
+    """The range of half-lives over the lines, and the lines whose gradient grows."""
+    quantity = next(each for each in groups.quantities if each.name == f"half-life-{part}")
+    rates = sorted(
+        ((group.estimates[quantity.name].value, group) for group in complete if quantity.name in group.estimates),
         key=lambda pair: -pair[0],
     )
-    if not found:
+    if not rates:
         return ""
-    grow = [group.line for value, group in found if value <= 0]
-    fall = [(value, group) for value, group in found if value > 0]
-    words = []
-    if fall:
-        words.append(f"the gradient of {part} halves in {_span(measure, fall, digest)}")
-    if grow:
-        verb = GROWS if len(grow) == 1 else "grow"
-        whose = "that" if fall else f"the gradient of {part}"
-        words.append(f"{whose} of {joined(grow)} {verb} with the lag" if len(digest.lines) > 1 else f"{whose} {GROWS}")
-    return ", ".join(words)
+    growing = [group.line for rate, group in rates if rate <= 0]
+    falling = [(rate, group) for rate, group in rates if rate > 0]
+    clauses = []
+    if falling:
+        clauses.append(f"the gradient of {part} halves in {_span(quantity, falling, groups)}")
+    if growing:
+        verb = GROWS if len(growing) == 1 else "grow"
+        subject = "that" if falling else f"the gradient of {part}"
+        lines = f" of {join_words(growing)} {verb} with the lag" if len(groups.lines) > 1 else f" {GROWS}"
+        clauses.append(subject + lines)
+    return ", ".join(clauses)
 
 
-def _span(measure: Quantity, fall: list[tuple[float, Group]], digest: Groups) -> str:
-    first, last = fall[0], fall[-1]
-    if len(digest.lines) == 1:
-        return f"{measure.show(first[0])} steps"
-    if len(fall) == 1:
-        return f"{measure.show(first[0])} steps ({first[1].line})"
-    return f"{measure.show(first[0])} ({first[1].line}) to {measure.show(last[0])} steps ({last[1].line})"
+def _span(quantity: Quantity, falling: list[tuple[float, Group]], groups: Groups) -> str:
+    """From the shortest to the longest half-life."""
+    (fastest, first), (slowest, last) = falling[0], falling[-1]
+    if len(groups.lines) == 1:
+        return f"{quantity.format(fastest)} steps"
+    if len(falling) == 1:
+        return f"{quantity.format(fastest)} steps ({first.line})"
+    return f"{quantity.format(fastest)} ({first.line}) to {quantity.format(slowest)} steps ({last.line})"

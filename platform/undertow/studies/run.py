@@ -161,7 +161,7 @@ def _hand_in(parent: ParentRun, results: StudyResults, stand: Counts) -> None:
 
 def _view(results: StudyResults) -> Mapping[str, str]:
     """A saved view of the study's charts in MLflow: the curves of all state parts, grouped by what is varied."""
-    curves = sorted({name for trial in results.trials for name in trial.curves if "/layer" not in name})
+    curves = sorted({name for trial in results.combinations for name in trial.curves if "/layer" not in name})
     factors = [key for key in results.space.vary if key != "seed"]
     search = f"tags.`undertow.study` = '{results.name}'"
     return chart_view(results.name, group_by=factors or None, metrics=curves, search=search) if curves else {}

@@ -13,7 +13,7 @@ import psutil
 import pytest
 import yaml
 
-from undertow.report.results import TrialResult
+from undertow.report.results import CombinationResult
 from undertow.studies.store.ledger import Claim
 from undertow.studies.work.driver import Driver
 from undertow.tracking import start_shipper, sync
@@ -21,8 +21,8 @@ from undertow.tracking import start_shipper, sync
 Document = dict[str, Any]
 
 
-def by(trials: Sequence[TrialResult], key: str) -> dict[Any, list[TrialResult]]:
-    found: dict[Any, list[TrialResult]] = {}
+def by(trials: Sequence[CombinationResult], key: str) -> dict[Any, list[CombinationResult]]:
+    found: dict[Any, list[CombinationResult]] = {}
     for trial in trials:
         found.setdefault(trial.params.get(key), []).append(trial)
     return found
@@ -80,7 +80,7 @@ samples: 3
 def test_a_search_takes_its_samples_at_each_point_and_what_matters_there(unshipped, call) -> None:
     file = unshipped.write(SEARCH)
     assert call("study", "run", file, "--quiet").code == 0
-    first = unshipped.read("search").trials
+    first = unshipped.read("search").combinations
     for cell, trials in by(first, "cell.name").items():
         assert [trial.sample for trial in trials] == [0, 1, 2]
         for trial in trials:
@@ -93,7 +93,7 @@ def test_a_search_takes_its_samples_at_each_point_and_what_matters_there(unshipp
     assert len({trial.params["optim.lr"] for trial in first}) == 6
 
     assert call("study", "run", file, "--quiet", "--set", "study.samples=4").code == 0
-    more = unshipped.read("search").trials
+    more = unshipped.read("search").combinations
     assert [len(trials) for trials in by(more, "cell.name").values()] == [4, 4]
     assert {trial.number: trial.params for trial in first}.items() <= {t.number: t.params for t in more}.items()
     assert [trial.attempts for trial in more] == [1] * 8
@@ -133,11 +133,11 @@ def test_a_time_budget_starts_nothing_more_and_the_next_command_goes_on(
         said = call("study", "run", file, "--quiet")
     assert said.code == 0
     assert "2 of 3 combinations are left: the same command goes on with them." in said.err
-    assert [trial.state for trial in unshipped.read("budget").trials] == ["complete", "waiting", "waiting"]
+    assert [trial.state for trial in unshipped.read("budget").combinations] == ["complete", "waiting", "waiting"]
     limited = call("study", "run", file, "--quiet", "--trials", "1")
     assert "1 of 3 combinations are left" in limited.err
     assert "left" not in call("study", "run", file, "--quiet").err
-    trials = unshipped.read("budget").trials
+    trials = unshipped.read("budget").combinations
     assert [(trial.state, trial.attempts) for trial in trials] == [("complete", 1)] * 3
 
 
@@ -173,15 +173,15 @@ def test_what_has_failed_for_good_is_tried_again_when_asked(unshipped, call) -> 
     file = unshipped.write("{name: weak, vary: {seed: [0, 1]}, retries: 0}", cell={"name": "weak", "hidden_size": 4})
     run = ["study", "run", file, "--plugin", "weak.py", "--quiet"]
     assert call(*run).code == 1
-    assert [trial.state for trial in unshipped.read("weak").trials] == ["failed", "failed"]
+    assert [trial.state for trial in unshipped.read("weak").combinations] == ["failed", "failed"]
     status = call("study", "status", "weak")
     assert status.out.count("ValueError: it is not well") == 2
     assert call("study", "status", file, "--plugin", "weak.py").out == status.out, "by the file, whose cell it brings"
     (unshipped.path / "cure").touch()
     assert call(*run).code == 1
-    assert [trial.attempts for trial in unshipped.read("weak").trials] == [1, 1], "it was not asked to try again"
+    assert [trial.attempts for trial in unshipped.read("weak").combinations] == [1, 1], "it was not asked to try again"
     assert call(*run, "--retry-failed").code == 0
-    trials = unshipped.read("weak").trials
+    trials = unshipped.read("weak").combinations
     assert [(trial.state, trial.attempts) for trial in trials] == [("complete", 2)] * 2
     assert len(list(unshipped.path.glob("weak-T*/run.json"))) == 2, "an attempt goes on in the folder of the one before"
 
@@ -202,7 +202,7 @@ def test_a_pruner_ends_runs_over_two_processes_each(call, place, until) -> None:
     )
     said = call("study", "run", file, "--quiet")
     assert said.code == 1, "nothing is complete"
-    (trial,) = place.read("pruned").trials
+    (trial,) = place.read("pruned").combinations
     assert trial.state == "pruned"
     assert "threshold: val/loss is" in trial.reason
     assert trial.steps < 100_000
@@ -233,7 +233,7 @@ def test_a_study_whose_server_is_down_runs_to_its_end_and_is_shipped_later(
     assert said.code == 0, said.err
     assert "adrift has not wholly reached the tracking store yet; nothing is lost." in said.err
     assert f"undertow sync {home}" in said.err
-    assert [trial.state for trial in place.read("adrift").trials] == ["complete", "complete"]
+    assert [trial.state for trial in place.read("adrift").combinations] == ["complete", "complete"]
     shipper = start_shipper(home)
     os.kill(shipper.pid, signal.SIGKILL)  # or it would go on trying, and hold the home
     shipper.close(10)

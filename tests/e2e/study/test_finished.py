@@ -34,7 +34,7 @@ def test_every_run_hangs_below_the_study_and_names_it(finished, until) -> None:
     assert {status for _, _, status, _ in runs} == {"FINISHED"}
     assert len({experiment for *_, experiment in runs}) == 1
     (parent,) = [each for each, name, _, _ in runs if name == "small"]
-    for trial in finished.read("small").trials:
+    for trial in finished.read("small").combinations:
         said = finished.tags(trial.run_name)
         assert said["mlflow.parentRunId"] == parent
         assert said["undertow.study"] == "small"
@@ -78,7 +78,7 @@ def test_the_same_command_again_does_nothing_more_and_says_the_same(
     assert again.out == finished.said.out
     assert again.err.splitlines() == finished.said.err.splitlines()[-len(again.err.splitlines()) :]
     assert sorted(path.name for path in finished.path.glob("*/run.json")) == before
-    assert [trial.attempts for trial in finished.read("small").trials] == [1] * 8
+    assert [trial.attempts for trial in finished.read("small").combinations] == [1] * 8
     until(lambda: finished.shipped())
     assert finished.ask("SELECT COUNT(*) FROM runs") == [(9,)]
 
@@ -114,7 +114,7 @@ def test_json_has_every_combination(finished, call) -> None:
 
 @pytest.mark.slow
 def test_status_says_how_it_stands(finished, call) -> None:
-    best = min(finished.read("small").trials, key=lambda trial: trial.values[0])
+    best = min(finished.read("small").combinations, key=lambda trial: trial.values[0])
     text = call("study", "status", "small", "--home", finished.path)
     assert text.code == 0
     facts = dict(line.split(maxsplit=1) for line in text.out.splitlines())

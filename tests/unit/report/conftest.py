@@ -1,4 +1,4 @@
-"""A study by hand: gradients that fall exponentially, scores that follow, and an Optuna study in memory to go with."""
+"""A made-up study: gradients that decay exponentially, scores that depend on them, and an Optuna study in memory."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -10,10 +10,10 @@ import optuna
 import pytest
 
 from undertow.config.space import Combination, Range, Space
-from undertow.report.results import Objective, StudyResults, TrialResult
+from undertow.report.results import CombinationResult, Objective, StudyResults
 
 HALF_LIVES = {"rnn": 2.0, "lstm": 60.0, "gru": 30.0, "ugrnn": 12.0}
-"""Time steps; of the cell state four times as long."""
+"""In time steps; the half-life of the cell state is four times as long."""
 
 COSTS = {"rnn": 1450, "lstm": 4810, "gru": 3690, "ugrnn": 2570}
 
@@ -26,7 +26,7 @@ class Recipe:
         space: What is varied and searched.
         states: States other than complete, by the text of a combination.
         grows: Combinations whose gradient grows.
-        objectives: What is made small or large; the loss is made here, and the accuracy.
+        objectives: The objectives; a loss and an accuracy are made.
     """
 
     space: Space
@@ -54,7 +54,9 @@ def make(recipe: Recipe) -> StudyResults:
     study = optuna.create_study(
         directions=[each.direction for each in recipe.objectives], sampler=optuna.samplers.RandomSampler(seed=0)
     )
-    trials = tuple(_trial(number, each, recipe, study) for number, each in enumerate(recipe.space.combinations()))
+    combinations = tuple(
+        _result(number, each, recipe, study) for number, each in enumerate(recipe.space.combinations())
+    )
     return StudyResults(
         name=recipe.name,
         question=recipe.question,
@@ -62,7 +64,7 @@ def make(recipe: Recipe) -> StudyResults:
         space=recipe.space,
         objectives=recipe.objectives,
         facts={"undertow": "0.1.0", "torch": "2.13.0", "commit": "0e7a6f2", "machine": "2 cores, Python 3.11"},
-        trials=trials,
+        combinations=combinations,
         study=study,
     )
 
@@ -71,15 +73,15 @@ def lags_up_to(last: int, count: int = 32) -> list[int]:
     return sorted({round(last ** (place / (count - 1))) for place in range(count)})
 
 
-def _trial(number: int, combination: Combination, recipe: Recipe, study: optuna.Study) -> TrialResult:
-    dice = Random(str(combination))
+def _result(number: int, combination: Combination, recipe: Recipe, study: optuna.Study) -> CombinationResult:
+    random = Random(str(combination))
     params: dict[str, Any] = dict(combination.params)
     if recipe.space.search:
-        params["optim.lr"] = 10 ** dice.uniform(-4, -2)
+        params["optim.lr"] = 10 ** random.uniform(-4, -2)
     state, reason = recipe.states.get(str(combination), ("complete", ""))
     cell, length = str(params.get("cell.name", "lstm")), int(params.get("task.length", 64))
     if state == "missing":
-        return TrialResult(params, combination.sample, "missing")
+        return CombinationResult(params, combination.sample, "missing")
     grows = str(combination) in recipe.grows
     curves: dict[str, tuple[list[int], list[float]]] = {}
     history: dict[str, dict[int, list[float]]] = {}
@@ -87,16 +89,16 @@ def _trial(number: int, combination: Combination, recipe: Recipe, study: optuna.
         "task/trivial_loss": math.log(10),
         "cost/parameters": float(COSTS.get(cell, 1000)),
         "cost/activation_bytes": 12.0 * length * COSTS.get(cell, 1000) / 10,
-        "cost/steps_per_second": 2e5 / length / math.sqrt(COSTS.get(cell, 1000)) * dice.uniform(0.9, 1.1),
+        "cost/steps_per_second": 2e5 / length / math.sqrt(COSTS.get(cell, 1000)) * random.uniform(0.9, 1.1),
     }
     for part in ("h", "c") if cell == "lstm" else ("h",):
-        half_life = HALF_LIVES.get(cell, 10.0) * (4 if part == "c" else 1) * dice.uniform(0.8, 1.25)
+        half_life = HALF_LIVES.get(cell, 10.0) * (4 if part == "c" else 1) * random.uniform(0.8, 1.25)
         half_life *= (64 / length) ** 0.3 * (-1 if grows else 1)
         lags = lags_up_to(length - 1)
-        slope, start = -math.log10(2) / half_life, dice.uniform(-2.2, -1.8)
+        slope, start = -math.log10(2) / half_life, random.uniform(-2.2, -1.8)
 
         def values(progress: float, slope: float = slope, start: float = start, lags: list[int] = lags) -> list[float]:
-            return [max(-50.0, start + slope * (3 - 2 * progress) * lag + dice.gauss(0, 0.05)) for lag in lags]
+            return [max(-50.0, start + slope * (3 - 2 * progress) * lag + random.gauss(0, 0.05)) for lag in lags]
 
         name = f"gradient/{part}"
         curves[f"{name}/by_lag"] = (lags, values(1.0))
@@ -105,7 +107,7 @@ def _trial(number: int, combination: Combination, recipe: Recipe, study: optuna.
         metrics[f"{name}/growth"] = float(grows)
         metrics[f"{name}/reach"] = float(max([lag for lag in lags if slope * lag > -3] or [0]))
         metrics[f"{name}/at_cue"] = max(-50.0, start + slope * lags[-1])
-    loss = 2.3 / (1 + 0.05 * metrics["gradient/h/reach"] * 64 / length) * dice.uniform(0.9, 1.1)
+    loss = 2.3 / (1 + 0.05 * metrics["gradient/h/reach"] * 64 / length) * random.uniform(0.9, 1.1)
     if "optim.lr" in params:
         loss *= 1 + (math.log10(params["optim.lr"]) + 3) ** 2
     scores = {"val/loss": loss, "val/accuracy": math.exp(-loss)}
@@ -122,7 +124,7 @@ def _trial(number: int, combination: Combination, recipe: Recipe, study: optuna.
             )
         )
     done = state == "complete"
-    return TrialResult(
+    return CombinationResult(
         params,
         combination.sample,
         state,  # type: ignore[arg-type]
@@ -149,7 +151,7 @@ def _distribution(key: str, space: Space) -> optuna.distributions.BaseDistributi
 
 @pytest.fixture(scope="session")
 def make_study() -> Callable[..., StudyResults]:
-    """Makes a study of a space and anything else that a `Recipe` has."""
+    """Makes a study from a space and other fields of a `Recipe`."""
     return lambda space, **options: make(Recipe(space, **options))
 
 
@@ -161,11 +163,11 @@ def make_grid() -> Callable[..., Space]:
 
 @pytest.fixture(scope="session")
 def whole(make_study: Callable[..., StudyResults]) -> StudyResults:
-    """Four cells, four lengths, three seeds; a failed, a pruned, a missing one, and one whose gradient grows."""
+    """Four cells, four lengths, three seeds; one failed, two pruned, one missing, and one whose gradient grows."""
     return make_study(
         grid(),
         states={
-            "cell.name=gru task.length=512 seed=1": ("failed", "out of memory: 2.1 GiB asked for, 2 allowed"),
+            "cell.name=gru task.length=512 seed=1": ("failed", "out of memory: 2.1 GiB requested, 2 allowed"),
             "cell.name=rnn task.length=512 seed=0": ("pruned", "gradient at the cue below 1e-12"),
             "cell.name=rnn task.length=512 seed=1": ("pruned", "gradient at the cue below 1e-12"),
             "cell.name=rnn task.length=512 seed=2": ("missing", ""),

@@ -1,5 +1,6 @@
-"""The figures: what is drawn of what, and what is said where nothing can be drawn."""
+"""The charts: what each one draws, and its caption where nothing can be drawn."""
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,44 +11,48 @@ import pytest
 
 from undertow.config.space import Space
 from undertow.report import figures
-from undertow.report.charts.chart import DASHES, log_ticks, look
-from undertow.report.charts.costs import costs, front
-from undertow.report.charts.extrapolation import extrapolations
-from undertow.report.charts.heatmaps import heatmaps
+from undertow.report.charts.chart import standalone_figure
+from undertow.report.charts.costs import cost_charts, pareto_front
+from undertow.report.charts.curves import align, mean_curve
+from undertow.report.charts.extrapolation import extrapolation_charts
+from undertow.report.charts.half_life import half_life_charts
+from undertow.report.charts.heatmaps import heatmap_charts
 from undertow.report.charts.optuna import optuna_charts
-from undertow.report.charts.profiles import aligned, mean_curve, profiles
-from undertow.report.charts.scores import scores_by_half_life, scores_by_panel
+from undertow.report.charts.profiles import profile_charts
+from undertow.report.charts.scores import score_charts
 from undertow.report.charts.sections import sections
-from undertow.report.charts.training import training_maps
-from undertow.report.groups import arrange
-from undertow.report.results import Objective, StudyResults, TrialResult
+from undertow.report.charts.style import DASHES, line_style, log_ticks
+from undertow.report.charts.training import training_charts
+from undertow.report.grouping import group_results
+from undertow.report.results import CombinationResult, Objective, StudyResults
 
 Make = Callable[..., StudyResults]
 Grid = Callable[..., Space]
 
 
 def boxes(figure: Any) -> dict[tuple[str, str], str]:
-    """The words in a heat map, by line and panel."""
+    """The text of each box of a heat map, by line and panel."""
     lines, panels = figure.layout.yaxis.ticktext, figure.layout.xaxis.ticktext
     return {(lines[int(each.y)], panels[int(each.x)]): each.text for each in figure.layout.annotations}
 
 
-def curve(values: list[float], lags: list[int] | None = None) -> TrialResult:
+def curve(values: list[float], lags: list[int] | None = None) -> CombinationResult:
     lags = lags or list(range(1, len(values) + 1))
-    return TrialResult({}, 0, "complete", curves={"gradient/h/by_lag": (lags, values)})
+    return CombinationResult({}, 0, "complete", curves={"gradient/h/by_lag": (lags, values)})
 
 
 # --- other lengths ---------------------------------------------------------------------------------------------------
 
 
-def test_scores_at_other_lengths_have_a_figure_each_and_a_section_only_where_they_were_measured(
+def test_scores_at_other_lengths_have_a_chart_each_and_a_section_only_where_measured(
     whole: StudyResults,
 ) -> None:
-    assert not extrapolations(arrange(whole))
-    assert "lengths" not in [section.name for section in sections(arrange(whole))]
+    assert not extrapolation_charts(group_results(whole))
+    assert "lengths" not in [section.name for section in sections(group_results(whole))]
     by_length = {"val/loss/by_length": ([50, 100, 400], [0.1, 0.2, 0.9])}
-    trials = tuple(replace(each, curves=each.curves | by_length if each.curves else {}) for each in whole.trials)
-    (section,) = [each for each in sections(arrange(replace(whole, trials=trials))) if each.name == "lengths"]
+    measured = tuple(replace(each, curves=by_length if each.curves else {}) for each in whole.combinations)
+    groups = group_results(replace(whole, combinations=measured))
+    (section,) = [each for each in sections(groups) if each.name == "lengths"]
     (chart,) = section.charts
     assert chart.title == "val/loss at other lengths"
     assert chart.figure is not None
@@ -57,11 +62,29 @@ def test_scores_at_other_lengths_have_a_figure_each_and_a_section_only_where_the
     assert all(list(trace.y) == pytest.approx([0.1, 0.2, 0.9]) for trace in lines)
 
 
+def test_panels_beyond_the_limit_are_named_in_the_caption_of_scores_at_other_lengths(
+    make_study: Make, make_grid: Grid
+) -> None:
+    results = make_study(make_grid(cells=("rnn",), lengths=tuple(range(10, 25)), seeds=1))
+    by_length = {"val/loss/by_length": ([50, 100], [0.1, 0.2])}
+    measured = tuple(replace(each, curves=by_length) for each in results.combinations)
+    (chart,) = extrapolation_charts(group_results(replace(results, combinations=measured)))
+    assert "The first 12 of 15 panels are drawn" in chart.caption
+
+
+def test_titles_are_plain_text_and_escaped_once_in_a_figure(whole: StudyResults) -> None:
+    by_length = {"val/<b>/by_length": ([50, 100, 400], [0.1, 0.2, 0.9])}
+    measured = tuple(replace(each, curves=by_length if each.curves else {}) for each in whole.combinations)
+    (chart,) = extrapolation_charts(group_results(replace(whole, combinations=measured)))
+    assert chart.title == "val/<b> at other lengths"
+    assert standalone_figure(chart).layout.title.text == "val/&lt;b&gt; at other lengths"
+
+
 # --- profiles --------------------------------------------------------------------------------------------------------
 
 
-def test_each_part_of_the_state_has_a_figure_with_a_panel_for_each_length(whole: StudyResults) -> None:
-    h, c = profiles(arrange(whole))
+def test_each_state_part_has_a_profile_chart_with_a_panel_for_each_length(whole: StudyResults) -> None:
+    h, c = profile_charts(group_results(whole))
     assert (h.name, c.name) == ("profile-h", "profile-c")
     assert h.figure is not None
     assert c.figure is not None
@@ -70,52 +93,53 @@ def test_each_part_of_the_state_has_a_figure_with_a_panel_for_each_length(whole:
     assert {trace.legendgroup for trace in c.figure.data} == {"lstm"}
 
 
-def test_each_line_has_a_band_and_is_named_once(whole: StudyResults) -> None:
-    figure = profiles(arrange(whole))[0].figure
+def test_each_line_has_a_band_and_one_legend_entry(whole: StudyResults) -> None:
+    figure = profile_charts(group_results(whole))[0].figure
     assert figure is not None
     lines = [trace for trace in figure.data if trace.fill is None]
     bands = [trace for trace in figure.data if trace.fill == "toself"]
-    assert len(lines) == len(bands) == 15  # four cells at four lengths, and no run of one of them
+    assert len(lines) == len(bands) == 15  # four cells at four lengths, one of them without a complete run
     assert sorted(trace.name for trace in lines if trace.showlegend) == ["gru", "lstm", "rnn", "ugrnn"]
 
 
 def test_a_single_run_has_no_band(make_study: Make, make_grid: Grid) -> None:
-    figure = profiles(arrange(make_study(make_grid(seeds=1))))[0].figure
+    figure = profile_charts(group_results(make_study(make_grid(seeds=1))))[0].figure
     assert figure is not None
     assert not any(trace.fill for trace in figure.data)
 
 
-def test_a_profile_is_the_mean_of_logarithms_at_the_lags_that_all_runs_have() -> None:
+def test_a_mean_curve_is_the_mean_of_logarithms_at_the_lags_that_all_runs_have() -> None:
     runs = [curve([0.0, -2.0, -8.0], [1, 2, 9]), curve([-1.0, -3.0, -4.0], [1, 2, 4])]
-    profile = mean_curve(runs, "gradient/h/by_lag")
-    assert profile is not None
-    assert (profile.lags, profile.mean, profile.n) == ([1, 2], [-0.5, -2.5], 2)
-    assert (profile.low, profile.high) == ([-1.0, -3.0], [0.0, -2.0])
+    mean = mean_curve(runs, "gradient/h/by_lag")
+    assert mean is not None
+    assert (mean.steps, mean.mean, mean.n) == ([1, 2], [-0.5, -2.5], 2)
+    assert (mean.low, mean.high) == ([-1.0, -3.0], [0.0, -2.0])
 
 
 def test_a_lag_where_a_run_has_no_finite_value_is_left_out() -> None:
-    lags, values = aligned([([1, 2, 3], [0.0, math.nan, -1.0]), ([1, 2, 3], [0.0, -1.0, 1.7e308])])
+    lags, values = align([([1, 2, 3], [0.0, math.nan, -1.0]), ([1, 2, 3], [0.0, -1.0, 1.7e308])])
     assert lags == [1]
     assert values.tolist() == [[0.0], [0.0]]
 
 
-def test_runs_without_a_common_lag_have_no_profile() -> None:
+def test_runs_without_a_common_lag_have_no_mean_curve() -> None:
     assert mean_curve([curve([0.0], [1]), curve([0.0], [2])], "gradient/h/by_lag") is None
     assert mean_curve([curve([], [])], "gradient/h/by_lag") is None
 
 
-def test_more_lines_than_can_be_told_apart_are_cut_and_that_is_said(make_study: Make, make_grid: Grid) -> None:
-    chart = profiles(arrange(make_study(make_grid(cells=tuple(f"cell{n}" for n in range(20)), lengths=(8,)))))[0]
+def test_lines_beyond_the_limit_are_not_drawn_and_the_caption_says_so(make_study: Make, make_grid: Grid) -> None:
+    results = make_study(make_grid(cells=tuple(f"cell{number}" for number in range(20)), lengths=(8,)))
+    chart = profile_charts(group_results(results))[0]
     assert chart.figure is not None
     assert len({trace.legendgroup for trace in chart.figure.data}) == 16
-    assert "Of 20 lines the first 16 are drawn" in chart.caption
+    assert "The first 16 of 20 lines are drawn" in chart.caption
 
 
 def test_a_legend_of_several_rows_makes_the_chart_taller_and_leaves_the_plots_their_size(
     make_study: Make, make_grid: Grid
 ) -> None:
     few, many = (
-        next(chart for chart in sections(arrange(make_study(make_grid(cells=cells, seeds=1))))[0].charts)
+        next(chart for chart in sections(group_results(make_study(make_grid(cells=cells, seeds=1))))[0].charts)
         for cells in (("rnn", "gru"), tuple(f"a-cell-with-a-long-name-{number}" for number in range(12)))
     )
     assert few.figure is not None
@@ -126,52 +150,52 @@ def test_a_legend_of_several_rows_makes_the_chart_taller_and_leaves_the_plots_th
 
 
 def test_lines_differ_in_dash_as_well_as_in_colour() -> None:
-    looks = [look(place) for place in range(35)]
-    assert len({(each.colour, each.dash) for each in looks}) == 35
-    assert len({each.dash for each in looks[:5]}) == len(DASHES)
-    assert looks[0].band == "rgba(0,114,178,0.16)"
+    styles = [line_style(index) for index in range(35)]
+    assert len({(each.colour, each.dash) for each in styles}) == 35
+    assert len({each.dash for each in styles[:5]}) == len(DASHES)
+    assert styles[0].band == "rgba(0,114,178,0.16)"
 
 
 # --- heat maps -------------------------------------------------------------------------------------------------------
 
 
 def test_every_box_has_its_value_and_n(whole: StudyResults) -> None:
-    digest = arrange(whole)
-    by_name = {chart.name: chart for chart in heatmaps(digest)}
+    groups = group_results(whole)
+    by_name = {chart.name: chart for chart in heatmap_charts(groups)}
     assert list(by_name) == [
         *("val-loss", "half-life-h", "reach-h", "at-cue-h", "half-life-c", "reach-c", "at-cue-c"),
     ]
-    words = boxes(by_name["val-loss"].figure)
-    group = digest.at("lstm", "128")
+    texts = boxes(by_name["val-loss"].figure)
+    group = groups.at("lstm", "128")
     assert group is not None
-    assert f"<b>{group.estimates['val/loss'].value:.3g}</b>" in words["lstm", "128"]
-    assert "n = 3" in words["lstm", "128"]
-    assert "n = 2 of 3" in words["gru", "512"]
+    assert f"<b>{group.estimates['val/loss'].value:.3g}</b>" in texts["lstm", "128"]
+    assert "n = 3" in texts["lstm", "128"]
+    assert "n = 2 of 3" in texts["gru", "512"]
 
 
-def test_a_box_without_a_value_says_why(whole: StudyResults) -> None:
-    words = boxes(heatmaps(arrange(whole))[0].figure)
-    assert words["rnn", "512"] == "<i>2 pruned<br>1 missing</i>"
+def test_a_box_without_a_value_lists_the_states(whole: StudyResults) -> None:
+    texts = boxes(heatmap_charts(group_results(whole))[0].figure)
+    assert texts["rnn", "512"] == "<i>2 pruned<br>1 missing</i>"
 
 
 def test_growth_is_written_into_the_box(make_study: Make, make_grid: Grid) -> None:
     grows = tuple(f"cell.name=gru task.length=64 seed={seed}" for seed in range(3))
     results = make_study(make_grid(lengths=(64, 128)), grows=(*grows, "cell.name=gru task.length=128 seed=0"))
-    words = boxes(next(chart for chart in heatmaps(arrange(results)) if chart.name == "half-life-h").figure)
-    assert words["gru", "64"].startswith("<b>grows</b>")
-    assert "n = 3, 1 grows" in words["gru", "128"]
-    assert "grows" not in words["rnn", "64"]
+    texts = boxes(next(chart for chart in heatmap_charts(group_results(results)) if chart.name == "half-life-h").figure)
+    assert texts["gru", "64"].startswith("<b>grows</b>")
+    assert "n = 3, 1 grows" in texts["gru", "128"]
+    assert "grows" not in texts["rnn", "64"]
 
 
-def test_cells_without_a_part_are_named_rather_than_drawn(whole: StudyResults) -> None:
-    chart = next(chart for chart in heatmaps(arrange(whole)) if chart.name == "reach-c")
+def test_cells_without_a_state_part_are_named_in_the_caption(whole: StudyResults) -> None:
+    chart = next(chart for chart in heatmap_charts(group_results(whole)) if chart.name == "reach-c")
     assert {line for line, _ in boxes(chart.figure)} == {"lstm"}
     assert "Not measured for rnn, gru and ugrnn." in chart.caption
 
 
 def test_yellow_is_the_better_end_of_an_objective(make_study: Make, make_grid: Grid) -> None:
     objectives = (Objective("val/loss", "minimize"), Objective("val/accuracy", "maximize"))
-    loss, accuracy, *_ = heatmaps(arrange(make_study(make_grid(lengths=(64,)), objectives=objectives)))
+    loss, accuracy, *_ = heatmap_charts(group_results(make_study(make_grid(lengths=(64,)), objectives=objectives)))
     assert loss.figure is not None
     assert accuracy.figure is not None
     assert loss.figure.data[0].reversescale
@@ -182,7 +206,7 @@ def test_yellow_is_the_better_end_of_an_objective(make_study: Make, make_grid: G
 
 
 def test_training_is_shown_for_each_cell_at_its_longest_complete_length(whole: StudyResults) -> None:
-    h, c = training_maps(arrange(whole))
+    h, c = training_charts(group_results(whole))
     assert h.figure is not None
     assert c.figure is not None
     assert [title.text for title in h.figure.layout.annotations] == [
@@ -194,25 +218,49 @@ def test_training_is_shown_for_each_cell_at_its_longest_complete_length(whole: S
 
 def test_training_shows_the_mean_over_seeds(make_study: Make, make_grid: Grid) -> None:
     results = make_study(make_grid(cells=("rnn",), lengths=(64,), seeds=2))
-    chart = training_maps(arrange(results))[0]
+    chart = training_charts(group_results(results))[0]
     assert chart.figure is not None
-    first = [trial.history["gradient/h/by_lag"][0][0] for trial in results.trials]
+    first = [each.history["gradient/h/by_lag"][0][0] for each in results.combinations]
     assert chart.figure.data[0].z[0][0] == pytest.approx(sum(first) / 2)
 
 
 def test_a_profile_measured_once_has_no_training_map(make_study: Make, make_grid: Grid) -> None:
     results = make_study(make_grid(cells=("rnn",), lengths=(64,)))
-    once = tuple(replace(trial, history={}) for trial in results.trials)
-    (chart,) = training_maps(arrange(replace(results, trials=once)))
+    once = tuple(replace(each, history={}) for each in results.combinations)
+    (chart,) = training_charts(group_results(replace(results, combinations=once)))
     assert chart.figure is None
     assert chart.caption == "No complete run measured it more than once."
+
+
+def test_a_profile_may_start_at_lag_0(make_study: Make, make_grid: Grid) -> None:
+    name = "gradient/h/by_lag"
+    results = make_study(make_grid(cells=("rnn",), lengths=(64,), seeds=1))
+    (run,) = results.combinations
+    lags, values = run.curves[name]
+    history = {step: [0.0, *earlier] for step, earlier in run.history[name].items()}
+    run = replace(run, curves={name: ([0, *lags], [0.0, *values])}, history={name: history})
+    (chart,) = training_charts(group_results(replace(results, combinations=(run,))))
+    assert chart.figure is not None
+    assert chart.figure.layout.xaxis.ticktext[:2] == ("0", "4")
+
+
+def test_a_gradient_below_the_range_of_colours_has_the_darkest_one(make_study: Make, make_grid: Grid) -> None:
+    name = "gradient/h/by_lag"
+    results = make_study(make_grid(cells=("rnn",), lengths=(64,), seeds=1))
+    (run,) = results.combinations
+    lags, _ = run.curves[name]
+    history = {step: [-50.0] * len(lags) for step in run.history[name]}
+    run = replace(run, curves={name: (lags, [-50.0] * len(lags))}, history={name: history})
+    (chart,) = training_charts(group_results(replace(results, combinations=(run,))))
+    assert chart.figure is not None
+    assert (chart.figure.layout.coloraxis.cmin, chart.figure.layout.coloraxis.cmax) == (-16, -15)
 
 
 # --- scores and costs ------------------------------------------------------------------------------------------------
 
 
 def test_the_score_is_drawn_at_the_lengths_with_its_interval(whole: StudyResults) -> None:
-    (chart,) = scores_by_panel(arrange(whole))
+    (chart,) = score_charts(group_results(whole))
     assert chart.figure is not None
     rnn = next(trace for trace in chart.figure.data if trace.name == "rnn" and trace.mode == "lines+markers")
     assert list(rnn.x) == [64, 128, 256]
@@ -220,26 +268,36 @@ def test_the_score_is_drawn_at_the_lengths_with_its_interval(whole: StudyResults
     assert chart.figure.layout.xaxis.type == "log"
 
 
-def test_a_loss_is_drawn_beside_the_best_guess_without_the_input(make_study: Make, make_grid: Grid) -> None:
+def test_an_interval_that_ends_at_0_is_drawn_to_its_end(make_study: Make, make_grid: Grid) -> None:
+    results = make_study(make_grid(cells=("rnn",), lengths=(64, 128), seeds=2))
+    scored = tuple(replace(each, values=(float(str(each.params["seed"])),)) for each in results.combinations)
+    (chart,) = score_charts(group_results(replace(results, combinations=scored)))
+    assert chart.figure is not None
+    (mean,) = [trace for trace in chart.figure.data if trace.error_y.array is not None]
+    assert list(mean.error_y.arrayminus) == list(mean.error_y.array) == [0.5, 0.5]
+
+
+def test_a_loss_is_drawn_with_the_trivial_loss_of_the_task(make_study: Make, make_grid: Grid) -> None:
     objectives = (Objective("val/loss", "minimize"), Objective("val/accuracy", "maximize"))
-    loss, accuracy = scores_by_panel(arrange(make_study(make_grid(lengths=(64, 128), seeds=1), objectives=objectives)))
+    results = make_study(make_grid(lengths=(64, 128), seeds=1), objectives=objectives)
+    loss, accuracy = score_charts(group_results(results))
     assert loss.figure is not None
     assert accuracy.figure is not None
-    (guess,) = [trace for trace in loss.figure.data if trace.name == "without the input"]
-    assert list(guess.x) == [64, 128]
-    assert list(guess.y) == [math.log(10)] * 2
+    (trivial,) = [trace for trace in loss.figure.data if trace.name == "without the input"]
+    assert list(trivial.x) == [64, 128]
+    assert list(trivial.y) == [math.log(10)] * 2
     assert "ignores the input" in loss.caption
     assert "without the input" not in {trace.name for trace in accuracy.figure.data}
 
 
 def test_without_lengths_the_score_is_drawn_by_cell(make_study: Make) -> None:
-    (chart,) = scores_by_panel(arrange(make_study(Space({"cell.name": ("rnn", "gru"), "seed": (0, 1)}, {}))))
+    (chart,) = score_charts(group_results(make_study(Space({"cell.name": ("rnn", "gru"), "seed": (0, 1)}, {}))))
     assert chart.figure is not None
     assert list(chart.figure.layout.xaxis.ticktext) == ["rnn", "gru"]
 
 
-def test_runs_whose_gradient_grows_stand_at_the_edge_beyond_all_half_lives(whole: StudyResults) -> None:
-    (chart,) = scores_by_half_life(arrange(whole))
+def test_runs_whose_gradient_grows_are_drawn_beyond_the_longest_half_life(whole: StudyResults) -> None:
+    (chart,) = half_life_charts(group_results(whole))
     assert chart.figure is not None
     axis = chart.figure.layout.xaxis
     place = dict(zip(axis.ticktext, axis.tickvals, strict=True))["grows"]
@@ -249,10 +307,10 @@ def test_runs_whose_gradient_grows_stand_at_the_edge_beyond_all_half_lives(whole
     assert len(drawn) == 44
 
 
-def test_every_sample_of_a_search_is_a_mark_of_its_own(make_study: Make, make_grid: Grid) -> None:
-    digest = arrange(make_study(make_grid(cells=("rnn", "gru"), lengths=(64,), seeds=2, samples=6)))
-    (chart,) = scores_by_half_life(digest)
-    (cost,) = costs(digest)
+def test_every_sample_of_a_search_has_a_mark(make_study: Make, make_grid: Grid) -> None:
+    groups = group_results(make_study(make_grid(cells=("rnn", "gru"), lengths=(64,), seeds=2, samples=6)))
+    (chart,) = half_life_charts(groups)
+    (cost,) = cost_charts(groups)
     assert chart.figure is not None
     assert cost.figure is not None
     assert sum(len(trace.x) for trace in chart.figure.data) == 24
@@ -261,7 +319,7 @@ def test_every_sample_of_a_search_is_a_mark_of_its_own(make_study: Make, make_gr
 
 
 def test_costs_are_drawn_by_kind_and_length(whole: StudyResults) -> None:
-    (chart,) = costs(arrange(whole))
+    (chart,) = cost_charts(group_results(whole))
     assert chart.figure is not None
     titles = {axis.title.text for axis in chart.figure.select_xaxes()}
     assert titles == {"parameters", "activation bytes", "ms per training step"}
@@ -270,14 +328,24 @@ def test_costs_are_drawn_by_kind_and_length(whole: StudyResults) -> None:
 
 def test_without_measured_costs_there_is_no_chart(make_study: Make, make_grid: Grid) -> None:
     results = make_study(make_grid(cells=("rnn",), lengths=(64,)))
-    bare = tuple(replace(trial, metrics={}) for trial in results.trials)
-    assert costs(arrange(replace(results, trials=bare))) == []
+    bare = tuple(replace(each, metrics={}) for each in results.combinations)
+    assert cost_charts(group_results(replace(results, combinations=bare))) == []
 
 
-def test_the_front_holds_who_is_beaten_by_none() -> None:
+@pytest.mark.parametrize("cost", [math.inf, math.nan])
+def test_a_cost_that_is_not_finite_is_not_drawn(make_study: Make, make_grid: Grid, cost: float) -> None:
+    results = make_study(make_grid(cells=("rnn", "gru"), lengths=(64,), seeds=1))
+    rnn, gru = results.combinations
+    broken = replace(rnn, metrics=rnn.metrics | {"cost/activation_bytes": cost})  # type: ignore[operator]
+    (chart,) = cost_charts(group_results(replace(results, combinations=(broken, gru))))
+    assert chart.figure is not None
+    assert [len(trace.x) for trace in chart.figure.data if trace.mode == "markers"] == [1, 1, 1, 1, 1]
+
+
+def test_the_pareto_front_has_the_points_that_no_other_improves_on() -> None:
     points = [(1.0, 9.0), (2.0, 5.0), (2.0, 4.0), (3.0, 6.0), (4.0, 4.0), (5.0, 1.0)]
-    assert front(points, "low") == [(1.0, 9.0), (2.0, 4.0), (5.0, 1.0)]
-    assert front(points, "high") == [(1.0, 9.0)]
+    assert pareto_front(points, "low") == [(1.0, 9.0), (2.0, 4.0), (5.0, 1.0)]
+    assert pareto_front(points, "high") == [(1.0, 9.0)]
 
 
 def test_ticks_of_a_logarithmic_axis_are_round() -> None:
@@ -286,7 +354,7 @@ def test_ticks_of_a_logarithmic_axis_are_round() -> None:
     assert log_ticks(110, 190) == [150]
 
 
-# --- Optuna's own ----------------------------------------------------------------------------------------------------
+# --- Optuna's charts -------------------------------------------------------------------------------------------------
 
 
 def test_optuna_draws_importances_history_slices_and_parallel_coordinates(make_study: Make, make_grid: Grid) -> None:
@@ -313,17 +381,17 @@ def test_importances_find_the_factor_that_matters(make_study: Make, make_grid: G
 
 
 def test_importances_of_many_cells_take_no_longer_than_of_few(make_study: Make, make_grid: Grid) -> None:
-    # With a column for each choice Optuna would look at 2 ** 30 combinations.
+    # With a column for each choice Optuna would visit 2 ** 30 subsets.
     results = make_study(make_grid(cells=tuple(f"cell{n}" for n in range(30)), lengths=(64,), seeds=2))
     assert optuna_charts(results)[0].figure is not None
 
 
-def test_one_run_is_too_little_for_optuna(make_study: Make) -> None:
+def test_one_complete_run_is_too_few_for_optunas_charts(make_study: Make) -> None:
     (chart,) = optuna_charts(make_study(Space({"cell.name": ("rnn",)}, {})))
     assert (chart.figure, chart.caption) == (None, "1 complete run: too few to draw.")
 
 
-def test_runs_that_are_all_alike_leave_optuna_nothing_to_show(make_study: Make) -> None:
+def test_runs_that_are_all_alike_have_no_optuna_charts(make_study: Make) -> None:
     results = make_study(Space({"cell.name": ("rnn",)}, {}))
     study = optuna.create_study()
     study.add_trials(results.study.get_trials() * 3)
@@ -331,32 +399,46 @@ def test_runs_that_are_all_alike_leave_optuna_nothing_to_show(make_study: Make) 
     assert (chart.figure, chart.caption) == (None, "No parameter varies over the complete runs.")
 
 
-def test_an_error_in_optuna_leaves_a_sentence_and_spares_the_rest(
+def test_an_error_in_optuna_is_shown_in_the_caption_and_the_other_charts_are_drawn(
     make_study: Make, make_grid: Grid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
-        raise RuntimeError("no luck <today>")
+        raise RuntimeError("broken <here>")
 
     monkeypatch.setattr("optuna.visualization.plot_slice", fail)
     charts = {chart.name: chart for chart in optuna_charts(make_study(make_grid(lengths=(64,))))}
     assert charts["slice"].figure is None
-    assert charts["slice"].caption == "Optuna could not draw this: RuntimeError: no luck <today>"
+    assert charts["slice"].caption == "Optuna could not draw this: RuntimeError: broken <here>"
     assert charts["history"].figure is not None
+
+
+def test_optunas_figures_show_names_as_they_are_written(make_study: Make) -> None:
+    results = make_study(Space({"cell.name": ("<b>bold</b>", "rnn"), "task.length": (64, 128)}, {}))
+    for chart in optuna_charts(results):
+        assert chart.figure is not None
+        assert "<b>bold" not in json.dumps(json.loads(chart.figure.to_json())), chart.name
 
 
 # --- all of them -----------------------------------------------------------------------------------------------------
 
 
-def test_figures_can_be_taken_along_by_name_and_title(whole: StudyResults) -> None:
+def test_figures_are_returned_by_name_with_their_title(whole: StudyResults) -> None:
     found = figures(whole)
     assert {"profile-h", "profile-c", "half-life-h", "training-h", "val-loss-by-length", "history"} <= found.keys()
     assert found["profile-h"].layout.title.text == "Gradient of h by lag"
 
 
-def test_names_of_figures_are_unique(make_study: Make, make_grid: Grid) -> None:
-    from undertow.report.charts.sections import sections
-
+def test_names_of_charts_are_unique(make_study: Make, make_grid: Grid) -> None:
     objectives = (Objective("val/loss", "minimize"), Objective("val/accuracy", "maximize"))
     results = make_study(make_grid(lengths=(64, 128)), objectives=objectives)
-    names = [chart.name for section in sections(arrange(results)) for chart in section.charts]
+    names = [chart.name for section in sections(group_results(results)) for chart in section.charts]
     assert len(set(names)) == len(names)
+
+
+def test_charts_of_metrics_that_differ_in_case_have_names_of_their_own(make_study: Make, make_grid: Grid) -> None:
+    objectives = (Objective("val/loss", "minimize"), Objective("val/accuracy", "maximize"))
+    results = make_study(make_grid(cells=("rnn", "gru"), lengths=(64, 128)), objectives=objectives)
+    results = replace(results, objectives=(Objective("val/f1", "maximize"), Objective("val/F1", "maximize")))
+    names = [chart.name for section in sections(group_results(results)) for chart in section.charts]
+    assert len(set(names)) == len(names)
+    assert {"val-f1", "val-f1-2"} <= set(names)

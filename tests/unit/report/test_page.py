@@ -1,4 +1,4 @@
-"""The page: whole and alone, honest about what is missing, and no door for what users wrote."""
+"""The page: self-contained, complete about what is missing, and safe against what users wrote."""
 
 import json
 import re
@@ -14,17 +14,17 @@ import yaml
 
 from undertow.config.space import Space
 from undertow.report import write_report
-from undertow.report.groups import arrange
+from undertow.report.grouping import group_results
 from undertow.report.page import page
 from undertow.report.results import StudyResults
-from undertow.report.summary import answer
+from undertow.report.summary import summarize
 
 Make = Callable[..., StudyResults]
 Grid = Callable[..., Space]
 
 
 class Elements(HTMLParser):
-    """What a page is made of: tags with their attributes, the texts outside of scripts, and the scripts."""
+    """A parsed page: tags with their attributes, the texts outside of scripts, and the scripts."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ def embedded(elements: Elements) -> dict[str, dict[str, object]]:
     return plots
 
 
-def test_the_report_is_written_where_it_is_wanted(make_study: Make, make_grid: Grid, tmp_path: Path) -> None:
+def test_the_report_is_written_to_the_path(make_study: Make, make_grid: Grid, tmp_path: Path) -> None:
     path = tmp_path / "new" / "report.html"
     assert write_report(make_study(make_grid(cells=("rnn",), lengths=(64,))), path) == path
     assert path.read_text().startswith("<!doctype html>")
@@ -118,69 +118,69 @@ def test_every_place_for_a_figure_has_one(elements: Elements) -> None:
     assert {"profile-h", "profile-c", "half-life-h", "training-h", "importances"} <= set(places)
 
 
-def test_every_figure_has_words_for_those_who_do_not_see_it(elements: Elements) -> None:
+def test_every_figure_has_a_label_for_screen_readers(elements: Elements) -> None:
     labels = [attrs.get("aria-label") for _, attrs in elements.tags if "data-plot" in attrs]
     assert all(label and len(label) > 20 for label in labels)
 
 
-def test_question_configuration_versions_and_commands_are_there(elements: Elements, whole: StudyResults) -> None:
+def test_the_page_has_question_configuration_versions_and_commands(elements: Elements, whole: StudyResults) -> None:
     assert whole.question in elements.text
     assert all(key in elements.text and value in elements.text for key, value in whole.facts.items())
-    assert "undertow study run vanishing-digits.yaml undertow study report vanishing-digits" in elements.text
+    assert "undertow study run vanishing-digits.yaml undertow study report vanishing-digits.yaml" in elements.text
     assert "undertow run RUN_FOLDER/config.yaml" in elements.text
-    assert f"undertow run {whole.trials[0].folder}/config.yaml" in elements.text
+    assert f"undertow run {whole.combinations[0].folder}/config.yaml" in elements.text
     assert " ".join(whole.config_yaml.split()) in elements.text
 
 
 def test_the_configuration_can_be_copied_out(html: str, whole: StudyResults) -> None:
-    shown = [text for text in re.findall(r"<pre>(.*?)</pre>", html, re.DOTALL) if "question" in text]
-    assert yaml.safe_load(shown[0]) == yaml.safe_load(whole.config_yaml)
+    blocks = [text for text in re.findall(r"<pre>(.*?)</pre>", html, re.DOTALL) if "question" in text]
+    assert yaml.safe_load(blocks[0]) == yaml.safe_load(whole.config_yaml)
 
 
 def test_what_has_no_result_is_listed_with_its_reason(elements: Elements) -> None:
-    assert "gru 512 1 failed 1 120 out of memory: 2.1 GiB asked for, 2 allowed" in elements.text
+    assert "gru 512 1 failed 1 120 out of memory: 2.1 GiB requested, 2 allowed" in elements.text
     assert "rnn 512 0 pruned 1 120 gradient at the cue below 1e-12" in elements.text
-    assert "rnn 512 2 missing 0 0 never tried" in elements.text
+    assert "rnn 512 2 missing 0 0 not started" in elements.text
 
 
-def test_the_answer_says_where_the_study_stands_and_who_is_best(whole: StudyResults) -> None:
-    digest = arrange(whole)
-    said = answer(digest)
-    assert said[0] == "44 of 48 combinations complete; 1 failed, 2 pruned and 1 missing, listed below."
-    best = min(("rnn", "lstm", "gru", "ugrnn"), key=lambda line: digest.at(line, "128").estimates["val/loss"].value)  # type: ignore[union-attr]
-    assert said[2].startswith(f"length 128: best val/loss: {best}, ")
-    assert re.search(r"the gradient of h halves in [\d.]+ \(rnn\) to [\d.]+ steps \(lstm\)", said[2])
+def test_the_summary_gives_the_completion_and_the_best_cell(whole: StudyResults) -> None:
+    groups = group_results(whole)
+    sentences = summarize(groups)
+    assert sentences[0] == "44 of 48 combinations complete; 1 failed, 2 pruned and 1 missing, listed below."
+    best = min(("rnn", "lstm", "gru", "ugrnn"), key=lambda line: groups.at(line, "128").estimates["val/loss"].value)  # type: ignore[union-attr]
+    assert sentences[2].startswith(f"length 128: best val/loss: {best}, ")
+    assert re.search(r"the gradient of h halves in [\d.]+ \(rnn\) to [\d.]+ steps \(lstm\)", sentences[2])
 
 
-def test_the_answer_says_where_gradients_grow(make_study: Make, make_grid: Grid) -> None:
+def test_the_summary_names_the_cells_whose_gradient_grows(make_study: Make, make_grid: Grid) -> None:
     space = make_grid(cells=("rnn", "gru"), lengths=(64,), seeds=1)
-    said = answer(arrange(make_study(space, grows=("cell.name=gru task.length=64 seed=0",))))
-    assert "the gradient of h halves in" in said[1]
-    assert "that of gru grows with the lag" in said[1]
+    sentences = summarize(group_results(make_study(space, grows=("cell.name=gru task.length=64 seed=0",))))
+    assert "the gradient of h halves in" in sentences[1]
+    assert "that of gru grows with the lag" in sentences[1]
 
 
 # --- what users wrote ------------------------------------------------------------------------------------------------
 
-EVIL = "<script>alert(1)</script>"
+TAG = "<script>alert(1)</script>"
 
 
 def test_no_text_of_users_becomes_a_tag(make_study: Make) -> None:
-    space = Space({"cell.name": (EVIL, "rnn"), "task.length": (64, 128), "seed": (0, 1)}, {})
+    space = Space({"cell.name": (TAG, "rnn"), "task.length": (64, 128), "seed": (0, 1)}, {})
     results = make_study(
         space,
-        name=f"study {EVIL}",
-        question=f"What of {EVIL} & 'quotes\"?",
-        states={f"cell.name={EVIL} task.length=128 seed=0": ("failed", f"ValueError: {EVIL}</pre>")},
+        name=f"study {TAG}",
+        question=f"What of {TAG} & 'quotes\"?",
+        states={f"cell.name={TAG} task.length=128 seed=0": ("failed", f"ValueError: {TAG}</pre>")},
     )
-    html = page(replace(results, config_yaml=f"question: {EVIL}</pre>{EVIL}", facts={EVIL: EVIL}))
+    html = page(replace(results, config_yaml=f"question: {TAG}</pre>{TAG}", facts={TAG: TAG}))
     elements = Elements(html)
-    assert EVIL not in html
+    assert TAG not in html
     assert len(elements.scripts) == 2
     assert elements.text.count("alert(1)") > 5
-    assert f"What of {EVIL} & 'quotes\"?" in elements.text
+    assert f"What of {TAG} & 'quotes\"?" in elements.text
 
 
-def test_figures_take_no_commands_from_names(make_study: Make) -> None:
+def test_figures_show_names_as_they_are_written(make_study: Make) -> None:
     space = Space({"cell.name": ("<b>bold</b>", "rnn"), "task.length": (64, 128), "seed": (0, 1)}, {})
     plots = embedded(Elements(page(make_study(space))))
     assert "&lt;b&gt;bold&lt;/b&gt;" in json.dumps(plots["profile-h"])
@@ -196,17 +196,17 @@ def test_no_figure_can_end_its_script(make_study: Make) -> None:
 def test_names_with_blanks_are_quoted_in_commands(make_study: Make, make_grid: Grid) -> None:
     results = make_study(make_grid(cells=("rnn",), lengths=(64,), seeds=1), name="my study")
     text = Elements(page(results)).text
-    assert "undertow study report 'my study'" in text
+    assert "undertow study report my-study.yaml" in text
     assert "undertow study run my-study.yaml" in text
     assert "undertow run '/home/ada/runs/my study/rnn-T64-s0-0/config.yaml'" in text
 
 
-# --- little, and much ------------------------------------------------------------------------------------------------
+# --- empty, small and large studies ---------------------------------------------------------------------------------
 
 
-def test_a_study_without_a_plan_renders_and_says_so(make_study: Make) -> None:
+def test_a_study_without_combinations_renders_and_says_so(make_study: Make) -> None:
     text = Elements(page(make_study(Space({"cell.name": ()}, {})))).text
-    assert "Nothing has been planned or run yet" in text
+    assert "The study has no combination" in text
     assert "0 complete runs: too few to draw." in text
 
 
@@ -224,43 +224,43 @@ def test_a_study_without_a_complete_run_renders_and_says_so(make_study: Make, ma
 def test_one_run_renders_and_says_that_nothing_can_be_compared(make_study: Make) -> None:
     elements = Elements(page(make_study(Space({"cell.name": ("lstm",)}, {}))))
     assert "1 of 1 combination complete." in elements.text
-    assert "There is a single combination to show: see the results." in elements.text
+    assert "There is a single combination: see the results." in elements.text
     assert "1 complete run: too few to draw." in elements.text
     assert "No test could be made" in elements.text
     assert {"profile-h", "profile-c", "training-h"} <= embedded(elements).keys()
 
 
-def test_runs_without_gradients_say_what_would_measure_them(make_study: Make, make_grid: Grid) -> None:
+def test_runs_without_gradients_name_the_probes_that_measure_them(make_study: Make, make_grid: Grid) -> None:
     results = make_study(make_grid(cells=("rnn", "gru"), lengths=(64,)))
-    bare = tuple(replace(trial, metrics={}, curves={}) for trial in results.trials)
-    text = Elements(page(replace(results, trials=bare))).text
+    bare = tuple(replace(each, metrics={}, curves={}) for each in results.combinations)
+    text = Elements(page(replace(results, combinations=bare))).text
     assert "add the probe gradient-profile" in text
     assert "add the probe cost" in text
 
 
-def test_a_search_is_said_to_be_shown_by_its_best_samples(make_study: Make, make_grid: Grid) -> None:
+def test_the_page_of_a_search_says_that_it_shows_the_best_samples(make_study: Make, make_grid: Grid) -> None:
     results = make_study(make_grid(cells=("rnn", "gru"), lengths=(64,), seeds=2, samples=4))
     text = Elements(page(results)).text
     assert "A sampler chose optim.lr." in text
     assert "by its best complete sample by val/loss, not by a mean" in text
-    assert text.count("Of the search the best sample at each point, not a mean") == 5
-    assert "What the search chose" in text
+    assert text.count("The best sample of the search at each point, not a mean") == 5
+    assert "Values that the search chose" in text
     best = min(
-        (trial for trial in results.trials if trial.params["cell.name"] == "rnn" and trial.params["seed"] == 0),
-        key=lambda trial: trial.values[0],
+        (each for each in results.combinations if each.params["cell.name"] == "rnn" and each.params["seed"] == 0),
+        key=lambda each: each.values[0],
     )
     assert f"{best.params['optim.lr']:.6g}" in text
 
 
-def test_a_grid_says_nothing_of_a_search(elements: Elements) -> None:
+def test_the_page_of_a_grid_does_not_mention_a_search(elements: Elements) -> None:
     assert "sampler" not in elements.text
-    assert "What the search chose" not in elements.text
+    assert "Values that the search chose" not in elements.text
 
 
 @pytest.mark.slow
-def test_two_thousand_trials_take_seconds_and_megabytes(make_study: Make, make_grid: Grid, slowness: float) -> None:
+def test_two_thousand_runs_take_seconds_and_megabytes(make_study: Make, make_grid: Grid, slowness: float) -> None:
     results = make_study(make_grid(lengths=tuple(range(20, 520, 10)), seeds=10))
-    assert len(results.trials) == 2000
+    assert len(results.combinations) == 2000
     started = time.process_time()
     html = page(results)
     assert time.process_time() - started < 10 * slowness

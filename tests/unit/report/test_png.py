@@ -1,4 +1,4 @@
-"""What needs a browser: pictures of the figures, and the page drawn without a network."""
+"""What needs a browser: the PNG files, and the page drawn without a network."""
 
 import shutil
 from collections.abc import Callable
@@ -34,10 +34,10 @@ def test_pictures_are_small_png_files(whole: StudyResults, tmp_path: Path) -> No
 
 
 @pytest.mark.browser
-def test_a_picture_that_would_be_large_is_drawn_smaller(
+def test_a_picture_beyond_the_limit_is_drawn_at_a_smaller_scale(
     whole: StudyResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("undertow.report.png.LARGEST", 40_000)
+    monkeypatch.setattr("undertow.report.png.MAX_BYTES", 40_000)
     sizes = {path.stem: path.stat().st_size for path in write_pictures(whole, tmp_path)}
     assert max(sizes.values()) < 40_000
 
@@ -48,30 +48,30 @@ def test_the_page_draws_every_figure_loads_nothing_and_fits_a_phone(whole: Study
     from playwright.sync_api import sync_playwright
 
     path = write_report(whole, tmp_path / "report.html")
-    asked: list[str] = []
-    wrong: list[str] = []
+    requests: list[str] = []
+    errors: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium") or "/usr/bin/chromium",
             args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
         )
         view = browser.new_page(viewport={"width": 400, "height": 800})
-        view.on("request", lambda request: asked.append(request.url))
-        view.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-        view.on("pageerror", lambda error: wrong.append(str(error)))
+        view.on("request", lambda request: requests.append(request.url))
+        view.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        view.on("pageerror", lambda error: errors.append(str(error)))
         view.goto(path.as_uri())
         view.wait_for_function(f"({DRAWN})().every(([name, drawn]) => drawn)")
         drawn = view.evaluate(DRAWN)
         width = view.evaluate("document.documentElement.scrollWidth")
         view.close()
         browser.close()
-    assert asked == [path.as_uri()]
-    assert wrong == []
+    assert requests == [path.as_uri()]
+    assert errors == []
     assert len(drawn) > 15
     assert width <= 400
 
 
-def test_without_a_browser_the_remedy_is_said(
+def test_without_a_browser_the_error_names_the_remedy(
     whole: StudyResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

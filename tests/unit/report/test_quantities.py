@@ -5,25 +5,25 @@ from collections.abc import Callable
 import pytest
 
 from undertow.report.quantities import STEEPEST, quantities, rate, state_parts
-from undertow.report.results import Objective, TrialResult
+from undertow.report.results import CombinationResult, Objective
 from undertow.report.statistics import estimate
 
 LOSS = (Objective("val/loss", "minimize"),)
 
 
-def run(half_life: float | None = None, growth: float | None = None, value: float = 1.0) -> TrialResult:
+def run(half_life: float | None = None, growth: float | None = None, value: float = 1.0) -> CombinationResult:
     named = {"gradient/h/half_life": half_life, "gradient/h/growth": growth, "gradient/h/reach": 5.0}
     metrics = {name: value for name, value in named.items() if value is not None}
-    return TrialResult({}, 0, "complete", values=(value,), metrics=metrics)
+    return CombinationResult({}, 0, "complete", values=(value,), metrics=metrics)
 
 
 @pytest.fixture
 def half_life_text() -> Callable[..., str]:
-    measure = next(each for each in quantities(LOSS, ["h"]) if each.kind == "half-life")
+    quantity = next(each for each in quantities(LOSS, ["h"]) if each.kind == "half-life")
 
-    def text(*runs: TrialResult, intervals: bool = False) -> str:
-        values = [value for value in map(measure.of, runs) if value is not None]
-        return measure.text(estimate(values) if values else None, intervals)
+    def text(*runs: CombinationResult, intervals: bool = False) -> str:
+        values = quantity.values(runs)
+        return quantity.text(estimate(values) if values else None, intervals)
 
     return text
 
@@ -33,11 +33,11 @@ def test_half_lives_are_averaged_by_their_slopes(half_life_text: Callable[..., s
     assert half_life_text(run(10, 0), run(40, 0)) == "16"
 
 
-def test_a_gradient_that_grows_is_said_to_grow(half_life_text: Callable[..., str]) -> None:
+def test_a_growing_gradient_reads_grows(half_life_text: Callable[..., str]) -> None:
     assert half_life_text(run(-30, 1)) == "grows"
 
 
-def test_a_gradient_that_neither_shrinks_nor_grows_grows(half_life_text: Callable[..., str]) -> None:
+def test_a_gradient_that_neither_shrinks_nor_grows_reads_grows(half_life_text: Callable[..., str]) -> None:
     assert half_life_text(run(None, 1)) == "grows"
 
 
@@ -53,11 +53,11 @@ def test_an_interval_may_end_in_growth(half_life_text: Callable[..., str]) -> No
     assert half_life_text(run(10, 0), run(-40, 1), intervals=True) == "26.7 [10, grows]"
 
 
-def test_what_was_not_measured_has_no_half_life(half_life_text: Callable[..., str]) -> None:
-    assert half_life_text(TrialResult({}, 0, "complete")) == "–"
+def test_a_run_without_a_measurement_has_no_half_life(half_life_text: Callable[..., str]) -> None:
+    assert half_life_text(CombinationResult({}, 0, "complete")) == "–"
 
 
-def test_no_rate_is_steeper_than_could_be_seen() -> None:
+def test_no_rate_is_steeper_than_can_be_measured() -> None:
     assert rate(run(0.0), "h") == STEEPEST
     assert rate(run(1e-9), "h") == STEEPEST
 
@@ -66,10 +66,10 @@ def test_an_infinity_as_sql_stores_keep_it_is_no_value() -> None:
     (loss,) = quantities(LOSS, [])
     assert loss.of(run(value=1.7976931348623157e308)) is None
     assert loss.of(run(value=float("nan"))) is None
-    assert loss.of(TrialResult({}, 0, "failed")) is None
+    assert loss.of(CombinationResult({}, 0, "failed")) is None
 
 
-def test_parts_are_those_of_the_state_without_its_layers() -> None:
+def test_state_parts_leave_out_single_layers() -> None:
     curves = {f"gradient/{view}/by_lag": ([1], [0.0]) for view in ("h", "h/layer0", "h/layer1", "c")}
-    trial = TrialResult({}, 0, "complete", curves=curves, metrics={"saturation/forget/derivative": 0.1})
-    assert state_parts([trial]) == ["h", "c"]
+    combination = CombinationResult({}, 0, "complete", curves=curves, metrics={"saturation/forget/derivative": 0.1})
+    assert state_parts([combination]) == ["h", "c"]

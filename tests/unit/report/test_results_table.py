@@ -19,7 +19,7 @@ def test_a_row_for_each_combination_but_the_seed(whole: StudyResults) -> None:
     assert len({len(row) for row in (table.columns, *table.rows)}) == 1
 
 
-def test_every_mean_has_its_interval_unless_it_is_not_wanted(whole: StudyResults) -> None:
+def test_every_mean_has_its_interval_unless_intervals_are_off(whole: StudyResults) -> None:
     column = result_table(whole).columns.index("val/loss")
     assert all("[" in row[column] for row in result_table(whole).rows if row[column] != "–")
     assert not any("[" in row[column] for row in result_table(whole, intervals=False).rows)
@@ -34,9 +34,9 @@ def test_a_combination_without_a_run_keeps_its_row(whole: StudyResults) -> None:
 def test_costs_are_medians_over_the_seeds_where_they_were_measured(whole: StudyResults) -> None:
     table = result_table(whole)
     speeds = sorted(
-        trial.metrics["cost/steps_per_second"]
-        for trial in whole.trials
-        if trial.state == "complete" and (trial.params["cell.name"], trial.params["task.length"]) == ("lstm", 64)
+        each.metrics["cost/steps_per_second"]
+        for each in whole.combinations
+        if each.state == "complete" and (each.params["cell.name"], each.params["task.length"]) == ("lstm", 64)
     )
     row = next(row for row in table.rows if row[:2] == ("lstm", "64"))
     assert len(speeds) == 3
@@ -44,16 +44,16 @@ def test_costs_are_medians_over_the_seeds_where_they_were_measured(whole: StudyR
     assert row[table.columns.index("parameters")] == "4,810"
     objectives = (Objective("cost/steps_per_second", "maximize"),)
     assert "steps/s" not in result_table(replace(whole, objectives=objectives)).columns
-    unmeasured = [replace(trial, metrics={}) for trial in whole.trials]
-    assert not {"steps/s", "parameters"} & set(result_table(replace(whole, trials=tuple(unmeasured))).columns)
+    unmeasured = [replace(each, metrics={}) for each in whole.combinations]
+    assert not {"steps/s", "parameters"} & set(result_table(replace(whole, combinations=tuple(unmeasured))).columns)
 
 
-def test_a_study_without_seeds_or_losses_has_no_columns_for_them(make_study: Make) -> None:
+def test_a_study_without_seeds_or_excluded_runs_has_no_columns_for_them(make_study: Make) -> None:
     table = result_table(make_study(Space({"cell.name": ("rnn", "gru")}, {})))
     assert not {"seeds", "left out"} & set(table.columns)
 
 
-def test_numbers_stand_to_the_right_and_words_to_the_left(whole: StudyResults) -> None:
+def test_columns_of_numbers_are_aligned_to_the_right(whole: StudyResults) -> None:
     right = result_table(whole).right
     assert {"length", "val/loss", "half-life of h", "n"} <= right
     assert not {"cell", "left out"} & right
@@ -64,7 +64,7 @@ def test_columns_and_rows_unpack(whole: StudyResults) -> None:
     assert len(columns) == len(rows[0])
 
 
-def test_markdown_is_short_and_says_what_it_cut(make_study: Make, make_grid: Callable[..., Space]) -> None:
+def test_markdown_is_short_and_counts_the_rows_left_out(make_study: Make, make_grid: Callable[..., Space]) -> None:
     results = make_study(make_grid(lengths=tuple(range(10, 200, 5)), seeds=1))
     text = markdown_table(results)
     kept = len(text.split("\n\n")[0].splitlines()) - 2
@@ -73,7 +73,7 @@ def test_markdown_is_short_and_says_what_it_cut(make_study: Make, make_grid: Cal
     assert f"{152 - kept} more rows are in the report." in text
 
 
-def test_the_table_in_a_file_is_whole(make_study: Make, make_grid: Callable[..., Space], tmp_path: Path) -> None:
+def test_the_table_in_a_file_has_all_rows(make_study: Make, make_grid: Callable[..., Space], tmp_path: Path) -> None:
     results = make_study(make_grid(lengths=tuple(range(10, 200, 5)), seeds=1))
     text = write_table(results, tmp_path / "made" / "results.md").read_text()
     assert text.startswith(f"# {results.name}\n\n{results.question}\n")
@@ -81,13 +81,13 @@ def test_the_table_in_a_file_is_whole(make_study: Make, make_grid: Callable[...,
     assert "more rows" not in text
 
 
-def test_markdown_of_a_small_study_is_whole(make_study: Make, make_grid: Callable[..., Space]) -> None:
+def test_markdown_of_a_small_study_has_all_rows(make_study: Make, make_grid: Callable[..., Space]) -> None:
     text = markdown_table(make_study(make_grid(cells=("rnn", "gru"), lengths=(64,))))
     assert len(text.splitlines()) == 4
     assert text.startswith("| cell | length | val/loss |")
 
 
-def test_markdown_keeps_bars_and_tags_of_values_from_breaking_it(make_study: Make) -> None:
+def test_markdown_escapes_bars_and_tags_in_values(make_study: Make) -> None:
     text = markdown_table(make_study(Space({"plugins.note": ("a|b", "<img src=x>")}, {})))
     assert "a\\|b" in text
     assert "<img" not in text
@@ -100,7 +100,7 @@ def test_a_table_that_is_too_wide_for_markdown_says_so(make_study: Make) -> None
     )
 
 
-def test_a_study_without_a_plan_has_a_table_without_rows(make_study: Make) -> None:
+def test_a_study_without_combinations_has_a_table_without_rows(make_study: Make) -> None:
     results = make_study(Space({"cell.name": ()}, {}))
     assert result_table(results).rows == ()
-    assert "Nothing has been planned yet." in markdown_table(results)
+    assert "The study has no combination." in markdown_table(results)

@@ -75,7 +75,7 @@ def test_results_are_read_back_as_they_were_written(open_ledger: Open) -> None:
     ledger = open_ledger()
     claim = take(ledger)
     assert ledger.complete(claim, [0.5], DONE)
-    first = read_results(Ledger.find(f"sqlite:///{Path('optuna.db').absolute()}", "small")).trials[0]
+    first = read_results(Ledger.find(f"sqlite:///{Path('optuna.db').absolute()}", "small")).combinations[0]
     assert (first.state, first.values, first.steps, first.attempts) == ("complete", (0.5,), 3, 1)
     assert first.metrics["val/loss"] == 0.5
     assert first.curves["gradient/h/by_lag"] == ([1, 2], [0.0, -1.0])
@@ -94,7 +94,7 @@ def test_what_died_is_tried_again_and_what_cannot_get_better_is_not(
         count += 1
         ledger.fail(claim, kind, "why", Outcome())  # type: ignore[arg-type]
     assert count == attempts
-    trial = read_results(ledger).trials[0]
+    trial = read_results(ledger).combinations[0]
     assert (trial.state, trial.reason, trial.attempts) == ("failed", "why", attempts)
 
 
@@ -102,7 +102,7 @@ def test_what_was_stopped_goes_on_however_often(open_ledger: Open) -> None:
     ledger = open_ledger("study.retries=0", "study.vary={seed: [0]}")
     for _ in range(5):
         ledger.fail(take(ledger), "stopped", "Ctrl-C", Outcome())
-    assert read_results(ledger).trials[0].state == "stopped"
+    assert read_results(ledger).combinations[0].state == "stopped"
     assert ledger.complete(take(ledger), [0.1], DONE)
     assert ledger.plan() == 0
 

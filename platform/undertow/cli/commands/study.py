@@ -58,7 +58,7 @@ def study_run_command(
         emit({**_document(results), "report": str(report), "shipped": RunFolder.open(report.parent).shipped})
     else:
         _show(results, report)
-    return 0 if any(trial.state == "complete" for trial in results.trials) else 1
+    return 0 if any(trial.state == "complete" for trial in results.combinations) else 1
 
 
 def study_status_command(
@@ -179,8 +179,8 @@ def _show(results: "StudyResults", report: Path) -> None:
             f"{results.name} has not wholly reached the tracking store yet; nothing is lost. "
             f"Ship it with: undertow sync {run.path.parent}"
         )
-    if left := sum(trial.state in ("missing", "waiting", "stopped", "running") for trial in results.trials):
-        note(f"{left} of {len(results.trials)} combinations are left: the same command goes on with them.")
+    if left := sum(trial.state in ("missing", "waiting", "stopped", "running") for trial in results.combinations):
+        note(f"{left} of {len(results.combinations)} combinations are left: the same command goes on with them.")
 
 
 def _show_status(status: "Status") -> None:
@@ -239,6 +239,6 @@ def _document(results: "StudyResults") -> dict[str, Any]:
                 "run_name": trial.run_name,
                 "folder": trial.folder,
             }
-            for trial in results.trials
+            for trial in results.combinations
         ],
     }

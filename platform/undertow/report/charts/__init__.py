@@ -1,1 +1,1 @@
-"""The figures of a report: one module for each kind; `sections` puts them in order."""
+"""The charts of a report: one module for each kind. `sections` lists them in the order of the page."""

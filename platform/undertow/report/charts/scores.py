@@ -1,250 +1,172 @@
-"""The score against the length, and against the half-life: does a gradient that reaches further mean learning?
+"""The score against the length, with its interval and the single runs.
 
-for chart in [*scores_by_panel(digest), *scores_by_half_life(digest)]:
+for chart in score_charts(group_results(results)):
     chart.figure.show()
 """
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from undertow.report.charts.chart import MOST_LINES, Chart, cut, dressed, figure, log_ticks, look, panels
-from undertow.report.format import number, shown, slug
+from undertow.report.charts.chart import MAX_LINES, Chart, objective_axis_title, truncation_note
+from undertow.report.charts.style import GREY, apply_style, line_style, new_figure
+from undertow.report.format import plot_text, slug
 from undertow.report.groups import Group, Groups
-from undertow.report.quantities import GROWS, Quantity, rate
+from undertow.report.quantities import Quantity, finite_metric
+from undertow.report.statistics import Estimate
+
+_LOSSES = ("val/loss", "train/loss")
 
 
-def scores_by_panel(digest: Groups) -> list[Chart]:
+@dataclass(frozen=True)
+class _Axis:
+    """The horizontal axis: the panels, or the lines where there is a single panel.
+
+    Attributes:
+        name: Of the factor.
+        labels: Of its values.
+        positions: Of its values on the axis.
+        logarithmic: Whether the positions are the values themselves, on a logarithmic axis.
+        lines: What is drawn as lines; a single nameless one where the lines are on the axis.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    positions: list[float]
+    logarithmic: bool
+    lines: tuple[str, ...]
+
+
+def score_charts(groups: Groups) -> list[Chart]:
     """A chart for each objective: its IQM at each length (or at each cell, where no length is varied)."""
-    if len(digest.groups) < 2:
+    if len(groups.groups) < 2:
         return []
-    return [_by_panel(digest, objective) for objective in digest.objectives if _known(digest, objective)]
+    return [_chart(groups, objective) for objective in groups.objectives if groups.measured(objective)]
 
 
-def scores_by_half_life(digest: Groups) -> list[Chart]:
-    """A chart for each objective: every complete run by its score and the half-life of each state part."""
-    return [
-        chart
-        for objective in digest.objectives
-        if _known(digest, objective) and (chart := _by_half_life(digest, objective)) is not None
-    ]
-
-
-def axis_of(objective: Quantity) -> str:
-    """The objective as an axis title, with the end that is better."""
-    return f"{shown(objective.label)} ({'less' if objective.better == 'low' else 'more'} is better)"
-
-
-def _known(digest: Groups, objective: Quantity) -> bool:
-    return any(objective.name in group.estimates for group in digest.groups)
-
-
-def _by_panel(digest: Groups, objective: Quantity) -> Chart:
-    from plotly.graph_objects import Scatter
-
-    drawn = figure()
-    if digest.panel_name:
-        across, name, lines = digest.panels, digest.panel_name, digest.lines
-    else:
-        across, name, lines = digest.lines, digest.line_name, ("",)
-    places, numeric = _positions(across)
-    for index, line in enumerate(lines[:MOST_LINES]):
-        groups = [digest.at(line, each) if digest.panel_name else digest.at(each, "") for each in across]
-        style = look(index)
-        points = [
-            (place, group, group.estimates[objective.name])
-            for place, group in zip(places, groups, strict=True)
-            if group and objective.name in group.estimates
-        ]
-        seeds = [(place, value) for place, group, _ in points for value in _values(group, objective)]
-        common: dict[str, Any] = {"legendgroup": shown(line), "name": shown(line)}
-        drawn.add_trace(
-            Scatter(
-                x=[place for place, _ in seeds],
-                y=[value for _, value in seeds],
-                mode="markers",
-                marker={"color": style.colour, "symbol": style.symbol + "-open", "size": 5},
-                opacity=0.55,
-                hoverinfo="skip",
-                showlegend=False,
-                **common,
-            )
-        )
-        drawn.add_trace(
-            Scatter(
-                x=[place for place, _, _ in points],
-                y=[found.value for _, _, found in points],
-                error_y={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [(found.high or found.value) - found.value for *_, found in points],
-                    "arrayminus": [found.value - (found.low or found.value) for *_, found in points],
-                    "thickness": 1.2,
-                    "width": 4,
-                },
-                mode="lines+markers" if digest.panel_name else "markers",
-                line={"color": style.colour, "dash": style.dash, "width": 2},
-                marker={"symbol": style.symbol, "size": 8},
-                text=[f"{objective.text(found)}, n = {group.n}" for _, group, found in points],
-                hovertemplate="%{text}",
-                showlegend=len(digest.lines) > 1 and bool(digest.panel_name),
-                **common,
-            )
-        )
-    trivial = _trivial(digest, objective, across)
-    if any(value is not None for value in trivial):
-        drawn.add_trace(
-            Scatter(
-                x=places,
-                y=trivial,
-                mode="lines+markers",
-                line={"color": "#8a8a8a", "dash": "dot", "width": 1.5},
-                marker={"symbol": "line-ew-open", "size": 12, "color": "#8a8a8a"},
-                name="without the input",
-                showlegend=True,
-                hovertemplate="%{y:.4g}: the best guess that ignores the input",
-            )
-        )
-    dressed(drawn, 400)
-    drawn.update_xaxes(
-        type="log" if numeric else "linear",
-        tickvals=places,
-        ticktext=[shown(each) for each in across],
-        title_text=shown(name),
+def _chart(groups: Groups, objective: Quantity) -> Chart:
+    figure, axis = new_figure(), _axis(groups)
+    for index, line in enumerate(axis.lines[:MAX_LINES]):
+        points = _points(groups, axis, line, objective)
+        figure.add_trace(_seeds_trace(line, index, points, objective))
+        figure.add_trace(_mean_trace(line, index, points, objective, groups))
+    trivial = _trivial_losses(groups) if objective.name in _LOSSES else {}
+    if trivial:
+        figure.add_trace(_trivial_trace(axis, trivial))
+    apply_style(figure, 400)
+    figure.update_xaxes(
+        type="log" if axis.logarithmic else "linear",
+        tickvals=axis.positions,
+        ticktext=list(map(plot_text, axis.labels)),
+        title_text=plot_text(axis.name),
         minor={"ticks": ""},
     )
-    drawn.update_yaxes(title_text=axis_of(objective))
+    figure.update_yaxes(title_text=objective_axis_title(objective))
     caption = "IQM over seeds with its 95 % bootstrap interval; small open marks: the single runs."
-    if any(value is not None for value in trivial):
-        caption += " Grey: the loss of the best guess that ignores the input."
-    return Chart(
-        f"{slug(objective.name)}-by-{slug(name)}",
-        f"{objective.label} by {name}",
-        caption + cut(len(lines), MOST_LINES, "lines"),
-        drawn,
-    )
+    if trivial:
+        caption += " Grey: the loss of the best prediction that ignores the input."
+    caption += truncation_note(len(axis.lines), MAX_LINES, "lines")
+    name = f"{slug(objective.name)}-by-{slug(axis.name)}"
+    return Chart(name, f"{objective.label} by {axis.name}", caption, figure)
 
 
-def _trivial(digest: Groups, objective: Quantity, across: Sequence[str]) -> list[float | None]:
-    """The task's trivial loss at each place of the axis; None where it has none, or the score is not a loss."""
-    if objective.name not in ("val/loss", "train/loss"):
-        return [None] * len(across)
-    known = {
-        group.panel if digest.panel_name else group.line: trial.metrics["task/trivial_loss"]
-        for group in digest.groups
-        for trial in group.counted
-        if "task/trivial_loss" in trial.metrics
-    }
-    return [known.get(each) for each in across]
+def _axis(groups: Groups) -> _Axis:
+    if groups.panel_name:
+        return _Axis(groups.panel_name, groups.panels, *_positions(groups.panels), groups.lines)
+    return _Axis(groups.line_name, groups.lines, *_positions(groups.lines), ("",))
 
 
 def _positions(labels: Sequence[str]) -> tuple[list[float], bool]:
-    """Where on the axis: at the numbers themselves if all are above 0, else one beside the other."""
+    """The numbers themselves on a logarithmic axis where all are above 0, else places side by side."""
     try:
         values = [float(label) for label in labels]
     except ValueError:
         values = []
-    if len(values) > 1 and min(values) > 0 and all(math.isfinite(value) for value in values):
+    if len(values) > 1 and min(values) > 0 and all(map(math.isfinite, values)):
         return values, True
     return [float(place) for place in range(len(labels))], False
 
 
-def _by_half_life(digest: Groups, objective: Quantity) -> Chart | None:
+def _points(groups: Groups, axis: _Axis, line: str, objective: Quantity) -> list[tuple[float, Group, Estimate]]:
+    """Position, group and estimate of every point of a line."""
+    found = []
+    for position, label in zip(axis.positions, axis.labels, strict=True):
+        group = groups.at(line, label) if groups.panel_name else groups.at(label, "")
+        if group and (estimate := group.estimates.get(objective.name)):
+            found.append((position, group, estimate))
+    return found
+
+
+def _seeds_trace(line: str, index: int, points: Sequence[tuple[float, Group, Estimate]], objective: Quantity) -> Any:
+    """A small open mark for each run."""
     from plotly.graph_objects import Scatter
 
-    parts = [part for part in digest.parts if any(rate(trial, part) is not None for trial in digest.complete)]
-    if not parts:
-        return None
-    drawn, cells = panels([f"half-life of {shown(part)}" for part in parts], shared_yaxes=True)
-    in_legend: set[str] = set()
-    for part, (row, column) in zip(parts, cells, strict=True):
-        rates = [
-            found for group in digest.groups for trial in group.complete if (found := rate(trial, part)) is not None
-        ]
-        axis = _HalfLifeAxis(rates)
-        for index, line in enumerate(digest.lines[:MOST_LINES]):
-            for depth, panel in enumerate(digest.panels):
-                group = digest.at(line, panel)
-                points = [
-                    (axis.at(found), score, trial)
-                    for trial in (group.complete if group else ())
-                    if (found := rate(trial, part)) is not None and (score := objective.of(trial)) is not None
-                ]
-                if not points:
-                    continue
-                drawn.add_trace(
-                    Scatter(
-                        x=[place for place, _, _ in points],
-                        y=[score for _, score, _ in points],
-                        mode="markers",
-                        marker={
-                            "color": look(index).colour,
-                            "symbol": look(index).symbol,
-                            "size": 6 + min(8, 3 * depth),
-                            "opacity": 0.75,
-                            "line": {"width": 0.5, "color": "white"},
-                        },
-                        text=[shown(trial.run_name) for _, _, trial in points],
-                        hovertemplate=f"{shown(digest.titled(panel))}<br>%{{y}}<br>%{{text}}",
-                        legendgroup=shown(line),
-                        name=shown(line),
-                        showlegend=len(digest.lines) > 1 and line not in in_legend,
-                    ),
-                    row=row,
-                    col=column,
-                )
-                in_legend.add(line)
-        drawn.update_xaxes(
-            type="log",
-            range=axis.range,
-            tickvals=axis.ticks,
-            ticktext=axis.texts,
-            title_text="time steps",
-            row=row,
-            col=column,
-        )
-    drawn.update_yaxes(title_text=axis_of(objective), col=1)
-    drawn.update_layout(legend_itemsizing="constant")
-    sizes = f" Larger marks: larger {digest.panel_name}." if len(digest.panels) > 1 else ""
-    of = "every complete sample of the search" if digest.searched else "every complete run"
-    caption = f"A mark for {of}.{sizes} “{GROWS}”: the gradient grows with the lag; 0: it vanished at once."
-    caption += cut(len(digest.lines), MOST_LINES, "lines")
-    return Chart(
-        f"{slug(objective.name)}-by-half-life",
-        f"{objective.label} by half-life",
-        caption,
-        drawn,
-        width=130 + 260 * len(parts),
+    seeds = [(place, value) for place, group, _ in points for value in objective.values(group.included)]
+    style = line_style(index)
+    return Scatter(
+        x=[place for place, _ in seeds],
+        y=[value for _, value in seeds],
+        mode="markers",
+        marker={"color": style.colour, "symbol": style.symbol + "-open", "size": 5},
+        opacity=0.55,
+        hoverinfo="skip",
+        showlegend=False,
+        legendgroup=plot_text(line),
+        name=plot_text(line),
     )
 
 
-class _HalfLifeAxis:
-    """A logarithmic axis of half-lives, with a place for those that vanished at its left and for `grows` at its right.
+def _mean_trace(
+    line: str, index: int, points: Sequence[tuple[float, Group, Estimate]], objective: Quantity, groups: Groups
+) -> Any:
+    """The means, joined, with their intervals."""
+    from plotly.graph_objects import Scatter
 
-    Args:
-        rates: Halvings per step of all runs.
-    """
+    style = line_style(index)
+    ends = [(each.value, each.low, each.high) for _, _, each in points]
+    return Scatter(
+        x=[place for place, _, _ in points],
+        y=[value for value, _, _ in ends],
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": [0.0 if high is None else high - value for value, _, high in ends],
+            "arrayminus": [0.0 if low is None else value - low for value, low, _ in ends],
+            "thickness": 1.2,
+            "width": 4,
+        },
+        mode="lines+markers" if groups.panel_name else "markers",
+        line={"color": style.colour, "dash": style.dash, "width": 2},
+        marker={"symbol": style.symbol, "size": 8},
+        text=[f"{objective.text(estimate)}, n = {group.n}" for _, group, estimate in points],
+        hovertemplate="%{text}",
+        showlegend=len(groups.lines) > 1 and bool(groups.panel_name),
+        legendgroup=plot_text(line),
+        name=plot_text(line),
+    )
 
-    def __init__(self, rates: Sequence[float]) -> None:
-        lives = [1 / value for value in rates if value > 0]
-        self._low = max(0.1, min(lives, default=1.0))
-        self._high = max([*lives, 2 * self._low])
-        between = log_ticks(self._low, self._high)
-        vanished = [self._low / 2] if any(1 / value < 0.1 for value in rates if value > 0) else []
-        grown = [self._high * 2] if any(value <= 0 for value in rates) else []
-        self.ticks = [*vanished, *between, *grown]
-        self.texts = [*(["0"] if vanished else []), *map(number, between), *([GROWS] if grown else [])]
-        self.range = [
-            math.log10(vanished[0] if vanished else self._low) - 0.12,
-            math.log10(grown[0] if grown else self._high) + 0.12,
-        ]
 
-    def at(self, found: float) -> float:
-        """Where a run stands."""
-        if found <= 0:
-            return self._high * 2
-        return self._low / 2 if 1 / found < 0.1 else 1 / found
+def _trivial_losses(groups: Groups) -> dict[str, float]:
+    """The task's trivial loss by the label on the axis, where a run recorded it."""
+    return {
+        group.panel if groups.panel_name else group.line: loss
+        for group in groups.groups
+        for each in group.included
+        if (loss := finite_metric(each, "task/trivial_loss")) is not None
+    }
 
 
-def _values(group: Group, objective: Quantity) -> list[float]:
-    return [value for value in map(objective.of, group.counted) if value is not None]
+def _trivial_trace(axis: _Axis, losses: dict[str, float]) -> Any:
+    from plotly.graph_objects import Scatter
+
+    return Scatter(
+        x=axis.positions,
+        y=[losses.get(label) for label in axis.labels],
+        mode="lines+markers",
+        line={"color": GREY, "dash": "dot", "width": 1.5},
+        marker={"symbol": "line-ew-open", "size": 12, "color": GREY},
+        name="without the input",
+        showlegend=True,
+        hovertemplate="%{y:.4g}: the best prediction that ignores the input",
+    )

@@ -1,4 +1,4 @@
-"""All figures of a study, by section, as the page shows them and as one may take them along.
+"""All charts of a study by section, as the page shows them, and all figures by name.
 
 for name, figure in figures(results).items():
     figure.write_html(f"{name}.html")
@@ -7,15 +7,17 @@ for name, figure in figures(results).items():
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from undertow.report.charts.chart import Chart, titled, with_room
-from undertow.report.charts.costs import costs
-from undertow.report.charts.extrapolation import extrapolations
-from undertow.report.charts.heatmaps import heatmaps
+from undertow.report.charts.chart import Chart, fit_legend, standalone_figure, with_unique_names
+from undertow.report.charts.costs import cost_charts
+from undertow.report.charts.extrapolation import extrapolation_charts
+from undertow.report.charts.half_life import half_life_charts
+from undertow.report.charts.heatmaps import heatmap_charts
 from undertow.report.charts.optuna import optuna_charts
-from undertow.report.charts.profiles import profiles
-from undertow.report.charts.scores import scores_by_half_life, scores_by_panel
-from undertow.report.charts.training import training_maps
-from undertow.report.groups import Groups, arrange
+from undertow.report.charts.profiles import profile_charts
+from undertow.report.charts.scores import score_charts
+from undertow.report.charts.training import training_charts
+from undertow.report.grouping import group_results
+from undertow.report.groups import Groups
 from undertow.report.results import StudyResults
 
 if TYPE_CHECKING:
@@ -24,13 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Section:
-    """Charts that belong together.
+    """Charts under one heading.
 
     Attributes:
         name: For links.
-        title: Its heading.
+        title: The heading.
         charts: In their order.
-        empty: What is said where there is no chart.
+        empty: The sentence shown where there is no chart.
     """
 
     name: str
@@ -39,41 +41,42 @@ class Section:
     empty: str
 
 
-def sections(digest: Groups) -> list[Section]:
-    """Every section of charts."""
-    return [replace(each, charts=tuple(map(with_room, each.charts))) for each in _sections(digest)]
-
-
-def _sections(digest: Groups) -> list[Section]:
-    incomplete = "" if digest.complete else "There is no complete run."
-    unmeasured = incomplete or "No run measured a gradient profile: add the probe gradient-profile."
-    extrapolated = extrapolations(digest)
-    return [
-        Section("profiles", "How far back the gradient reaches", tuple(profiles(digest)), unmeasured),
-        Section(
-            "heatmaps",
-            f"By {_by(digest)}",
-            tuple(heatmaps(digest)),
-            incomplete or "There is a single combination to show: see the results.",
-        ),
-        Section("training", "During training", tuple(training_maps(digest)), unmeasured),
-        Section(
-            "scores",
-            "Does a gradient that reaches mean learning?",
-            (*scores_by_panel(digest), *scores_by_half_life(digest)),
-            incomplete or "The runs have no scores and gradients to set against each other.",
-        ),
-        *([Section("lengths", "At other lengths", tuple(extrapolated), "")] if extrapolated else []),
-        Section("cost", "Cost", tuple(costs(digest)), incomplete or "No run measured its cost: add the probe cost."),
-        Section("optuna", "What explains the score", tuple(optuna_charts(digest.results)), ""),
-    ]
+def sections(groups: Groups) -> list[Section]:
+    """Every section, with names of charts that are unique in the report."""
+    found = _sections(groups)
+    named = iter(with_unique_names([fit_legend(chart) for section in found for chart in section.charts]))
+    return [replace(section, charts=tuple(next(named) for _ in section.charts)) for section in found]
 
 
 def figures(results: StudyResults) -> "dict[str, Figure]":
     """Every figure that can be drawn, by its name, with its title on it."""
-    charts = [chart for section in sections(arrange(results)) for chart in section.charts]
-    return {chart.name: titled(chart) for chart in charts if chart.figure is not None}
+    charts = [chart for section in sections(group_results(results)) for chart in section.charts]
+    return {chart.name: standalone_figure(chart) for chart in charts if chart.figure is not None}
 
 
-def _by(digest: Groups) -> str:
-    return " and ".join(name for name in (digest.line_name, digest.panel_name) if name)
+def _sections(groups: Groups) -> list[Section]:
+    incomplete = "" if groups.complete else "There is no complete run."
+    unmeasured = incomplete or "No run measured a gradient profile: add the probe gradient-profile."
+    extrapolated = extrapolation_charts(groups)
+    factors = " and ".join(name for name in (groups.line_name, groups.panel_name) if name)
+    return [
+        Section("profiles", "How far back the gradient reaches", tuple(profile_charts(groups)), unmeasured),
+        Section(
+            "heatmaps",
+            f"By {factors}",
+            tuple(heatmap_charts(groups)),
+            incomplete or "There is a single combination: see the results.",
+        ),
+        Section("training", "During training", tuple(training_charts(groups)), unmeasured),
+        Section(
+            "scores",
+            "Does a longer half-life give a better score?",
+            (*score_charts(groups), *half_life_charts(groups)),
+            incomplete or "No run has both a score and a gradient profile.",
+        ),
+        *([Section("lengths", "At other lengths", tuple(extrapolated), "")] if extrapolated else []),
+        Section(
+            "cost", "Cost", tuple(cost_charts(groups)), incomplete or "No run measured its cost: add the probe cost."
+        ),
+        Section("optuna", "Which parameters explain the score", tuple(optuna_charts(groups.results)), ""),
+    ]

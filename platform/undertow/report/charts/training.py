@@ -1,119 +1,128 @@
-"""How the profile moves during training: a heat map of training step against lag, one for each line.
+"""How the gradient profile changes during training: a heat map of training step against lag, one for each line.
 
-    for chart in training_maps(arrange(results)):
+    for chart in training_charts(group_results(results)):
         chart.figure.show()
 
-At the longest length that a line has complete runs of: there a change can be seen first. The mean over seeds of log10.
+Each line is shown in the last panel in which it has complete runs, which is the longest length. The values are the mean
+over seeds of log10 of the norm.
 """
 
 from collections.abc import Sequence
-from math import log10
+from math import log
+from typing import Any
 
-from undertow.report.charts.chart import MOST_PANELS, SCALE, Chart, cut, panels
-from undertow.report.charts.profiles import BOTTOM, aligned
-from undertow.report.format import power_of_ten, shown
+from undertow.report.charts.chart import MAX_PANELS, Chart, truncation_note
+from undertow.report.charts.curves import align
+from undertow.report.charts.profiles import BOTTOM
+from undertow.report.charts.style import COLOUR_SCALE, small_multiples
+from undertow.report.format import plot_text, power_of_ten, slug
 from undertow.report.groups import Group, Groups
-from undertow.report.results import TrialResult
+from undertow.report.results import CombinationResult
 
-_MOST_STEPS = 60
+_MAX_STEPS = 60  # rows of a heat map
 
-
-def training_maps(digest: Groups) -> list[Chart]:
-    """A chart for each part of the state."""
-    return [_chart(digest, part) for part in digest.parts]
+_Rows = dict[int, dict[int, float]]
+"""Value by lag, by training step."""
 
 
-def _chart(digest: Groups, part: str) -> Chart:
-    from plotly.graph_objects import Heatmap
+def training_charts(groups: Groups) -> list[Chart]:
+    """A chart for each state part."""
+    return [_chart(groups, part) for part in groups.parts]
 
-    title, name = f"Gradient of {part} during training", f"training-{part}"
-    found = [(group, rows) for group in _longest(digest) if len(rows := _by_step(group.counted, part)) > 1]
+
+def _chart(groups: Groups, part: str) -> Chart:
+    name, title = f"training-{slug(part)}", f"Gradient of {part} during training"
+    found = [(group, rows) for group in _last_complete(groups) if len(rows := _by_step(group.included, part)) > 1]
     if not found:
         return Chart(name, title, "No complete run measured it more than once.", None)
-    drawn = found[:MOST_PANELS]
-    figure, cells = panels(
-        [shown(" · ".join(filter(None, [group.line, digest.titled(group.panel)]))) for group, _ in drawn],
-        shared_yaxes=True,
-    )
-    lowest = min(value for _, rows in drawn for row in rows.values() for value in row.values())
-    highest = max(value for _, rows in drawn for row in rows.values() for value in row.values())
+    drawn = found[:MAX_PANELS]
+    titles = [" · ".join(filter(None, [group.line, groups.panel_title(group.panel)])) for group, _ in drawn]
+    figure, cells = small_multiples(list(map(plot_text, titles)), shared_yaxes=True)
     for (_, rows), (row, column) in zip(drawn, cells, strict=True):
-        lags = sorted({lag for at in rows.values() for lag in at})
-        figure.add_trace(
-            Heatmap(
-                x=list(range(len(lags))),
-                y=list(rows),
-                z=[[at.get(lag) for lag in lags] for at in rows.values()],
-                customdata=[lags] * len(rows),
-                hovertemplate="step %{y}, lag %{customdata}: %{z:.2f}<extra></extra>",
-                coloraxis="coloraxis",
-            ),
-            row=row,
-            col=column,
-        )
-        ticks = [place for place, lag in enumerate(lags) if _is_tick(place, lags)]
-        figure.update_xaxes(tickvals=ticks, ticktext=[str(lags[place]) for place in ticks], row=row, col=column)
-    across = max(column for _, column in cells)
-    figure.update_xaxes(title_text="lag, time steps", row=max(row for row, _ in cells), showgrid=False)
-    figure.update_xaxes(tickangle=0)
+        lags = sorted({lag for at_step in rows.values() for lag in at_step})
+        figure.add_trace(_heatmap(rows, lags), row=row, col=column)
+        ticks = [index for index in range(len(lags)) if _is_tick(index, lags)]
+        figure.update_xaxes(tickvals=ticks, ticktext=[str(lags[index]) for index in ticks], row=row, col=column)
+    bottom_row, columns = (max(ends) for ends in zip(*cells, strict=True))
+    figure.update_xaxes(title_text="lag, time steps", row=bottom_row)
+    figure.update_xaxes(tickangle=0, showgrid=False)
     figure.update_yaxes(showgrid=False)
     figure.update_yaxes(title_text="training step", col=1)
+    values = [value for _, rows in drawn for at_step in rows.values() for value in at_step.values()]
+    low = max(min(values), BOTTOM)
     figure.update_layout(
         coloraxis={
-            "colorscale": SCALE,
-            "cmin": max(lowest, BOTTOM),
-            "cmax": highest,
-            "colorbar": {"thickness": 12, "title": {"text": f"log₁₀ ‖∂L/∂{shown(part)}‖", "side": "right"}},
+            "colorscale": COLOUR_SCALE,
+            "cmin": low,
+            "cmax": max(values) if max(values) > low else low + 1,
+            "colorbar": {"thickness": 12, "title": {"text": f"log₁₀ ‖∂L/∂{plot_text(part)}‖", "side": "right"}},
         },
         margin_r=30,
     )
-    seeds = sorted({len(group.counted) for group, _ in drawn})
-    caption = (
-        f"log₁₀ of the gradient's norm at {part}, mean over seeds (n = {', '.join(map(str, seeds))})"
-        f"{f', at the largest {digest.panel_name} of each' if digest.panel_name else ''}. The top row is the end of "
+    caption = _caption(groups, part, [group for group, _ in drawn])
+    if min(values) < BOTTOM:
+        caption += f" The darkest colour stands for {power_of_ten(BOTTOM)} or less."
+    caption += truncation_note(len(found), MAX_PANELS, "panels")
+    return Chart(name, title, caption, figure, width=150 + 180 * columns, half=columns == 1)
+
+
+def _caption(groups: Groups, part: str, drawn: Sequence[Group]) -> str:
+    seeds = ", ".join(map(str, sorted({len(group.included) for group in drawn})))
+    where = f", at the last {groups.panel_name} at which each line has complete runs" if groups.panel_name else ""
+    return (
+        f"log₁₀ of the norm of the gradient of {part}, mean over seeds (n = {seeds}){where}. The top row is the end of "
         "training."
     )
-    if lowest < BOTTOM:
-        caption += f" The darkest is {power_of_ten(BOTTOM)} or less."
-    caption += cut(len(found), MOST_PANELS, "panels")
-    return Chart(name, title, caption, figure, width=150 + 180 * across, half=across == 1)
 
 
-def _longest(digest: Groups) -> list[Group]:
-    """Of each line the group in the last panel that has complete runs."""
+def _heatmap(rows: _Rows, lags: Sequence[int]) -> Any:
+    from plotly.graph_objects import Heatmap
+
+    return Heatmap(
+        x=list(range(len(lags))),
+        y=list(rows),
+        z=[[at_step.get(lag) for lag in lags] for at_step in rows.values()],
+        customdata=[list(lags)] * len(rows),
+        hovertemplate="step %{y}, lag %{customdata}: %{z:.2f}<extra></extra>",
+        coloraxis="coloraxis",
+    )
+
+
+def _last_complete(groups: Groups) -> list[Group]:
+    """For each line, the group in the last panel that has complete runs."""
     found = []
-    for line in digest.lines:
-        groups = [digest.at(line, panel) for panel in digest.panels]
-        if complete := [group for group in groups if group and group.counted]:
+    for line in groups.lines:
+        in_panels = [groups.at(line, panel) for panel in groups.panels]
+        if complete := [group for group in in_panels if group and group.included]:
             found.append(complete[-1])
     return found
 
 
-def _by_step(trials: Sequence[TrialResult], part: str) -> dict[int, dict[int, float]]:
-    """The mean profile at each training step that all runs were measured at: value by lag by step."""
+def _by_step(combinations: Sequence[CombinationResult], part: str) -> _Rows:
+    """The mean profile at each training step at which all runs were measured."""
     name = f"gradient/{part}/by_lag"
-    measured = [trial for trial in trials if name in trial.curves]
+    measured = [each for each in combinations if name in each.curves]
     if not measured:
         return {}
     histories = [
-        {step: (trial.curves[name][0], values) for step, values in trial.history.get(name, {}).items()}
-        | {trial.steps: trial.curves[name]}
-        for trial in measured
+        {step: (each.curves[name][0], values) for step, values in each.history.get(name, {}).items()}
+        | {each.steps: each.curves[name]}
+        for each in measured
     ]
     steps = sorted(set(histories[0]).intersection(*histories[1:]))
-    if len(steps) > _MOST_STEPS:
-        steps = [steps[round(place * (len(steps) - 1) / (_MOST_STEPS - 1))] for place in range(_MOST_STEPS)]
+    if len(steps) > _MAX_STEPS:
+        steps = [steps[round(index * (len(steps) - 1) / (_MAX_STEPS - 1))] for index in range(_MAX_STEPS)]
     rows = {}
     for step in steps:
-        lags, values = aligned([history[step] for history in histories])
+        lags, values = align([history[step] for history in histories])
         if lags:
             rows[step] = dict(zip(lags, values.mean(axis=0).tolist(), strict=True))
     return rows
 
 
-def _is_tick(place: int, lags: Sequence[int]) -> bool:
-    """Whether a lag is the first at or above a power of four, or the last."""
-    if place in (0, len(lags) - 1):
+def _is_tick(index: int, lags: Sequence[int]) -> bool:
+    """Whether a lag is the first, the last, or the first at or above a power of four."""
+    if index in (0, len(lags) - 1):
         return True
-    before, here = (int(log10(lag) / log10(4) + 1e-9) for lag in (lags[place - 1], lags[place]))
-    return here > before and place < len(lags) - 4
+    before, here = (int(log(max(1, lag), 4) + 1e-9) for lag in (lags[index - 1], lags[index]))
+    return here > before and index < len(lags) - 4

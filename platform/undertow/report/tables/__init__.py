@@ -1,1 +1,1 @@
-"""The tables of a report: results, comparisons, and runs by name."""
+"""Tables of a report: `results_table` has a row for each group, `runs_table` for each run, `comparison` for tests."""

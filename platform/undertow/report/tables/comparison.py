@@ -1,23 +1,25 @@
 """Which differences between cells the seeds support: pairwise tests at each length, corrected for their number.
 
-    for comparison in compare(digest).made:
-        print(comparison.panel, comparison.lines, comparison.p, comparison.corrected)
+    for test in compare(groups).tests:
+        print(test.panel, test.lines, test.p, test.corrected)
 
-Mann-Whitney U over seeds, two-sided; Holm's correction over all pairs at all lengths of one measure. A half-life is
-compared by its rate. Groups with a single value cannot be tested.
+Mann-Whitney U over seeds, two-sided; Holm's correction over all pairs at all lengths of one quantity. Half-lives are
+compared by their rates. Groups with a single value cannot be tested.
 """
 
 from dataclasses import dataclass
 from itertools import combinations
 
-from undertow.report.format import count
+from undertow.report.format import count_of, join_words
 from undertow.report.groups import Group, Groups
 from undertow.report.quantities import Quantity
-from undertow.report.statistics import difference, holm, smallest_p
+from undertow.report.statistics import holm, mann_whitney_p, smallest_p
 from undertow.report.tables.results_table import Table
 
-MOST = 400
-"""Tests of one measure. After a correction for more than that, hardly anything could be found."""
+MAX_TESTS = 400
+"""Tests of one quantity. After a correction for more, hardly any difference could be found."""
+
+SIGNIFICANT = 0.05
 
 _KINDS = ("objective", "half-life")
 
@@ -27,17 +29,17 @@ class Comparison:
     """One test.
 
     Attributes:
-        measure: What is compared.
+        quantity: What is compared.
         panel: Where.
-        lines: Who with whom.
+        lines: The two lines.
         texts: The estimate of each.
         n: How many values each has.
         p: The p-value of this test alone.
-        corrected: After Holm's correction over all tests of this measure.
+        corrected: After Holm's correction over all tests of this quantity.
         smallest: The smallest p-value that so many values can have.
     """
 
-    measure: Quantity
+    quantity: Quantity
     panel: str
     lines: tuple[str, str]
     texts: tuple[str, str]
@@ -52,86 +54,86 @@ class Comparisons:
     """All tests of a study.
 
     Attributes:
-        made: In the order of quantities and panels.
-        untested: Pairs with a single value on one side, or both.
-        too_many: Measures that would have taken more than `MOST` tests, by label.
+        tests: In the order of quantities and panels.
+        untested: Pairs in which at least one side has a single value.
+        too_many: Labels of quantities that need more than `MAX_TESTS` tests.
     """
 
-    made: tuple[Comparison, ...]
+    tests: tuple[Comparison, ...]
     untested: int
     too_many: tuple[str, ...]
 
 
-def compare(digest: Groups) -> Comparisons:
+def compare(groups: Groups) -> Comparisons:
     """Test every pair of lines in every panel, by every objective and half-life."""
-    made: list[Comparison] = []
+    tests: list[Comparison] = []
     too_many: list[str] = []
     untested = 0
-    for measure in digest.quantities:
-        if measure.kind not in _KINDS:
+    for quantity in groups.quantities:
+        if quantity.kind not in _KINDS:
             continue
-        pairs = [pair for panel in digest.panels for pair in combinations(_groups(digest, panel, measure), 2)]
-        able = [pair for pair in pairs if min(_n(group, measure) for group in pair) > 1]
-        untested += len(pairs) - len(able)
-        if len(able) > MOST:
-            too_many.append(measure.label)
-            continue
-        p_values = [difference(_values(a, measure), _values(b, measure)) for a, b in able]
-        for (a, b), p, corrected in zip(able, p_values, holm(p_values), strict=True):
-            n = (_n(a, measure), _n(b, measure))
-            texts = (measure.text(a.estimates[measure.name], False), measure.text(b.estimates[measure.name], False))
-            made.append(Comparison(measure, a.panel, (a.line, b.line), texts, n, p, corrected, smallest_p(*n)))
-    return Comparisons(tuple(made), untested, tuple(too_many))
+        pairs = [pair for panel in groups.panels for pair in combinations(_measured(groups, panel, quantity), 2)]
+        testable = [pair for pair in pairs if min(group.estimates[quantity.name].n for group in pair) > 1]
+        untested += len(pairs) - len(testable)
+        if len(testable) > MAX_TESTS:
+            too_many.append(quantity.label)
+        else:
+            tests += _tests(testable, quantity)
+    return Comparisons(tuple(tests), untested, tuple(too_many))
 
 
-def comparison_table(digest: Groups, found: Comparisons) -> Table:
+def comparison_table(groups: Groups, comparisons: Comparisons) -> Table:
     """The tests as a table."""
-    where = (digest.panel_name,) if digest.panel_name else ()
-    columns = ("measure", *where, "pair", "IQM", "n", "p", "p, Holm", "smallest p possible")
+    panel_column = (groups.panel_name,) if groups.panel_name else ()
+    columns = ("quantity", *panel_column, "pair", "IQM", "n", "p", "p, Holm", "smallest p possible")
     rows = tuple(
         (
-            each.measure.label,
-            *((each.panel,) if where else ()),
-            " – ".join(each.lines),
-            " – ".join(each.texts),
-            " – ".join(map(str, each.n)),
-            f"{each.p:.3g}",
-            f"{each.corrected:.3g}",
-            f"{each.smallest:.2g}",
+            test.quantity.label,
+            *((test.panel,) if panel_column else ()),
+            " – ".join(test.lines),
+            " – ".join(test.texts),
+            " – ".join(map(str, test.n)),
+            f"{test.p:.3g}",
+            f"{test.corrected:.3g}",
+            f"{test.smallest:.2g}",
         )
-        for each in found.made
+        for test in comparisons.tests
     )
     return Table(columns, rows)
 
 
-def verdict(found: Comparisons) -> str:
-    """What the tests come to, in words, with what they cannot say."""
-    if not found.made:
+def conclusion(comparisons: Comparisons) -> str:
+    """How many tests are significant, and what they cannot show."""
+    tests = comparisons.tests
+    if not tests:
         text = "No test could be made: every pair needs at least two complete runs with different seeds on each side."
     else:
-        clear = sum(each.corrected < 0.05 for each in found.made)
-        text = f"{count(len(found.made), 'test')}; below 0.05 after the correction: {clear or 'none'}."
-        least = min(each.smallest for each in found.made)
-        if least >= 0.05:
+        significant = sum(test.corrected < SIGNIFICANT for test in tests)
+        text = f"{count_of(len(tests), 'test')}; below {SIGNIFICANT} after the correction: {significant or 'none'}."
+        least = min(test.smallest for test in tests)
+        if least >= SIGNIFICANT:
             text += (
-                f" That says nothing about the cells: so few seeds cannot give a p-value below {least:.2g}, whatever "
-                "they measure. Add seeds before calling anything different or equal."
+                f" This does not show that the cells are equal: so few seeds cannot give a p-value below {least:.2g}, "
+                "whatever they measure. Add seeds to find out whether they differ."
             )
-    if found.untested and found.made:
-        text += f" {count(found.untested, 'pair')} had a single run on one side and could not be tested."
-    if found.too_many:
-        text += f" More than {MOST} pairs of {', '.join(found.too_many)}: not tested."
+    if comparisons.untested and tests:
+        text += f" {count_of(comparisons.untested, 'pair')} had a single run on one side and could not be tested."
+    if comparisons.too_many:
+        text += f" Not tested, with more than {MAX_TESTS} pairs: {join_words(comparisons.too_many)}."
     return text
 
 
-def _groups(digest: Groups, panel: str, measure: Quantity) -> list[Group]:
-    found = [digest.at(line, panel) for line in digest.lines]
-    return [group for group in found if group and measure.name in group.estimates]
+def _tests(pairs: list[tuple[Group, Group]], quantity: Quantity) -> list[Comparison]:
+    """A test for each pair, corrected for the number of pairs."""
+    p_values = [mann_whitney_p(quantity.values(a.included), quantity.values(b.included)) for a, b in pairs]
+    tests = []
+    for (a, b), p, corrected in zip(pairs, p_values, holm(p_values), strict=True):
+        first, second = a.estimates[quantity.name], b.estimates[quantity.name]
+        texts = quantity.text(first, intervals=False), quantity.text(second, intervals=False)
+        n = first.n, second.n
+        tests.append(Comparison(quantity, a.panel, (a.line, b.line), texts, n, p, corrected, smallest_p(*n)))
+    return tests
 
 
-def _n(group: Group, measure: Quantity) -> int:
-    return group.estimates[measure.name].n
-
-
-def _values(group: Group, measure: Quantity) -> list[float]:
-    return [value for value in map(measure.of, group.counted) if value is not None]
+def _measured(groups: Groups, panel: str, quantity: Quantity) -> list[Group]:
+    return [group for group in groups.in_panel(panel) if quantity.name in group.estimates]

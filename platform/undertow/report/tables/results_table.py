@@ -1,30 +1,32 @@
-"""The table of results: what each combination came to, for the page, for Markdown and for a terminal.
+"""The table of results: a row for each group, for the page, for Markdown and for a terminal.
 
 table = result_table(results)
 print(*table.columns)
 for row in table.rows:
     print(*row)
-markdown_table(results)               # fits into the description of a run in MLflow
+markdown_table(results)               # short enough for the description of a run in MLflow
 """
 
 import re
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
 from undertow._system.atomic import write_atomically
-from undertow.report.format import NOTHING, number, scalar, short_names
-from undertow.report.groups import Group, Groups, arrange
-from undertow.report.quantities import GROWS
+from undertow.report.format import NO_VALUE, format_number, format_value, short_names
+from undertow.report.grouping import group_results
+from undertow.report.groups import Group, Groups
+from undertow.report.quantities import GROWS, Quantity, finite_metric
 from undertow.report.results import StudyResults
 
 MARKDOWN_LIMIT = 6000
 """Characters; MLflow cuts a tag at 8000."""
 
 COSTS = {"parameters": "cost/parameters", "steps/s": "cost/steps_per_second"}
-"""Columns of what a run cost, by the metric that they show."""
+"""Metrics of the columns of costs, by their headings."""
+
+HOW_TO_READ = "IQM over seeds with its 95 % bootstrap interval, costs their median; half-life and reach in time steps"
 
 
 class Table(NamedTuple):
@@ -40,12 +42,12 @@ class Table(NamedTuple):
 
     @property
     def right(self) -> frozenset[str]:
-        """The columns of numbers, whose texts are set to the right."""
+        """The headings of the columns of numbers, which are aligned to the right."""
         by_column = zip(self.columns, zip(*self.rows, strict=True), strict=True) if self.rows else ()
-        return frozenset(name for name, texts in by_column if all(map(_NUMBER.match, texts)) and {*texts} != {NOTHING})
+        return frozenset(name for name, texts in by_column if all(map(_NUMBER.match, texts)) and {*texts} != {NO_VALUE})
 
 
-_NUMBER = re.compile(rf"(-?[\d.,]+(e[+-]\d+)?|{NOTHING}|{GROWS})( \[.*\]| of \d+)?$")
+_NUMBER = re.compile(rf"(-?[\d.,]+(e[+-]\d+)?|{NO_VALUE}|{GROWS})( \[.*\]| of \d+)?$")
 
 
 def result_table(results: StudyResults, intervals: bool = True) -> Table:
@@ -55,48 +57,48 @@ def result_table(results: StudyResults, intervals: bool = True) -> Table:
         results: The study.
         intervals: Whether the bootstrap intervals are written beside the means.
     """
-    return results_of(arrange(results), intervals)
+    return group_table(group_results(results), intervals)
 
 
-def results_of(digest: Groups, intervals: bool = True) -> Table:
-    """The table of results of a study that is arranged already."""
-    names = short_names(_factors(digest))
-    shown = [each for each in digest.quantities if each.kind != "cue"]
-    shown = [each for each in shown if each.kind == "objective" or any(each.name in g.estimates for g in digest.groups)]
-    known = {each.name for each in shown}
-    spent = {
+def group_table(groups: Groups, intervals: bool = True) -> Table:
+    """The same table, for a study that is grouped already."""
+    factors = [key for key in groups.results.space.vary if any(key in group.params for group in groups.groups)]
+    compared = [each for each in groups.quantities if each.kind == "objective" or _has_column(groups, each)]
+    known = {each.name for each in compared}
+    costs = {
         name: metric
         for name, metric in COSTS.items()
-        if metric not in known and any(metric in trial.metrics for trial in digest.complete)
+        if metric not in known and any(metric in each.metrics for each in groups.complete)
     }
-    columns = (*names.values(), *(each.label for each in shown), *spent, "n", "seeds", "left out")
+    columns = (*short_names(factors).values(), *(each.label for each in compared), *costs, "n", "seeds", "left out")
     rows = tuple(
         (
-            *(scalar(group.params[key]) if key in group.params else NOTHING for key in names),
-            *(each.text(group.estimates.get(each.name), intervals) for each in shown),
-            *(_median(group, metric) for metric in spent.values()),
+            *(format_value(group.params[key]) if key in group.params else NO_VALUE for key in factors),
+            *(each.text(group.estimates.get(each.name), intervals) for each in compared),
+            *(_median(group, metric) for metric in costs.values()),
             group.n,
             group.seeds,
-            group.left_out or NOTHING,
+            group.excluded or NO_VALUE,
         )
-        for group in _by_panel(digest)
+        for panel in groups.panels
+        for group in groups.in_panel(panel)
     )
     return _without_empty(Table(columns, rows))
 
 
-def answer_table(digest: Groups) -> Table:
-    """The short answer: a row for each line, a column for each panel; first objective over half-lives."""
-    columns = (digest.line_name, *(digest.titled(panel) or digest.objectives[0].label for panel in digest.panels))
-    rows = tuple((line, *(_answer(digest, line, panel) for panel in digest.panels)) for line in digest.lines)
+def summary_table(groups: Groups) -> Table:
+    """The summary: a row for each line, a column for each panel; the first objective, and below it the half-lives."""
+    columns = (groups.line_name, *(groups.panel_title(panel) or groups.objectives[0].label for panel in groups.panels))
+    rows = tuple((line, *(_summary(groups, line, panel) for panel in groups.panels)) for line in groups.lines)
     return Table(columns, rows)
 
 
 def markdown_table(results: StudyResults, limit: int = MARKDOWN_LIMIT) -> str:
-    """The table of results in Markdown; a sentence says what was cut.
+    """The table of results in Markdown; a sentence gives the number of rows that were left out.
 
     Args:
         results: The study.
-        limit: Characters that it has to stay below.
+        limit: The text is shorter than so many characters.
     """
     table = result_table(results)
     kept = list(table.rows)
@@ -108,69 +110,63 @@ def markdown_table(results: StudyResults, limit: int = MARKDOWN_LIMIT) -> str:
 
 
 def write_table(results: StudyResults, path: Path) -> Path:
-    """Write the whole table of results as Markdown, below its question."""
+    """Write the whole table of results as Markdown, below the study's question."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    read = "IQM over seeds with its 95 % bootstrap interval, costs their median; half-life and reach in time steps."
     table = markdown_table(results, limit=sys.maxsize)
-    write_atomically(path, f"# {results.name}\n\n{results.question}\n\n{table}\n{read}\n")
+    write_atomically(path, f"# {results.name}\n\n{results.question}\n\n{table}\n{HOW_TO_READ}.\n")
     return path
 
 
-def _markdown(table: Table, cut: int) -> str:
+def _markdown(table: Table, left_out: int) -> str:
     lines = [table.columns, [("---:" if name in table.right else "---") for name in table.columns], *table.rows]
-    text = "".join(f"| {' | '.join(map(_cell, line))} |\n" for line in lines)
-    if not table.rows and not cut:
-        text += "\nNothing has been planned yet.\n"
-    return f"{text}\n{cut} more rows are in the report.\n" if cut else text
+    text = "".join(f"| {' | '.join(map(_escaped, line))} |\n" for line in lines)
+    if not table.rows and not left_out:
+        text += "\nThe study has no combination.\n"
+    return f"{text}\n{left_out} more rows are in the report.\n" if left_out else text
 
 
-def _cell(text: str) -> str:
+def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
-def _factors(digest: Groups) -> list[str]:
-    return [key for key in digest.results.space.vary if any(key in group.params for group in digest.groups)]
-
-
-def _by_panel(digest: Groups) -> Iterable[Group]:
-    for panel in digest.panels:
-        for line in digest.lines:
-            if group := digest.at(line, panel):
-                yield group
+def _has_column(groups: Groups, quantity: Quantity) -> bool:
+    return quantity.kind != "cue" and groups.measured(quantity)
 
 
 def _median(group: Group, metric: str) -> str:
-    """What the runs that count cost, the middle one over the seeds: times have outliers."""
-    values = [trial.metrics[metric] for trial in group.counted if metric in trial.metrics]
-    return number(median(values)) if values else NOTHING
+    """The median cost of the included runs: times have outliers."""
+    values = [value for each in group.included if (value := finite_metric(each, metric)) is not None]
+    return format_number(median(values)) if values else NO_VALUE
 
 
-def _answer(digest: Groups, line: str, panel: str) -> str:
-    group = digest.at(line, panel)
+def _summary(groups: Groups, line: str, panel: str) -> str:
+    """A cell of the summary."""
+    group = groups.at(line, panel)
     if group is None:
-        return NOTHING
-    if not group.counted:
-        return group.left_out
-    found = group.estimates
-    first = digest.objectives[0]
-    lives = [
-        f"{each.name.removeprefix('half-life-')} {each.text(found[each.name], intervals=False)}"
-        for each in digest.quantities
-        if each.kind == "half-life" and each.name in found
+        return NO_VALUE
+    if not group.included:
+        return group.excluded
+    estimates = group.estimates
+    first = groups.objectives[0]
+    half_lives = [
+        f"{each.name.removeprefix('half-life-')} {each.text(estimates[each.name], intervals=False)}"
+        for each in groups.quantities
+        if each.kind == "half-life" and each.name in estimates
     ]
-    return "\n".join([first.text(found.get(first.name), intervals=False), *([" · ".join(lives)] if lives else [])])
+    score = first.text(estimates.get(first.name), intervals=False)
+    return "\n".join([score, *([" · ".join(half_lives)] if half_lives else [])])
 
 
 def _without_empty(table: Table) -> Table:
-    """Leave out the last two columns where they say nothing: no seed is varied, nothing is left out."""
-    empty = {
-        place
-        for place, name in enumerate(table.columns)
-        if name in ("seeds", "left out") and all(row[place] == NOTHING for row in table.rows)
-    }
-    if not empty or not table.rows:
+    """Without the columns `seeds` and `left out` where they have no value in any row."""
+    if not table.rows:
         return table
+    empty = {
+        index
+        for index in (len(table.columns) - 2, len(table.columns) - 1)
+        if all(row[index] == NO_VALUE for row in table.rows)
+    }
     return Table(
-        tuple(name for place, name in enumerate(table.columns) if place not in empty),
-        tuple(tuple(text for place, text in enumerate(row) if place not in empty) for row in table.rows),
+        tuple(name for index, name in enumerate(table.columns) if index not in empty),
+        tuple(tuple(text for index, text in enumerate(row) if index not in empty) for row in table.rows),
     )

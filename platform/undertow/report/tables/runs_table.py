@@ -1,57 +1,50 @@
-"""What there is to list by name: combinations without a result, the best samples of a search, and every run.
+"""Tables of single combinations: those without a result, the best samples of a search, and every run.
 
 unfinished_table(results).rows        # [("lstm", "512", "2", "failed", "2", "out of memory", …), …]
 """
 
-import shlex
-
-from undertow.report.format import NOTHING, number, scalar, short_names
-from undertow.report.groups import LEFT_OUT, Groups
-from undertow.report.results import StudyResults, TrialResult
+from undertow.report.format import NO_VALUE, format_number, format_sampled, format_value, short_names
+from undertow.report.groups import EXCLUDED_STATES, Groups
+from undertow.report.reproduce import reproduction
+from undertow.report.results import CombinationResult, StudyResults
 from undertow.report.tables.results_table import Table
 
 
 def unfinished_table(results: StudyResults) -> Table:
     """Every combination without a result, with the reason."""
-    names = _names(results)
-    found = [trial for state in LEFT_OUT for trial in results.trials if trial.state == state]
-    columns = (*names.values(), *_sample_column(results), "state", "attempts", "steps", "reason", "run folder")
+    unfinished = [each for state in EXCLUDED_STATES for each in results.combinations if each.state == state]
+    columns = (*_parameter_columns(results), "state", "attempts", "steps", "reason", "run folder")
     rows = tuple(
         (
-            *_values(trial, names),
-            *_sample(trial, results),
-            trial.state,
-            str(trial.attempts),
-            number(trial.steps),
-            trial.reason or ("never tried" if trial.state == "missing" else NOTHING),
-            trial.folder or NOTHING,
+            *_parameters(each, results),
+            each.state,
+            str(each.attempts),
+            format_number(each.steps),
+            each.reason or ("not started" if each.state == "missing" else NO_VALUE),
+            each.folder or NO_VALUE,
         )
-        for trial in found
+        for each in unfinished
     )
     return Table(columns, rows)
 
 
-def sample_table(digest: Groups) -> Table:
-    """The best sample at every point of the grid: what the sampler chose, and what came of it."""
-    results = digest.results
-    names = _names(results)
-    columns = (*names.values(), "sample", *(each.metric for each in results.objectives))
+def sample_table(groups: Groups) -> Table:
+    """The best sample at every point of the grid: the values that the sampler chose, and its objectives."""
+    results = groups.results
+    columns = (*_parameter_columns(results), *_objective_columns(results))
     rows = tuple(
-        (*_values(trial, names), str(trial.sample), *_objectives(trial, results))
-        for group in digest.groups
-        for trial in group.counted
+        (*_parameters(each, results), *_objectives(each, results)) for group in groups.groups for each in group.included
     )
     return Table(columns, rows)
 
 
 def run_table(results: StudyResults) -> Table:
-    """Every run that was started, and the command that repeats it alone."""
-    names = _names(results)
+    """Every run that was started, and the command that repeats it."""
+    repeat = reproduction(results)
     columns = (
-        *names.values(),
-        *_sample_column(results),
+        *_parameter_columns(results),
         "state",
-        *(each.metric for each in results.objectives),
+        *_objective_columns(results),
         "steps",
         "seconds",
         "run",
@@ -59,39 +52,40 @@ def run_table(results: StudyResults) -> Table:
     )
     rows = tuple(
         (
-            *_values(trial, names),
-            *_sample(trial, results),
-            trial.state,
-            *_objectives(trial, results),
-            number(trial.steps),
-            number(trial.seconds),
-            trial.run_name or NOTHING,
-            f"undertow run {shlex.quote(trial.folder + '/config.yaml')}" if trial.folder else NOTHING,
+            *_parameters(each, results),
+            each.state,
+            *_objectives(each, results),
+            format_number(each.steps),
+            format_number(each.seconds),
+            each.run_name or NO_VALUE,
+            repeat.run_command(each.folder) if each.folder else NO_VALUE,
         )
-        for trial in results.trials
-        if trial.state not in ("missing", "waiting")
+        for each in results.combinations
+        if each.state not in ("missing", "waiting")
     )
     return Table(columns, rows)
 
 
-def _names(results: StudyResults) -> dict[str, str]:
-    return short_names([*results.space.vary, *results.space.search])
+def _parameter_columns(results: StudyResults) -> list[str]:
+    names = short_names([*results.space.vary, *results.space.search])
+    return [*names.values(), *(["sample"] if results.space.search else [])]
 
 
-def _values(trial: TrialResult, names: dict[str, str]) -> list[str]:
-    return [scalar(trial.params[key]) if key in trial.params else NOTHING for key in names]
-
-
-def _sample_column(results: StudyResults) -> tuple[str, ...]:
-    return ("sample",) if results.space.search else ()
-
-
-def _sample(trial: TrialResult, results: StudyResults) -> tuple[str, ...]:
-    return (str(trial.sample),) if results.space.search else ()
-
-
-def _objectives(trial: TrialResult, results: StudyResults) -> list[str]:
+def _parameters(combination: CombinationResult, results: StudyResults) -> list[str]:
+    space, params = results.space, combination.params
     return [
-        number(trial.values[place]) if place < len(trial.values) else NOTHING
-        for place in range(len(results.objectives))
+        *(format_value(params[key]) if key in params else NO_VALUE for key in space.vary),
+        *(format_sampled(params[key]) if key in params else NO_VALUE for key in space.search),
+        *([str(combination.sample)] if space.search else []),
+    ]
+
+
+def _objective_columns(results: StudyResults) -> list[str]:
+    return [each.metric for each in results.objectives]
+
+
+def _objectives(combination: CombinationResult, results: StudyResults) -> list[str]:
+    values = combination.values
+    return [
+        format_number(values[index]) if index < len(values) else NO_VALUE for index in range(len(results.objectives))
     ]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from undertow.config.space import Combination
-from undertow.report.results import Objective, State, StudyResults, TrialResult
+from undertow.report.results import CombinationResult, Objective, State, StudyResults
 from undertow.studies.store.attempt import Attempt, is_left
 from undertow.studies.store.ledger import RESULT, Ledger
 
@@ -19,7 +19,7 @@ def read_results(ledger: Ledger) -> StudyResults:
     about = ledger.about
     attempts = ledger.attempts()
     retries = int(about["retries"])
-    trials = tuple(
+    combinations = tuple(
         _trial(combination, attempts.get(combination.key, []), retries) for combination in ledger.space.combinations()
     )
     return StudyResults(
@@ -29,19 +29,19 @@ def read_results(ledger: Ledger) -> StudyResults:
         space=ledger.space,
         objectives=tuple(Objective(each["metric"], each["direction"]) for each in about["objectives"]),
         facts=about["facts"],
-        trials=trials,
+        combinations=combinations,
         study=ledger.study,
     )
 
 
-def _trial(combination: Combination, tries: Sequence[Attempt], retries: int) -> TrialResult:
+def _trial(combination: Combination, tries: Sequence[Attempt], retries: int) -> CombinationResult:
     if not tries:
-        return TrialResult(combination.params, combination.sample, "missing")
+        return CombinationResult(combination.params, combination.sample, "missing")
     last = tries[-1]
     frozen = last.trial
     done: dict[str, Any] = frozen.user_attrs.get(RESULT) or {}
     said = [each.trial.user_attrs.get(RESULT) or {} for each in tries]
-    return TrialResult(
+    return CombinationResult(
         params={**combination.params, **frozen.params},
         sample=combination.sample,
         state=_state(tries, retries),

@@ -1,0 +1,143 @@
+"""Mean curves over seeds with their bootstrap intervals, and the panels that show them.
+
+curve = mean_curve(group.included, "gradient/h/by_lag")
+drawn = curve_panels(groups, "gradient/h/by_lag", "lag")
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite, nan
+from typing import TYPE_CHECKING, Any
+
+from undertow.report.charts.chart import MAX_LINES, MAX_PANELS
+from undertow.report.charts.style import line_style, list_once, small_multiples
+from undertow.report.format import plot_text
+from undertow.report.groups import Groups
+from undertow.report.results import CombinationResult, Curve
+from undertow.report.statistics import mean_interval
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+
+@dataclass(frozen=True)
+class MeanCurve:
+    """The mean of a curve over some runs.
+
+    Attributes:
+        steps: The steps of the axis at which all runs have a value.
+        mean: The mean at each.
+        low: Lower end of its interval; None for a single run.
+        high: Upper end.
+        n: The number of runs.
+    """
+
+    steps: list[int]
+    mean: list[float]
+    low: list[float] | None
+    high: list[float] | None
+    n: int
+
+
+@dataclass(frozen=True)
+class CurvePanels:
+    """A figure with a panel for each length and a curve for each cell.
+
+    Attributes:
+        figure: The figure.
+        rows: Of panels.
+        columns: Of panels.
+        curves: All curves drawn.
+    """
+
+    figure: "Figure"
+    rows: int
+    columns: int
+    curves: tuple[MeanCurve, ...]
+
+
+def mean_curve(combinations: Sequence[CombinationResult], name: str) -> MeanCurve | None:
+    """The mean of a curve over some runs; None where none recorded it."""
+    steps, values = align([curve for each in combinations if (curve := each.curves.get(name))])
+    if not steps:
+        return None
+    low, high = (end.tolist() for end in mean_interval(values)) if len(values) > 1 else (None, None)
+    return MeanCurve(steps, values.mean(axis=0).tolist(), low, high, len(values))
+
+
+def align(curves: Sequence[Curve]) -> tuple[list[int], Any]:
+    """The steps at which all curves have a finite value, and these values, shape `(curves, steps)`."""
+    import numpy as np
+
+    curves = [curve for curve in curves if curve[0]]
+    if not curves:
+        return [], None
+    common = sorted(set(curves[0][0]).intersection(*(steps for steps, _ in curves[1:])))
+    values = np.array([_values_at(curve, common) for curve in curves])
+    finite = np.isfinite(values).all(axis=0)
+    return [step for step, keep in zip(common, finite, strict=True) if keep], values[:, finite]
+
+
+def curve_panels(groups: Groups, name: str, axis: str) -> CurvePanels:
+    """Draw the mean curve of every group.
+
+    Args:
+        groups: The groups.
+        name: The curve's metric name.
+        axis: What its steps are, such as ``lag``.
+    """
+    panels = groups.panels[:MAX_PANELS]
+    titles = [plot_text(groups.panel_title(panel)) for panel in panels]
+    figure, cells = small_multiples(titles, shared_xaxes="all", shared_yaxes="all")
+    curves: list[MeanCurve] = []
+    traces: list[Any] = []
+    places: list[tuple[int, int]] = []
+    for panel, cell in zip(panels, cells, strict=True):
+        for index, line in enumerate(groups.lines[:MAX_LINES]):
+            group = groups.at(line, panel)
+            if group and (curve := mean_curve(group.included, name)):
+                new = _traces(line, index, curve, axis)
+                traces += new
+                places += [cell] * len(new)
+                curves.append(curve)
+    figure.add_traces(traces, [row for row, _ in places], [column for _, column in places])
+    list_once(figure, len(groups.lines))
+    rows, columns = (max(ends) for ends in zip(*cells, strict=True))
+    return CurvePanels(figure, rows, columns, tuple(curves))
+
+
+def _values_at(curve: Curve, steps: Sequence[int]) -> list[float]:
+    known = dict(zip(*curve, strict=True))
+    return [value if isfinite(value := known[step]) and abs(value) < 1e300 else nan for step in steps]
+
+
+def _traces(line: str, index: int, curve: MeanCurve, axis: str) -> list[Any]:
+    """The line and, below it, its band."""
+    from plotly.graph_objects import Scatter
+
+    style = line_style(index)
+    shared: dict[str, Any] = {"legendgroup": plot_text(line), "name": plot_text(line)}
+    traces = []
+    if curve.low and curve.high:
+        band = Scatter(
+            x=[*curve.steps, *reversed(curve.steps)],
+            y=[*curve.high, *reversed(curve.low)],
+            fill="toself",
+            fillcolor=style.band,
+            line={"width": 0},
+            mode="lines",
+            hoverinfo="skip",
+            showlegend=False,
+            **shared,
+        )
+        traces.append(band)
+    mean = Scatter(
+        x=curve.steps,
+        y=curve.mean,
+        mode="lines+markers",
+        line={"color": style.colour, "dash": style.dash, "width": 2},
+        marker={"symbol": style.symbol, "size": 5},
+        hovertemplate=f"%{{y:.3g}} at {axis} %{{x}}<br>n = {curve.n}",
+        **shared,
+    )
+    return [*traces, mean]

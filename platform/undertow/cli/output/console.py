@@ -1,4 +1,4 @@
-"""Where output goes: results to standard output, all else to standard error.
+"""Where output goes: results to standard output, everything else to standard error.
 
 out().print(table)
 note("the run is not shipped yet")
@@ -17,29 +17,29 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _WIDTH_OF_A_FILE = 160
-"""Columns where there is no terminal to ask: wide enough that no cell of a table is broken."""
+"""Columns where the output is not a terminal: wide enough that no cell of a table is broken."""
 
 
 def out() -> "Console":
-    """The console of results."""
+    """Return the console for results."""
     return _console(sys.stdout)
 
 
 def err() -> "Console":
-    """The console of everything else."""
+    """Return the console for everything else."""
     return _console(sys.stderr)
 
 
 def _console(stream: "TextIO") -> "Console":
     from rich.console import Console
 
-    # What plugins and configurations say is text, not markup: `probes[].options` must come out as it is.
+    # Texts of plugins and configurations are not markup: `probes[].options` is printed as it is.
     width = None if stream.isatty() or "COLUMNS" in os.environ else _WIDTH_OF_A_FILE
     return Console(file=stream, markup=False, highlight=False, emoji=False, width=width)
 
 
 def note(text: str) -> None:
-    """Tell something on standard error."""
+    """Print a line on standard error."""
     err().print(text, soft_wrap=True)
 
 
@@ -49,12 +49,12 @@ def emit(document: Mapping[str, Any]) -> None:
 
 
 def fail(message: str, code: int, *, as_json: bool) -> int:
-    """Tell an error, and return its exit code.
+    """Print an error, and return its exit code.
 
     Args:
-        message: What is wrong, for the reader.
+        message: What is wrong and what to do, for the user.
         code: The exit code.
-        as_json: Also write it as the JSON object.
+        as_json: Write the error as the JSON object too.
     """
     from rich.text import Text
 

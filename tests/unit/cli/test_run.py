@@ -1,4 +1,4 @@
-"""`undertow run`, with the training itself replaced: what is handed on, and what is shown of what comes back."""
+"""`undertow run` with a replaced training: what is passed to it, and what is shown of its result."""
 
 import json
 from collections.abc import Callable
@@ -21,8 +21,8 @@ class Devices:
     name = "cpu"
 
 
-class Sea:
-    """Stands in for `start`: makes a run folder, calls back, and returns or raises what it was told to."""
+class FakeTraining:
+    """Replaces `start`: makes a run folder, calls back, and returns a result or raises `error`."""
 
     def __init__(self) -> None:
         self.shipped = True
@@ -36,7 +36,7 @@ class Sea:
             home, config.run_name, experiment="tides", uri=config.track.uri, config_yaml=dump(config)
         )
         folder.release()
-        print("what a plugin prints")
+        print("printed by a plugin")
         if on_start:
             on_start(folder, Devices())
         if self.error:
@@ -53,32 +53,36 @@ class Sea:
 
 
 @pytest.fixture
-def sea(monkeypatch: pytest.MonkeyPatch) -> Sea:
-    sea = Sea()
-    monkeypatch.setattr(experiment, "start", sea.start)
-    return sea
+def training(monkeypatch: pytest.MonkeyPatch) -> FakeTraining:
+    training = FakeTraining()
+    monkeypatch.setattr(experiment, "start", training.start)
+    return training
 
 
-def test_overrides_and_home_reach_the_run(call: Call, digits: Path, sea: Sea, tmp_path: Path) -> None:
+def test_overrides_and_home_reach_the_run(call: Call, digits: Path, training: FakeTraining, tmp_path: Path) -> None:
     call("run", digits, "--set", "cell.name=gru", "--set", "task.length=128", "--home", tmp_path / "elsewhere")
-    assert sea.seen["config"].run_name == "gru-T128-s0"
-    assert sea.seen["home"] == tmp_path / "elsewhere"
-    assert sea.seen["progress"] is True
+    assert training.seen["config"].run_name == "gru-T128-s0"
+    assert training.seen["home"] == tmp_path / "elsewhere"
+    assert training.seen["progress"] is True
 
 
-def test_the_home_is_that_of_the_environment_when_not_given(call: Call, digits: Path, sea: Sea, runs: Path) -> None:
+def test_the_default_home_is_that_of_the_environment(
+    call: Call, digits: Path, training: FakeTraining, runs: Path
+) -> None:
     call("run", digits)
-    assert sea.seen["home"] == runs
+    assert training.seen["home"] == runs
 
 
-def test_a_header_says_what_is_trained_where(call: Call, digits: Path, sea: Sea, runs: Path) -> None:
+def test_the_header_names_run_task_lengths_devices_and_folder(
+    call: Call, digits: Path, training: FakeTraining, runs: Path
+) -> None:
     _, out, err = call("run", digits)
     for text in ("lstm-T64-s0", "digits-by-pixel", "64 time steps", "2 x cpu", str(runs / "lstm-T64-s0-")):
         assert text in err
     assert "digits-by-pixel" not in out
 
 
-def test_the_result_is_a_table_and_where_to_look(call: Call, digits: Path, sea: Sea) -> None:
+def test_the_result_is_a_table_and_the_address_of_the_charts(call: Call, digits: Path, training: FakeTraining) -> None:
     code, out, _ = call("run", digits)
     assert code == 0
     row = next(line for line in out.splitlines() if line.split()[:1] == ["lstm"])
@@ -87,49 +91,53 @@ def test_the_result_is_a_table_and_where_to_look(call: Call, digits: Path, sea: 
     assert "http://127.0.0.1:5000/#/" in out
 
 
-def test_where_to_look_names_a_home_that_is_not_the_usual_one(
-    call: Call, digits: Path, sea: Sea, tmp_path: Path
+def test_a_home_that_is_not_the_default_is_in_the_command_for_the_ui(
+    call: Call, digits: Path, training: FakeTraining, tmp_path: Path
 ) -> None:
     out = call("run", digits, "--home", tmp_path / "elsewhere").out
     assert f"undertow ui --home {tmp_path / 'elsewhere'}\n" in out
 
 
-def test_a_run_on_a_server_is_looked_at_there(call: Call, digits: Path, sea: Sea) -> None:
+def test_a_run_on_a_server_has_its_charts_there(call: Call, digits: Path, training: FakeTraining) -> None:
     out = call("run", digits, "--set", "track.uri=http://me:secret@127.0.0.1:9").out
     assert "http://127.0.0.1:9/#/" in out
     assert "secret" not in out
     assert "undertow ui" not in out
 
 
-def test_a_run_that_is_not_shipped_says_so_and_how(call: Call, digits: Path, sea: Sea, runs: Path) -> None:
-    sea.shipped = False
+def test_a_run_that_is_not_shipped_names_the_command_that_ships_it(
+    call: Call, digits: Path, training: FakeTraining, runs: Path
+) -> None:
+    training.shipped = False
     code, out, err = call("run", digits)
     assert code == 0
     assert f"undertow sync {runs / 'lstm-T64-s0-'}" in err
     assert "Look" not in out
 
 
-def test_json_is_one_object_and_everything_else_is_on_standard_error(call: Call, digits: Path, sea: Sea) -> None:
+def test_with_json_standard_output_is_one_object(call: Call, digits: Path, training: FakeTraining) -> None:
     outcome = call("run", digits, "--json")
     document = outcome.document
     assert set(document) == {"name", "folder", "run_id", "status", "shipped", "steps", "metrics", "curves"}
     assert document["status"] == "FINISHED"
     assert document["metrics"]["val/accuracy"] == 0.25
     assert document["curves"]["gradient/h/by_lag"] == {"steps": [1, 2], "values": [0.0, -0.5]}
-    assert "what a plugin prints" in outcome.err
+    assert "printed by a plugin" in outcome.err
 
 
-def test_quiet_leaves_the_result_alone(call: Call, digits: Path, sea: Sea) -> None:
+def test_quiet_keeps_the_result(call: Call, digits: Path, training: FakeTraining) -> None:
     code, out, err = call("run", digits, "--quiet")
     assert code == 0
-    assert sea.seen["progress"] is False
-    assert err == "what a plugin prints\n"
+    assert training.seen["progress"] is False
+    assert err == "printed by a plugin\n"
     assert "lstm" in out
 
 
 @pytest.mark.parametrize("kind", [Interrupted, UndertowError])
-def test_a_run_that_did_not_finish_exits_with_1(call: Call, digits: Path, sea: Sea, kind: type[Exception]) -> None:
-    sea.error = kind("lstm-T64-s0-abc: stopped by SIGINT")
+def test_a_run_that_did_not_finish_exits_with_1(
+    call: Call, digits: Path, training: FakeTraining, kind: type[Exception]
+) -> None:
+    training.error = kind("lstm-T64-s0-abc: stopped by SIGINT")
     outcome = call("run", digits, "--json")
     assert outcome.code == 1
     assert json.loads(outcome.out) == {"error": "lstm-T64-s0-abc: stopped by SIGINT", "exit_code": 1}

@@ -11,7 +11,6 @@ when the object describes an error.
 """
 
 import gc
-import os
 import sys
 from collections.abc import Sequence
 
@@ -33,9 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from cyclopts.exceptions import CycloptsError
 
     from undertow.cli.app import app
-    from undertow.cli.output.console import fail
+    from undertow.cli.output.console import discard_output, escape_what_cannot_be_encoded, fail
 
     gc.enable()
+    escape_what_cannot_be_encoded()
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
     try:
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return fail("stopped by Ctrl-C", 130, as_json=as_json)
     except BrokenPipeError:  # the process that reads the output, such as `head`, has ended
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         return 1
     except Exception as error:
         if as_json:

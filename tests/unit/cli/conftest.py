@@ -3,8 +3,10 @@
 import json
 import sys
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from textwrap import dedent
+from threading import Thread
 from typing import Any, NamedTuple
 
 import pytest
@@ -136,3 +138,26 @@ def buildable(runs: Path) -> Path:
     path = Path("buildable.py")
     path.write_text(dedent(BUILDABLE))
     return path
+
+
+@pytest.fixture
+def page() -> Iterator[str]:
+    """The address of a proxy that answers every request with an HTML page and status 200."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write("<html>Please log in, Jérôme</html>".encode("latin-1"))
+
+        do_POST = do_GET  # noqa: N815  # the name that the base class calls
+
+        def log_message(self, *arguments: object) -> None:
+            """Write no log."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()

@@ -89,3 +89,12 @@ def test_a_plugin_that_failed_needs_attention(call: Call, install: Callable[[str
     assert code == 1
     assert "cannot start" in out
     assert "plugins: {block: [broken-cells]}" in out
+
+
+def test_a_server_that_answers_with_a_page_needs_attention(
+    call: Call, page: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", page)
+    outcome = call("doctor", "--json")
+    assert outcome.code == 1
+    assert findings(outcome)["tracking store"]["remedy"]

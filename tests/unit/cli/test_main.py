@@ -1,5 +1,6 @@
 """The entry point: exit codes, where output goes, and how errors are reported."""
 
+import json
 import os
 import subprocess
 import sys
@@ -112,3 +113,26 @@ def test_brackets_in_texts_of_plugins_are_not_markup(call: Call, install: Callab
         """,
     )
     assert "a[b] [red]c :smile:" in call("list", "cells").out
+
+
+@pytest.mark.parametrize("words", [["list", "cells", "lstm", "--width", "8"], ["list", "cells"]], ids=" ".join)
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_output_that_cannot_be_encoded_is_escaped(runs: Path, words: list[str], encoding: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "undertow.cli", *words],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"lstm" in done.stdout
+
+
+def test_json_is_valid_in_every_encoding(runs: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "undertow.cli", "list", "cells", "--json"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["cells"]

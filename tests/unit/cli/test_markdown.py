@@ -93,3 +93,10 @@ def test_the_table_of_the_plugins_agrees_with_their_specs(call: Call, monkeypatc
     table = call("plugin", "list", "--markdown").out
     text = (ROOT / "plugins" / "README.md").read_text()
     assert f"<!-- plugins: begin -->\n\n{table}\n<!-- plugins: end -->\n" in text, "run `make tables`"
+
+
+def test_a_file_that_is_not_utf_8_is_refused(call: Call) -> None:
+    Path("README.md").write_bytes("<!-- tasks: begin -->\n<!-- tasks: end -->\nJérôme\n".encode("latin-1"))
+    code, out, err = call("list", "tasks", "--write", "README.md")
+    assert (code, out) == (2, "")
+    assert err == "error: README.md: it is not UTF-8 text.\n"

@@ -1,12 +1,16 @@
 """`undertow run` with a replaced training: what is passed to it, and what is shown of its result."""
 
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from undertow.cli import main
+from undertow.cli.output import runs
 from undertow.config.load import Loaded, dump
 from undertow.errors import Interrupted, UndertowError
 from undertow.runs import experiment
@@ -141,3 +145,39 @@ def test_a_run_that_did_not_finish_exits_with_1(
     outcome = call("run", digits, "--json")
     assert outcome.code == 1
     assert json.loads(outcome.out) == {"error": "lstm-T64-s0-abc: stopped by SIGINT", "exit_code": 1}
+
+
+@pytest.mark.parametrize("server", ["page", "refused"])
+def test_a_run_is_finished_even_if_its_charts_cannot_be_looked_up(
+    call: Call, digits: Path, training: FakeTraining, page: str, server: str
+) -> None:
+    address = page if server == "page" else "http://127.0.0.1:9"
+    code, out, err = call("run", digits, "--quiet", "--set", f"track.uri={address}")
+    assert code == 0
+    assert f"{address}/#/experiments" in out
+    assert server == "refused" or "cannot look up the charts" in err
+
+
+def test_a_run_is_finished_even_if_its_table_cannot_be_built(
+    call: Call, digits: Path, training: FakeTraining, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "where_to_look", _fail)
+    code, out, err = call("run", digits, "--quiet")
+    assert code == 0
+    assert "lstm" in out
+    assert "the run is done, but its results cannot be shown: KeyError: 'experiment'" in err
+
+
+def _fail(folder: Path) -> list[str]:
+    raise KeyError("experiment")
+
+
+def test_a_run_is_finished_even_if_nothing_reads_its_table(
+    call: Call, digits: Path, training: FakeTraining, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        assert main(["run", str(digits), "--quiet"]) == 0
+        assert main(["run", str(digits), "--quiet", "--json"]) == 0

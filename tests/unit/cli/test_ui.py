@@ -77,3 +77,17 @@ def test_no_command_line_contains_a_password(runs: Path) -> None:
 )
 def test_the_address_can_be_opened_on_this_machine(host: str, address: str) -> None:
     assert ui._address(host, 5000) == address
+
+
+def test_a_server_that_answers_with_a_page_is_still_named(call: Call, page: str) -> None:
+    code, out, err = call("ui", "--uri", page)
+    assert code == 0
+    assert out == f"{page}/#/experiments?workflowType=machine_learning\n"
+    assert f"cannot list the experiments of {page}" in err
+
+
+def test_a_dashboard_that_answers_with_a_page_is_still_named(page: str, capsys: pytest.CaptureFixture[str]) -> None:
+    ui._print_studies(page)
+    out, err = capsys.readouterr()
+    assert out == f"{page}/dashboard/\n"
+    assert f"cannot list the studies of {page}" in err

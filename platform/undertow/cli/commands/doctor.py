@@ -122,7 +122,7 @@ def _store(home: Path) -> Iterator[Finding]:
         try:
             ask(uri, "experiments/search", {"max_results": 1})
             yield Finding("tracking store", f"{redacted(uri)} answers")
-        except OSError as error:
+        except (OSError, ValueError, UndertowError) as error:
             yield Finding("tracking store", f"{redacted(uri)}: {error}", remedy)
     else:
         from undertow.tracking.mlflow.store import Store

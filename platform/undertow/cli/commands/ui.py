@@ -13,7 +13,7 @@ from undertow.cli.options import Home, resolve_home
 from undertow.cli.output.console import err, note, out
 from undertow.cli.output.links import HINT, HOST, PORT
 from undertow.cli.servers.server import Server, free_port, serving, wait_for_end, wait_until_up
-from undertow.errors import RequestError
+from undertow.errors import RequestError, UndertowError
 from undertow.tracking.folder import tracking_uri
 from undertow.tracking.mlflow.addresses import address_of, chart_address, is_server, view_address
 from undertow.tracking.mlflow.lookup import ask
@@ -133,7 +133,7 @@ def _print_experiments(server: str) -> None:
     """Print the address of each experiment's charts and of its saved views, the latest experiment first."""
     try:
         experiments = _experiments(server)
-    except OSError as error:
+    except (OSError, ValueError, UndertowError) as error:
         note(f"cannot list the experiments of {server}: {error}")
         experiments = []
     if not experiments:
@@ -158,8 +158,12 @@ def _experiments(server: str) -> list[dict[str, Any]]:
 
 def _print_studies(server: str) -> None:
     """Print the address of each study in the dashboard, the latest first."""
-    with urllib.request.urlopen(f"{server}/api/studies", timeout=_TIMEOUT_SECONDS) as response:
-        studies = sorted(json.load(response)["study_summaries"], key=lambda study: study["study_id"], reverse=True)
+    try:
+        with urllib.request.urlopen(f"{server}/api/studies", timeout=_TIMEOUT_SECONDS) as response:
+            studies = sorted(json.load(response)["study_summaries"], key=lambda study: study["study_id"], reverse=True)
+    except (OSError, ValueError) as error:
+        note(f"cannot list the studies of {server}: {error}")
+        studies = []
     if not studies:
         out().print(f"{server}/dashboard/", soft_wrap=True)
     for study in studies[:_SHOWN]:

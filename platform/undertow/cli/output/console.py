@@ -8,7 +8,9 @@ emit({"name": "lstm-T256-s0"})
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,9 +45,36 @@ def note(text: str) -> None:
     err().print(text, soft_wrap=True)
 
 
+def escape_what_cannot_be_encoded() -> None:
+    """Make standard output escape a character that its encoding does not have, instead of raising an error."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def discard_output() -> None:
+    """Discard the rest of standard output: the process that reads it, such as `head`, has ended."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def results_of(work: str) -> Iterator[None]:
+    """Show the results of finished work. An error in the block becomes a note: the exit code is that of the work.
+
+    Args:
+        work: What has finished, such as ``the run``.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):  # rich raises the second in place of the first
+        discard_output()
+    except Exception as error:  # noqa: BLE001  # any error: the work is done and recorded
+        note(f"{work} is done, but its results cannot be shown: {type(error).__name__}: {error}")
+
+
 def emit(document: Mapping[str, Any]) -> None:
     """Write the one JSON object of ``--json``."""
-    print(json.dumps(document, ensure_ascii=False), flush=True)
+    print(json.dumps(document), flush=True)  # in ASCII: valid JSON in every encoding
 
 
 def fail(message: str, code: int, *, as_json: bool) -> int:

@@ -8,6 +8,9 @@ The parent run of a study has a saved view too: `where_to_look(folder, view="van
 
 from pathlib import Path
 
+from undertow._system.redact import redacted
+from undertow.cli.output.console import note
+from undertow.errors import UndertowError
 from undertow.tracking.folder import RunFolder, home_folder
 from undertow.tracking.mlflow.addresses import address_of, chart_address, is_server, view_address
 from undertow.tracking.mlflow.lookup import find_experiment, has_view
@@ -27,16 +30,20 @@ def where_to_look(folder: Path, view: str | None = None) -> list[str]:
         view: The name of the saved view to open, if the store has it.
 
     Returns:
-        The command that starts the UI, unless the store is a server, and the address of the experiment's charts.
+        The command that starts the UI, unless the store is a server, and the address of the experiment's charts; the
+        address of all experiments, with a note on standard error, if the store cannot be read.
     """
     run = RunFolder.open(folder)
     uri = run.identity.uri
     server = address_of(uri) if is_server(uri) else f"http://{HOST}:{PORT}"
-    experiment_id = find_experiment(uri, run.identity.experiment)
-    if view is not None and experiment_id is not None and has_view(uri, experiment_id, view):
-        address, hint = view_address(server, experiment_id, view_id(view)), []
-    else:
-        address, hint = chart_address(server, experiment_id), [HINT]
+    address, hint = chart_address(server, None), [HINT]
+    try:
+        experiment_id = find_experiment(uri, run.identity.experiment)
+        address = chart_address(server, experiment_id)
+        if view is not None and experiment_id is not None and has_view(uri, experiment_id, view):
+            address, hint = view_address(server, experiment_id, view_id(view)), []
+    except (OSError, ValueError, UndertowError) as error:
+        note(f"cannot look up the charts in {redacted(uri)}: {error}")
     if is_server(uri):
         return [f"Look at {address}", *hint]
     home = run.path.parent

@@ -94,6 +94,8 @@ def write_between_markers(path: Path, subject: str, table: str) -> bool:
         after = between.sub(lambda _: f"\n{table}\n\n", before)
         if after != before:
             path.write_text(after, encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{path}: it is not UTF-8 text.") from error
     except OSError as error:
         raise RequestError(f"{path}: {error.strerror}.") from error
     return after != before

@@ -25,12 +25,12 @@ class Finding:
     """The result of one check.
 
     Attributes:
-        what: What was checked.
+        subject: What was checked.
         found: Its state.
         remedy: What to do about it; empty when nothing is wrong.
     """
 
-    what: str
+    subject: str
     found: str
     remedy: str = ""
 
@@ -44,7 +44,7 @@ def doctor_command(*, home: Home = None, json: Json = False) -> int:
             {
                 "ok": not problems,
                 "findings": [
-                    {"what": each.what, "found": each.found, "ok": not each.remedy, "remedy": each.remedy}
+                    {"what": each.subject, "found": each.found, "ok": not each.remedy, "remedy": each.remedy}
                     for each in findings
                 ],
             }
@@ -52,10 +52,10 @@ def doctor_command(*, home: Home = None, json: Json = False) -> int:
     else:
         from undertow.cli.output.tables import table
 
-        rows = [["attention" if each.remedy else "ok", each.what, each.found] for each in findings]
+        rows = [["attention" if each.remedy else "ok", each.subject, each.found] for each in findings]
         out().print(table(["", "what", "found"], rows))
         for problem in problems:
-            out().print(f"{problem.what}: {problem.remedy}", soft_wrap=True)
+            out().print(f"{problem.subject}: {problem.remedy}", soft_wrap=True)
     return 1 if problems else 0
 
 

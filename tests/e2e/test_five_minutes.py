@@ -1,7 +1,7 @@
 """A new plugin works at once: the README's "A new cell in five minutes" word for word, then a task and a probe.
 
-pip installs everything into a virtual environment that is made for these tests. It sees the packages of this environment;
-this environment does not see what is installed into it.
+pip installs everything into a virtual environment that is made for these tests. That one sees the packages of this
+environment; this environment does not see what is installed there.
 """
 
 import os

@@ -10,7 +10,6 @@ output, everything else to standard error. With ``--json``, standard output hold
 when the object describes an error.
 """
 
-import gc
 import sys
 from collections.abc import Sequence
 
@@ -28,14 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     skip_final_collection()
-    gc.disable()  # imports create no garbage, and collecting takes a fifth of their time
     from cyclopts.exceptions import CycloptsError
 
     from undertow.cli.app import app
-    from undertow.cli.output.console import discard_output, escape_what_cannot_be_encoded, fail
+    from undertow.cli.output.console import discard_output, escape_unencodable_output, fail
 
-    gc.enable()
-    escape_what_cannot_be_encoded()
+    escape_unencodable_output()
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
     try:

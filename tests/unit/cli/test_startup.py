@@ -47,6 +47,8 @@ def test_a_light_command_costs_little_cpu_time(words: tuple[str, ...], limit: fl
         ("list", "cells", "lstm"),
         ("plugin", "list"),
         ("check", "experiments/smoke/digits.yaml"),
+        ("check", "experiments/demo.yaml"),
+        ("study", "run", "--help"),
         ("show", "experiments/smoke/digits.yaml"),
         ("show", "--schema"),
         ("lst",),

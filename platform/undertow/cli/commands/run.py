@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from undertow.cli.options import Home, Json, PluginFiles, Sets, resolve_home
-from undertow.cli.output.console import emit, note, results_of
+from undertow.cli.output.console import emit, note, showing_results
 from undertow.errors import RequestError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def run_command(
         raise RequestError("--resume uses the configuration of the run: leave out --set and --plugin")
     with redirect_stdout(sys.stderr):  # standard output is for the result, even if a plugin prints
         result = _run(file, set or [], plugin or [], resume, home, quiet=quiet)
-    with results_of("the run"):
+    with showing_results("the run"):
         if json:
             emit(_document(result))
         else:

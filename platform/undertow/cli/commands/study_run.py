@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from undertow.cli.options import Home, Json, PluginFiles, Sets, resolve_home
-from undertow.cli.output.console import emit, results_of
+from undertow.cli.output.console import emit, showing_results
 from undertow.cli.output.studies import print_study, study_document
 from undertow.errors import RequestError
 from undertow.tracking.folder import RunFolder
@@ -43,7 +43,7 @@ def study_run_command(
 
     with redirect_stdout(sys.stderr), TerminalView(loaded, quiet=quiet) as view:
         results, report = run_study(loaded, home=folder, watch=view, limit=trials, retry_failed=retry_failed)
-    with results_of("the study"):
+    with showing_results("the study"):
         if json:
             emit({**study_document(results), "report": str(report), "shipped": RunFolder.open(report.parent).shipped})
         else:

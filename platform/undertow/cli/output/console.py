@@ -45,7 +45,7 @@ def note(text: str) -> None:
     err().print(text, soft_wrap=True)
 
 
-def escape_what_cannot_be_encoded() -> None:
+def escape_unencodable_output() -> None:
     """Make standard output escape a character that its encoding does not have, instead of raising an error."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -57,7 +57,7 @@ def discard_output() -> None:
 
 
 @contextmanager
-def results_of(work: str) -> Iterator[None]:
+def showing_results(work: str) -> Iterator[None]:
     """Show the results of finished work. An error in the block becomes a note: the exit code is that of the work.
 
     Args:

@@ -143,6 +143,17 @@ def test_list_mentions_that_something_failed(call: Call, install: Install) -> No
     assert call("list", "cells", "--json").document["failures"] == 1
 
 
+@pytest.mark.parametrize("kind", ["cells", "tasks", "probes"])
+def test_no_word_is_broken_at_80_columns(call: Call, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    documents = call("list", kind, "--json").document[kind]
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = call("list", kind).out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert {line.split()[0] for line in lines} >= {document["name"] for document in documents}
+    words = {word for line in lines for word in line.split()}
+    assert words >= {word for document in documents for word in document["summary"].split()}
+
+
 # --- properties of built objects --------------------------------------------------------------------------------
 
 

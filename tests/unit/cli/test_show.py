@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from undertow.config.load import load_experiment
 
 Call = Callable[..., Any]
@@ -44,3 +46,14 @@ def test_show_as_json_has_values_and_origins(call: Call, digits: Path) -> None:
 def test_show_needs_either_a_file_or_one_option_that_replaces_it(call: Call, digits: Path) -> None:
     assert call("show", digits, "--resolved", "--schema").code == 2
     assert call("show").code == 2
+
+
+def test_keys_are_never_broken_at_80_columns(call: Call, digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = Path("experiments/with-a-long-name") / digits
+    file.parent.mkdir(parents=True)
+    digits.rename(file)
+    keys = call("show", file, "--json").document["origin"]
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = call("show", file).out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert {line.split()[0] for line in lines if line.strip()} >= set(keys)

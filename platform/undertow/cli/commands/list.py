@@ -13,7 +13,7 @@ from undertow.cli.options import Json, Markdown, PluginFiles, Write
 from undertow.cli.output.console import emit, note, out
 from undertow.cli.output.describe import Kind, describe, entries_of, print_description
 from undertow.cli.output.markdown import markdown_table, output_markdown
-from undertow.cli.output.tables import format_value, table
+from undertow.cli.output.tables import format_value, table, widths
 from undertow.errors import RequestError, did_you_mean
 from undertow.plugins.host import load_plugins
 from undertow.plugins.registry import Registry
@@ -52,17 +52,22 @@ def list_command(
 
 
 def _print_table(kind: Kind, documents: list[dict[str, Any]], *, failures: int) -> None:
-    """Print one row for each entry."""
+    """Print one row for each entry, without the plugin it is from if the console is too narrow."""
     extra = {"cells": ["state"], "tasks": ["shape"], "probes": []}[kind]
-    columns = ["name", "summary", *extra, "from"]
-    rows = [[format_value(document[column]) for column in columns] for document in documents]
+    columns = {
+        name: [format_value(document[name]) for document in documents] for name in ("name", "summary", *extra, "from")
+    }
     if any("parameters" in document.get("built", {}) for document in documents):
-        columns.append("parameters")
-        for row, document in zip(rows, documents, strict=True):
-            row.append(f"{document['built']['parameters']:,}" if "parameters" in document["built"] else "–")
-    out().print(table(columns, rows, right=["parameters"]))
+        numbers = [document["built"].get("parameters") for document in documents]
+        columns["parameters"] = ["–" if number is None else f"{number:,}" for number in numbers]
+    console = out()
+    grid = table([*columns], zip(*columns.values(), strict=True), right=["parameters"])
+    if widths(grid, console).minimum > console.width:
+        del columns["from"]
+        grid = table([*columns], zip(*columns.values(), strict=True), right=["parameters"])
+    console.print(grid)
     if failures:
-        out().print(f"{failures} failed to load: see `undertow plugin list --failed`.")
+        console.print(f"{failures} failed to load: see `undertow plugin list --failed`.")
 
 
 def _validate_sizes(kind: Kind, given: Mapping[str, int], build: bool) -> None:

@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any
 from undertow.cli.output.console import note, out
 from undertow.cli.output.links import where_to_look
 from undertow.cli.output.runs import not_shipped
-from undertow.cli.output.tables import key_values, table
+from undertow.cli.output.tables import key_values, table, widths
 from undertow.tracking.folder import RunFolder
 
 if TYPE_CHECKING:
     from undertow.report.results import StudyResults
     from undertow.studies.status import Status
-
-_ANY_WIDTH = 10_000
 
 
 def print_study(results: "StudyResults", report: Path) -> None:
@@ -33,7 +31,7 @@ def print_study(results: "StudyResults", report: Path) -> None:
     console = out()
     cells = result_table(results)
     grid = table(cells.columns, cells.rows, right=list(cells.right))
-    if console.measure(grid, options=console.options.update(width=_ANY_WIDTH)).maximum > console.width:
+    if widths(grid, console).maximum > console.width:
         cells = result_table(results, intervals=False)
         headings = {name: name.replace(" of ", "\nof ") for name in cells.columns}
         grid = table(list(headings.values()), cells.rows, right=[headings[name] for name in cells.right])

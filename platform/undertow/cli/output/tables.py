@@ -4,15 +4,20 @@ out().print(table(["name", "summary"], [["lstm", "long short-term memory"]]))
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 from rich import box
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
+
+_ANY_WIDTH = 10_000
 
 
 def table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "", right: Sequence[str] = ()
 ) -> Table:
-    """Build a table with one rule below its headings.
+    """Build a table with one rule below its headings. Only the texts of the first column, the names, are never broken.
 
     Args:
         columns: The headings.
@@ -21,11 +26,17 @@ def table(
         right: The columns that are aligned to the right.
     """
     grid = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False, show_edge=False)
-    for column in columns:
-        grid.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for position, column in enumerate(columns):
+        justify: Literal["left", "right"] = "right" if column in right else "left"
+        grid.add_column(column, justify=justify, overflow="fold", no_wrap=position == 0)
     for row in rows:
         grid.add_row(*row)
     return grid
+
+
+def widths(grid: Table, console: Console) -> Measurement:
+    """Return the columns that a table needs to break no word (minimum) and to wrap no line (maximum)."""
+    return console.measure(grid, options=console.options.update(width=_ANY_WIDTH))
 
 
 def key_values(values: Mapping[str, str]) -> Table:

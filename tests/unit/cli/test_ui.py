@@ -1,6 +1,7 @@
 """`undertow ui` without a running server; tests/e2e starts one."""
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +92,14 @@ def test_a_dashboard_that_answers_with_a_page_is_still_named(page: str, capsys: 
     out, err = capsys.readouterr()
     assert out == f"{page}/dashboard/\n"
     assert f"cannot list the studies of {page}" in err
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"study_summaries": [{}]}', '{"study_summaries": null}'])
+def test_a_dashboard_with_another_format_is_still_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: BytesIO(text.encode()))
+    ui._print_studies("http://127.0.0.1:5001")
+    out, err = capsys.readouterr()
+    assert out == "http://127.0.0.1:5001/dashboard/\n"
+    assert "cannot list the studies of http://127.0.0.1:5001" in err

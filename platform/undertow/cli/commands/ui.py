@@ -3,6 +3,7 @@
 import json
 import sys
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -160,11 +161,12 @@ def _print_studies(server: str) -> None:
     """Print the address of each study in the dashboard, the latest first."""
     try:
         with urllib.request.urlopen(f"{server}/api/studies", timeout=_TIMEOUT_SECONDS) as response:
-            studies = sorted(json.load(response)["study_summaries"], key=lambda study: study["study_id"], reverse=True)
-    except (OSError, ValueError) as error:
-        note(f"cannot list the studies of {server}: {error}")
+            summaries = json.load(response)["study_summaries"]
+        studies = sorted(((study["study_id"], study["study_name"]) for study in summaries), reverse=True)
+    except (OSError, HTTPException, ValueError, LookupError, TypeError) as error:  # down, or another API than expected
+        note(f"cannot list the studies of {server}: {type(error).__name__}: {error}")
         studies = []
     if not studies:
         out().print(f"{server}/dashboard/", soft_wrap=True)
-    for study in studies[:_SHOWN]:
-        out().print(f"study {study['study_name']}: {server}/dashboard/studies/{study['study_id']}", soft_wrap=True)
+    for study_id, name in studies[:_SHOWN]:
+        out().print(f"study {name}: {server}/dashboard/studies/{study_id}", soft_wrap=True)

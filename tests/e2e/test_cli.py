@@ -1,4 +1,4 @@
-"""The command line from the outside: real processes that train, are stopped, go on, and miss their server."""
+"""The command line in real processes: they train, are stopped, resume, and run without their server."""
 
 import json
 import os
@@ -56,13 +56,13 @@ def overrides(*changes: str) -> list[str]:
     return [word for change in changes for word in ("--set", change)]
 
 
-def ask(home: Path, statement: str) -> list[tuple[Any, ...]]:
+def query(home: Path, statement: str) -> list[tuple[Any, ...]]:
     with closing(sqlite3.connect(f"{(home / 'mlflow.db').as_uri()}?mode=ro", uri=True)) as store:
         return store.execute(statement).fetchall()
 
 
-def written(folder: Path) -> set[tuple[str, float, int]]:
-    """Every metric row of an outbox."""
+def metric_rows(folder: Path) -> set[tuple[str, float, int]]:
+    """Return every metric row of an outbox."""
     records = [json.loads(line) for line in (folder / "outbox.jsonl").read_text().splitlines()]
     return {(key, value, step) for each in records if each["kind"] == "metrics" for key, value, step, _ in each["rows"]}
 
@@ -78,34 +78,36 @@ def test_the_smoke_experiment_runs_with_another_cell_and_length(home: Path) -> N
     assert document["steps"] == 60
     assert document["curves"]["gradient/h/by_lag"]["steps"][-1] == 127
     assert document["metrics"]["gradient/h/reach"] >= 1
-    assert ask(home, "SELECT run_uuid, name, status FROM runs") == [(document["run_id"], "gru-T128-s0", "FINISHED")]
-    assert set(ask(home, "SELECT key, value, step FROM metrics")) == written(Path(document["folder"]))
+    assert query(home, "SELECT run_uuid, name, status FROM runs") == [(document["run_id"], "gru-T128-s0", "FINISHED")]
+    assert set(query(home, "SELECT key, value, step FROM metrics")) == metric_rows(Path(document["folder"]))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("right", "wrong", "said"),
+    ("correct", "wrong", "messages"),
     [
         ("return (torch.tanh(", "return (torch.zeros(len(z), 3) + 0 * (", ["tide", "3"]),
         ("batch_size, self.hidden_size),)", "batch_size, self.hidden_size), 0)", ["tide"]),
     ],
     ids=["width", "parts"],
 )
-def test_a_cell_that_returns_a_wrong_shape_is_refused(home: Path, right: str, wrong: str, said: list[str]) -> None:
-    code = dedent(SCRATCH).replace(right, wrong)
+def test_a_cell_that_returns_a_wrong_shape_is_refused(
+    home: Path, correct: str, wrong: str, messages: list[str]
+) -> None:
+    code = dedent(SCRATCH).replace(correct, wrong)
     Path("tide.py").write_text(
         code.replace("state[0]], 1))),)", "state[0]], 1)).sum()),)") if "zeros" in wrong else code
     )
     done = undertow("run", DIGITS, "--plugin", "tide.py", *overrides("cell.name=tide"), "--home", home / "runs")
     assert done.returncode == 2, done.stderr
-    for text in said:
+    for text in messages:
         assert text in done.stderr
     assert "Traceback" not in done.stderr
     assert not (home / "runs").exists()
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_is_killed_and_goes_on_as_the_same_run(home: Path, until: Callable[..., None]) -> None:
+def test_an_interrupted_run_is_killed_and_resumes_as_the_same_run(home: Path, until: Callable[..., None]) -> None:
     long = [
         "train.max_steps=1500",
         "train.log_every=1",
@@ -131,17 +133,17 @@ def test_an_interrupted_run_is_killed_and_goes_on_as_the_same_run(home: Path, un
     assert f"undertow run --resume {folder}" in err
     assert "Traceback" not in err
     assert (folder / "checkpoints" / "last.ckpt").exists()
-    (before,) = ask(home, "SELECT run_uuid, status FROM runs")
+    (before,) = query(home, "SELECT run_uuid, status FROM runs")
     assert before[1] == "KILLED"
-    assert set(ask(home, "SELECT key, value, step FROM metrics")) == written(folder)
+    assert set(query(home, "SELECT key, value, step FROM metrics")) == metric_rows(folder)
 
     done = undertow("run", "--resume", folder, "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["folder"] == str(folder)
     assert document["steps"] == 1500
-    assert ask(home, "SELECT run_uuid, status FROM runs") == [(before[0], "FINISHED")]
-    losses = ask(home, "SELECT step FROM metrics WHERE key = 'train/loss' ORDER BY step")
+    assert query(home, "SELECT run_uuid, status FROM runs") == [(before[0], "FINISHED")]
+    losses = query(home, "SELECT step FROM metrics WHERE key = 'train/loss' ORDER BY step")
     assert losses == [(step,) for step in range(1, 1501)]
 
     again = undertow("run", "--resume", folder.name)
@@ -150,7 +152,7 @@ def test_an_interrupted_run_is_killed_and_goes_on_as_the_same_run(home: Path, un
 
 
 @pytest.mark.slow
-def test_a_run_whose_server_is_down_finishes_and_says_how_to_ship_it(home: Path) -> None:
+def test_a_run_whose_server_is_down_finishes_and_names_the_command_that_ships_it(home: Path) -> None:
     dead = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
     done = undertow("run", DIGITS, *overrides(*SHORT), environment=dead)
     assert done.returncode == 0, done.stderr
@@ -159,21 +161,21 @@ def test_a_run_whose_server_is_down_finishes_and_says_how_to_ship_it(home: Path)
     synced = undertow("sync", "--json", environment=dead)
     assert synced.returncode == 1
     assert json.loads(synced.stdout)["left"] > 0
-    examined = undertow("doctor", "--json", environment=dead)
-    assert examined.returncode == 1
-    remedies = {each["what"]: each["remedy"] for each in json.loads(examined.stdout)["findings"] if not each["ok"]}
+    doctor = undertow("doctor", "--json", environment=dead)
+    assert doctor.returncode == 1
+    remedies = {each["what"]: each["remedy"] for each in json.loads(doctor.stdout)["findings"] if not each["ok"]}
     assert set(remedies) == {"tracking store", "run folders"}
 
 
 @pytest.mark.slow
-def test_doctor_sees_the_devices_that_torch_sees(home: Path) -> None:
+def test_doctor_reports_the_devices_of_torch(home: Path) -> None:
     done = undertow("doctor")
     assert done.returncode == 0, done.stderr
     assert f"{os.cpu_count()} cores" in done.stdout
 
 
 @pytest.mark.slow
-def test_the_ui_serves_what_was_recorded_and_leaves_nothing_behind(home: Path) -> None:
+def test_the_ui_serves_the_recorded_run_and_leaves_no_process(home: Path) -> None:
     assert undertow("run", DIGITS, *overrides(*SHORT)).returncode == 0
     process = subprocess.Popen(
         [*UNDERTOW, "ui", "--port", "5600"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -185,8 +187,8 @@ def test_the_ui_serves_what_was_recorded_and_leaves_nothing_behind(home: Path) -
         assert name == "smoke:"
         server = address.partition("/#/")[0]
         assert "/#/experiments/1/runs?compareRunsMode=CHART" in address
-        with urllib.request.urlopen(f"{server}/health", timeout=10) as answer:
-            assert answer.status == 200
+        with urllib.request.urlopen(f"{server}/health", timeout=10) as response:
+            assert response.status == 200
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=240)
     assert process.returncode == 0, err

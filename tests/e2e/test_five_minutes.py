@@ -1,7 +1,7 @@
 """A new plugin works at once: the README's "A new cell in five minutes" word for word, then a task and a probe.
 
-Everything is installed by pip into a virtual environment of the tests' own. It finds all that this one has, and nothing
-that is installed into it comes here.
+pip installs everything into a virtual environment that is made for these tests. That one sees the packages of this
+environment; this environment does not see what is installed there.
 """
 
 import os
@@ -22,11 +22,11 @@ TITLE = "## A new cell in five minutes"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-class Said(NamedTuple):
-    """A command that the README shows, and what it says below it; … stands for anything."""
+class Example(NamedTuple):
+    """A command in the README and the output below it, in which … stands for any text."""
 
     command: str
-    answer: str
+    output: str
 
 
 def section() -> str:
@@ -39,18 +39,18 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", section(), flags=re.S | re.M)
 
 
-def transcript() -> list[Said]:
-    said = []
+def transcript() -> list[Example]:
+    examples = []
     for block in blocks(""):
         for part in re.split(r"^\$ ", block, flags=re.M)[1:]:
-            command, _, answer = part.partition("\n")
-            said.append(Said(command, answer.strip("\n")))
-    return said
+            command, _, output = part.partition("\n")
+            examples.append(Example(command, output.strip("\n")))
+    return examples
 
 
-def pattern(answer: str) -> str:
-    """The regular expression of an answer: a line of … is any number of lines, elsewhere … is anything in a line."""
-    lines = [r"(?:.*\n)*?" if line.strip() == "…" else _line(line) for line in answer.splitlines()]
+def pattern(output: str) -> str:
+    """Return a regular expression: a line with only … matches any number of lines, other … any text in a line."""
+    lines = [r"(?:.*\n)*?" if line.strip() == "…" else _line(line) for line in output.splitlines()]
     return "".join(lines)
 
 
@@ -62,7 +62,7 @@ class Environment:
     """A virtual environment and a working folder.
 
     Args:
-        folder: Where both will be.
+        folder: The folder that will hold both.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -78,7 +78,7 @@ class Environment:
         python = f"exec '{self._home}/bin/python' -P -m"
         self._script("undertow", f'{python} undertow.cli "$@"')
         self._script("pytest", f'{python} pytest "$@"')
-        # Without a network: the build backend is the one that is installed here.
+        # Without a network: the installed build backend is used.
         self._script("pip", f'what=$1; shift; {python} pip "$what" --no-index --no-build-isolation "$@"')
 
     def _script(self, name: str, line: str) -> None:
@@ -87,7 +87,7 @@ class Environment:
         path.chmod(0o755)
 
     def run(self, command: str) -> str:
-        """What a command line says on standard output; it must succeed."""
+        """Run a command line that must succeed, and return its standard output."""
         env = {key: value for key, value in os.environ.items() if not key.startswith(("UNDERTOW_", "PYTEST_", "PIP_"))}
         env.pop("MLFLOW_TRACKING_URI", None)
         path = f"{self._home / 'bin'}{os.pathsep}{env['PATH']}"
@@ -105,10 +105,10 @@ class Environment:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Environment:
-    """Empty but for what is installed here."""
+    """An environment without the plugins that these tests write."""
     for name in ("leaky-rnn", "five-minute-task", "five-minute-probe"):
         if _is_installed(name):
-            pytest.skip(f"{name} is installed, so it is no new plugin: pip uninstall {name}")
+            pytest.skip(f"{name} is already installed: pip uninstall {name}")
     made = Environment(tmp_path_factory.mktemp("five-minutes"))
     (made.work / "runs").mkdir()
     (made.work / "runs" / "mlflow.db").write_bytes(empty_store.read_bytes())
@@ -119,7 +119,7 @@ def _is_installed(name: str) -> bool:
     return any(each.metadata["Name"] == name for each in metadata.distributions())
 
 
-def test_a_line_of_dots_is_any_number_of_lines_and_dots_within_a_line_are_anything() -> None:
+def test_a_line_of_dots_matches_any_lines_and_dots_in_a_line_match_any_text() -> None:
     assert re.fullmatch(pattern("one\n…\nf…r"), "one\ntwo\nthree\nfour\n")
     assert re.fullmatch(pattern("one\n…\nf…r"), "one\nfour\n")
     assert not re.fullmatch(pattern("one\n…\nf…r"), "one\ntwo\nfive\n")
@@ -127,13 +127,13 @@ def test_a_line_of_dots_is_any_number_of_lines_and_dots_within_a_line_are_anythi
 
 
 def test_the_five_minutes_of_the_readme_word_for_word(environment: Environment) -> None:
-    said = transcript()
-    asked = [" ".join(command.split()[:3]) for command, _ in said]
+    examples = transcript()
+    commands = [" ".join(command.split()[:3]) for command, _ in examples]
     run = "undertow run experiments/smoke/digits.yaml"
-    assert {"undertow plugin new", "pip install -e", "undertow plugin check", run} <= set(asked)
-    for command, answer in said:
+    assert {"undertow plugin new", "pip install -e", "undertow plugin check", run} <= set(commands)
+    for command, output in examples:
         out = environment.run(command)
-        assert re.fullmatch(pattern(answer), out), f"$ {command}\n{out}\nThe README has:\n{answer}"
+        assert re.fullmatch(pattern(output), out), f"$ {command}\n{out}\nThe README has:\n{output}"
     assert not _is_installed("leaky-rnn")
     source = (environment.work / "leaky-rnn" / "src" / "leaky_rnn" / "cell.py").read_text()
     excerpts = blocks("python")
@@ -143,7 +143,7 @@ def test_the_five_minutes_of_the_readme_word_for_word(environment: Environment) 
 
 
 @pytest.mark.parametrize("kind", ["task", "probe"])
-def test_a_new_plugin_of_another_kind_passes_all_that_it_is_told_to_run(environment: Environment, kind: str) -> None:
+def test_a_new_task_or_probe_passes_the_commands_that_are_printed(environment: Environment, kind: str) -> None:
     name = f"five-minute-{kind}"
     out = environment.run(f"undertow plugin new {kind} {name}")
     commands = [line.strip() for line in out.partition("next:\n")[2].splitlines()]

@@ -1,20 +1,19 @@
-"""The command line: a thin face over functions that Python can call as well.
+"""The command line. Each command calls functions that Python code can call as well.
 
     undertow run experiments/smoke/digits.yaml --set cell.name=gru
 
-Each command is a plain function in the module of its noun, named in `app` as an import string, so that only the module
-of the command that runs is ever imported: `undertow --help` waits neither for torch nor for MLflow.
+Each command is a function in the module of its name in `commands`. `app` names it by an import string, so that only the
+module of the command that runs is imported: `undertow --help` imports neither torch nor MLflow.
 
-Exit codes: 0 done, 1 the work failed, 2 the request was wrong, 130 stopped by Ctrl-C. What was asked for goes to
-standard output, everything else to standard error; with ``--json`` standard output holds one JSON object and nothing
-else, also when it is an error.
+Exit codes: 0 done, 1 the work failed, 2 the request was wrong, 130 stopped by Ctrl-C. The result goes to standard
+output, everything else to standard error. With ``--json``, standard output holds one JSON object and nothing else, also
+when the object describes an error.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 
-from undertow._system.gc import importing, skip_final_collection
+from undertow._system.gc import skip_final_collection
 from undertow.errors import UndertowError
 
 
@@ -22,18 +21,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        arguments: Words after ``undertow``; those of this process when None.
+        arguments: The words after ``undertow``; those of this process when None.
 
     Returns:
         The exit code.
     """
     skip_final_collection()
-    with importing():
-        from cyclopts.exceptions import CycloptsError
+    from cyclopts.exceptions import CycloptsError
 
-        from undertow.cli.app import app
-        from undertow.cli.output.console import fail
+    from undertow.cli.app import app
+    from undertow.cli.output.console import discard_output, escape_unencodable_output, fail
 
+    escape_unencodable_output()
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
     try:
@@ -50,8 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return fail(str(error), error.exit_code, as_json=as_json)
     except KeyboardInterrupt:
         return fail("stopped by Ctrl-C", 130, as_json=as_json)
-    except BrokenPipeError:  # the reader, `head` for one, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the process that reads the output, such as `head`, has ended
+        discard_output()
         return 1
     except Exception as error:
         if as_json:

@@ -1,4 +1,4 @@
-"""``python -m undertow.cli``: the command line where the console script is not on the path."""
+"""``python -m undertow.cli``: the command line where the console script is not in PATH."""
 
 import sys
 

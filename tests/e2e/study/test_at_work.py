@@ -132,7 +132,7 @@ def test_a_time_budget_starts_nothing_more_and_the_next_command_goes_on(
         patch.setattr(Driver, "_launch", an_hour_passes)
         said = call("study", "run", file, "--quiet")
     assert said.code == 0
-    assert "2 of 3 combinations are left: the same command goes on with them." in said.err
+    assert "2 of 3 combinations are left: run the same command to continue." in said.err
     assert [trial.state for trial in unshipped.read("budget").combinations] == ["complete", "waiting", "waiting"]
     limited = call("study", "run", file, "--quiet", "--trials", "1")
     assert "1 of 3 combinations are left" in limited.err
@@ -231,7 +231,7 @@ def test_a_study_whose_server_is_down_runs_to_its_end_and_is_shipped_later(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     said = call("study", "run", file)
     assert said.code == 0, said.err
-    assert "adrift has not wholly reached the tracking store yet; nothing is lost." in said.err
+    assert "adrift is not completely in the tracking store yet; no record is lost." in said.err
     assert f"undertow sync {home}" in said.err
     assert [trial.state for trial in place.read("adrift").combinations] == ["complete", "complete"]
     shipper = start_shipper(home)
@@ -268,7 +268,7 @@ def test_status_tells_of_a_study_at_work_and_stop_ends_it(home: Path, call, plac
         assert document["states"]["running"] == 1
         assert list(document["running"]) == ["rnn-T16-s0"]
         assert list(document["drivers"].values()) == [[driver.pid]]
-        assert "at work: rnn-T16-s0" in call("study", "status", "long").out
+        assert "running: rnn-T16-s0" in call("study", "status", "long").out
         until(lambda: any('"train/loss"' in path.read_text() for path in home.glob("rnn-*/outbox.jsonl")))
         assert "asked to stop" in call("study", "stop", "long").err
         _, err = driver.communicate(timeout=240)

@@ -160,7 +160,7 @@ def test_pictures_are_drawn_when_asked_for(finished, call, home: Path) -> None:
 def test_stopping_what_is_not_at_work_says_so_and_stops_nothing_later(finished, call) -> None:
     said = call("study", "stop", "small", "--home", finished.path)
     assert said.code == 0
-    assert "nobody is at work on it" in said.err
+    assert "no driver is running" in said.err
     assert call("study", "run", finished.file, "--home", finished.path, "--quiet").code == 0
 
 

@@ -1,10 +1,12 @@
-"""The command line in this process: `call("list", "cells")` gives exit code, standard output and standard error."""
+"""The command line in this process: `call("list", "cells")` returns exit code, standard output and standard error."""
 
 import json
 import sys
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from textwrap import dedent
+from threading import Thread
 from typing import Any, NamedTuple
 
 import pytest
@@ -13,7 +15,7 @@ from undertow.cli import main
 
 
 class Outcome(NamedTuple):
-    """What a command came to."""
+    """The result of a command."""
 
     code: int
     out: str
@@ -21,13 +23,13 @@ class Outcome(NamedTuple):
 
     @property
     def document(self) -> Any:
-        """Standard output, which must be one JSON document and nothing else."""
+        """Standard output, which must be one JSON object and nothing else."""
         return json.loads(self.out)
 
 
 Call = Callable[..., Outcome]
 
-MOON = """
+BUILDABLE = """
     import torch
     from undertow import Batch, Cell, CellSpec, Lengths, Options, Task, TaskSpec, Vector, hookimpl
 
@@ -35,7 +37,7 @@ MOON = """
         def __init__(self, input_size, hidden_size, options, length):
             super().__init__(input_size, hidden_size, options, length)
             if hidden_size % 2:
-                raise ValueError("the tide has two halves")
+                raise ValueError("the width must be even")
             self.pull = torch.nn.Parameter(torch.zeros(hidden_size, input_size))
             self.rest = torch.nn.Parameter(torch.zeros(7), requires_grad=False)
 
@@ -81,7 +83,7 @@ MOON = """
 
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home that does not exist yet; the working folder is empty, and no store is named by the environment."""
+    """A home that does not exist yet. The working folder is empty, and the environment names no store."""
     monkeypatch.setenv("UNDERTOW_HOME", str(tmp_path / "runs"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     folder = tmp_path / "work"
@@ -102,7 +104,7 @@ def call(runs: Path, capsys: pytest.CaptureFixture[str]) -> Call:
 
 @pytest.fixture
 def digits(runs: Path) -> Path:
-    """A right configuration in the working folder."""
+    """A valid configuration in the working folder."""
     path = Path("digits.yaml")
     path.write_text("task: {name: digits-by-pixel, length: 64}\ncell: {name: lstm, hidden_size: 8}\n")
     return path
@@ -110,7 +112,7 @@ def digits(runs: Path) -> Path:
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
-    """Install a distribution of one module of hooks, as pip would leave it on the path."""
+    """Install a distribution with one module of hooks, as pip would."""
     site = tmp_path / "site"
     site.mkdir()
     monkeypatch.syspath_prepend(str(site))
@@ -131,8 +133,31 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
 
 @pytest.fixture
-def moon(runs: Path) -> Path:
+def buildable(runs: Path) -> Path:
     """A scratch file with cells and a task that can be built, in the working folder."""
-    path = Path("moon.py")
-    path.write_text(dedent(MOON))
+    path = Path("buildable.py")
+    path.write_text(dedent(BUILDABLE))
     return path
+
+
+@pytest.fixture
+def page() -> Iterator[str]:
+    """The address of a proxy that answers every request with an HTML page and status 200."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write("<html>Please log in, Jérôme</html>".encode("latin-1"))
+
+        do_POST = do_GET  # noqa: N815  # the name that the base class calls
+
+        def log_message(self, *arguments: object) -> None:
+            """Write no log."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()

@@ -1,4 +1,4 @@
-"""`undertow doctor`: all well is 0; what needs attention is 1, each with its remedy."""
+"""`undertow doctor`: exit code 0 when nothing is wrong, 1 when something needs attention, each with a remedy."""
 
 import sqlite3
 from collections.abc import Callable
@@ -15,7 +15,7 @@ Call = Callable[..., Any]
 
 @pytest.fixture(autouse=True)
 def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Importing it takes seconds; tests/e2e asks about real devices."""
+    """Importing torch takes seconds; tests/e2e checks real devices."""
     monkeypatch.setattr(doctor, "_devices", lambda: iter([doctor.Finding("GPUs", "none")]))
 
 
@@ -23,13 +23,13 @@ def findings(outcome: Any) -> dict[str, dict[str, Any]]:
     return {each["what"]: each for each in outcome.document["findings"]}
 
 
-def test_all_well_exits_with_0(call: Call, runs: Path) -> None:
+def test_exit_code_0_when_nothing_is_wrong(call: Call, runs: Path) -> None:
     outcome = call("doctor", "--json")
     assert outcome.code == 0
     assert outcome.document["ok"] is True
     found = findings(outcome)
     assert found["mlflow"]["found"].startswith("3.")
-    assert "the first run makes it" in found["tracking store"]["found"]
+    assert "the first run creates it" in found["tracking store"]["found"]
     assert not runs.exists()
     assert call("doctor").code == 0
 
@@ -45,7 +45,7 @@ def test_an_unshipped_run_needs_attention(call: Call, runs: Path) -> None:
     assert "1 not shipped" in findings(call("doctor", "--json"))["run folders"]["found"]
 
 
-def test_a_run_at_work_is_not_mistaken_for_an_unshipped_one(call: Call, runs: Path) -> None:
+def test_a_running_run_does_not_count_as_unshipped(call: Call, runs: Path) -> None:
     folder = RunFolder.create(runs, "lstm-T64-s0", experiment="tides", uri=None, config_yaml="seed: 0\n")
     with Outbox(folder.outbox) as outbox:
         outbox.metrics([("train/loss", 1.0, 1)])
@@ -55,7 +55,7 @@ def test_a_run_at_work_is_not_mistaken_for_an_unshipped_one(call: Call, runs: Pa
     assert "1 running, 0 not shipped" in findings(outcome)["run folders"]["found"]
 
 
-def test_a_store_is_counted_without_being_changed(call: Call, runs: Path) -> None:
+def test_counting_the_runs_does_not_change_the_store(call: Call, runs: Path) -> None:
     runs.mkdir()
     store = sqlite3.connect(runs / "mlflow.db")
     store.execute("CREATE TABLE runs (lifecycle_stage TEXT)")
@@ -68,14 +68,14 @@ def test_a_store_is_counted_without_being_changed(call: Call, runs: Path) -> Non
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "mlruns"])
-def test_a_store_out_of_reach_needs_attention(call: Call, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+def test_an_unreachable_store_needs_attention(call: Call, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     outcome = call("doctor", "--json")
     assert outcome.code == 1
     assert findings(outcome)["tracking store"]["remedy"]
 
 
-def test_a_file_that_is_no_store_needs_attention(call: Call, runs: Path) -> None:
+def test_a_file_that_is_not_a_store_needs_attention(call: Call, runs: Path) -> None:
     runs.mkdir()
     (runs / "mlflow.db").write_text("this is no database")
     outcome = call("doctor", "--json")
@@ -84,8 +84,17 @@ def test_a_file_that_is_no_store_needs_attention(call: Call, runs: Path) -> None
 
 
 def test_a_plugin_that_failed_needs_attention(call: Call, install: Callable[[str, str], None]) -> None:
-    install("dry-cells", "raise RuntimeError('no water')\n")
+    install("broken-cells", "raise RuntimeError('cannot start')\n")
     code, out, _ = call("doctor")
     assert code == 1
-    assert "no water" in out
-    assert "plugins: {block: [dry-cells]}" in out
+    assert "cannot start" in out
+    assert "plugins: {block: [broken-cells]}" in out
+
+
+def test_a_server_that_answers_with_a_page_needs_attention(
+    call: Call, page: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", page)
+    outcome = call("doctor", "--json")
+    assert outcome.code == 1
+    assert findings(outcome)["tracking store"]["remedy"]

@@ -1,32 +1,69 @@
-"""Which experiment a run's charts are in."""
+"""The address of the charts of a run."""
 
 import sqlite3
 from pathlib import Path
 
 import pytest
 
-from undertow.tracking.mlflow.lookup import find_experiment
+from undertow.cli.output.links import where_to_look
+from undertow.tracking import RunFolder
+from undertow.tracking.mlflow.views import chart_view, view_id
+
+
+def make_run(home: Path, uri: str | None = None) -> Path:
+    """Make a run folder, and return its path."""
+    folder = RunFolder.create(home, "lstm-T64-s0", experiment="tides", uri=uri, config_yaml="seed: 0\n")
+    folder.release()
+    return folder.path
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Path:
-    path = tmp_path / "mlflow.db"
+def store(runs: Path) -> Path:
+    """The home's store, with experiment 7, `tides`, and its saved view `digits`."""
+    runs.mkdir()
+    path = runs / "mlflow.db"
     with sqlite3.connect(path) as database:
         database.execute("CREATE TABLE experiments (experiment_id INTEGER, name TEXT)")
         database.execute("INSERT INTO experiments VALUES (7, 'tides')")
+        database.execute("CREATE TABLE experiment_tags (experiment_id INTEGER, key TEXT, value TEXT)")
+        [(key, value)] = chart_view("digits", group_by=None, metrics=["val/loss"]).items()
+        database.execute("INSERT INTO experiment_tags VALUES (7, ?, ?)", (key, value))
     database.close()
     return path
 
 
-def test_an_experiment_of_an_sqlite_store_is_found_by_name(store: Path) -> None:
-    assert find_experiment(f"sqlite:///{store}", "tides") == "7"
-    assert find_experiment(f"sqlite:///{store}", "ebb") is None
+def test_the_charts_are_those_of_the_experiment(runs: Path, store: Path) -> None:
+    command, address, hint = where_to_look(make_run(runs))
+    assert command == "Look with: undertow ui"
+    assert "http://127.0.0.1:5000/#/experiments/7/runs?compareRunsMode=CHART" in address
+    assert "by_lag$" in hint
 
 
-def test_looking_for_an_experiment_makes_no_store(tmp_path: Path) -> None:
-    assert find_experiment(f"sqlite:///{tmp_path / 'none.db'}", "tides") is None
-    assert not (tmp_path / "none.db").exists()
+def test_a_saved_view_is_opened_if_the_store_has_it(runs: Path, store: Path) -> None:
+    folder = make_run(runs)
+    _, address = where_to_look(folder, view="digits")
+    assert address.endswith(f"&viewStateShareKey={view_id('digits')}")
+    assert "viewStateShareKey" not in where_to_look(folder, view="another")[1]
 
 
-def test_a_server_that_does_not_answer_gives_no_experiment() -> None:
-    assert find_experiment("http://127.0.0.1:9", "tides") is None
+def test_looking_up_the_charts_does_not_make_a_store(runs: Path) -> None:
+    _, address, _ = where_to_look(make_run(runs))
+    assert "/#/experiments?workflowType=machine_learning" in address
+    assert not (runs / "mlflow.db").exists()
+
+
+def test_a_store_that_is_not_a_database_has_no_known_experiment(runs: Path) -> None:
+    folder = make_run(runs)
+    (runs / "mlflow.db").write_text("not a database")
+    assert "/#/experiments?workflowType=machine_learning" in where_to_look(folder)[1]
+
+
+def test_a_server_that_cannot_be_asked_is_named_without_its_password(
+    runs: Path, page: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = page.replace("//", "//me:secret@")
+    address, _ = where_to_look(make_run(runs, server), view="digits")
+    assert address == f"Look at {page}/#/experiments?workflowType=machine_learning"
+    err = capsys.readouterr().err
+    assert "cannot look up the charts in http://me:***@" in err
+    assert "secret" not in err

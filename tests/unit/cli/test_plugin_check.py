@@ -1,4 +1,4 @@
-"""`undertow plugin check`: a line for each check, a count that holds, and an exit code."""
+"""`undertow plugin check`: a line for each check, the counts, and an exit code."""
 
 import re
 from collections.abc import Callable
@@ -32,7 +32,7 @@ CELL = """
             return (self.U.weight.new_zeros(batch_size, self.hidden_size),)
 
         def project(self, x_TBI):
-            print("a plugin that talks")
+            print("printed by a plugin")
             return self.W(x_TBI)
 
         def step(self, z, state):
@@ -68,7 +68,7 @@ def last_line(outcome: Any) -> str:
     return str(outcome.out.splitlines()[-1])
 
 
-def test_a_right_cell_ends_with_its_count(call: Call, scratch: Path) -> None:
+def test_a_correct_cell_ends_with_its_counts(call: Call, scratch: Path) -> None:
     outcome = call("plugin", "check", "tide", "--kind", "cell", "--plugin", scratch)
     assert outcome.code == 0
     lines = outcome.out.splitlines()
@@ -81,10 +81,10 @@ def test_a_right_cell_ends_with_its_count(call: Call, scratch: Path) -> None:
     assert ran == passed == CHECKS - skipped
     assert "no scan" in lines[-1]
     assert "no gates" in lines[-1]
-    assert "a plugin that talks" not in outcome.out
+    assert "printed by a plugin" not in outcome.out
 
 
-def test_a_wrong_cell_fails_and_says_what_to_do(call: Call, scratch: Path) -> None:
+def test_a_wrong_cell_fails_with_a_remedy(call: Call, scratch: Path) -> None:
     outcome = call("plugin", "check", "ebb", "--plugin", scratch)
     assert outcome.code == 1
     assert "FAILED" in outcome.out
@@ -92,7 +92,7 @@ def test_a_wrong_cell_fails_and_says_what_to_do(call: Call, scratch: Path) -> No
     assert "1 failed" not in outcome.out or "failed" in last_line(outcome)
 
 
-def test_the_document_has_every_check(call: Call, scratch: Path) -> None:
+def test_the_json_object_has_every_check(call: Call, scratch: Path) -> None:
     document = call("plugin", "check", "tide", "--kind", "cell", "--plugin", scratch, "--json").document
     (plugin,) = document["plugins"]
     assert document["ok"] is plugin["ok"] is True
@@ -103,16 +103,16 @@ def test_the_document_has_every_check(call: Call, scratch: Path) -> None:
     assert reasons["scan_equals_steps"] == "no scan"
 
 
-def test_options_are_those_of_set(call: Call, scratch: Path) -> None:
+def test_set_changes_the_options(call: Call, scratch: Path) -> None:
     refused = call("plugin", "check", "tide", "--kind", "cell", "--plugin", scratch, "--set", "pul=2.0")
     assert refused.code == 2
     assert "Did you mean `pull`?" in refused.err
-    still = call("plugin", "check", "tide", "--kind", "cell", "--plugin", scratch, "--set", "pull=0.0")
-    assert still.code == 1
-    assert re.search(r"FAILED .* gradient_reaches_the_first_step", still.out)
+    without_recurrence = call("plugin", "check", "tide", "--kind", "cell", "--plugin", scratch, "--set", "pull=0.0")
+    assert without_recurrence.code == 1
+    assert re.search(r"FAILED .* gradient_reaches_the_first_step", without_recurrence.out)
 
 
-def test_one_name_of_two_kinds_must_be_told_apart(call: Call, scratch: Path) -> None:
+def test_a_name_of_two_kinds_needs_kind(call: Call, scratch: Path) -> None:
     outcome = call("plugin", "check", "tide", "--plugin", scratch)
     assert (outcome.code, outcome.out) == (2, "")
     assert "--kind cell" in outcome.err
@@ -134,7 +134,7 @@ def test_an_expected_failure_is_counted_with_its_reason(call: Call, scratch: Pat
     assert f"{len(failing)} failed as expected (batch statistics)" in last_line(outcome)
 
 
-def test_an_expected_failure_that_passes_is_a_failure(call: Call, scratch: Path) -> None:
+def test_an_expected_failure_that_passes_counts_as_failed(call: Call, scratch: Path) -> None:
     words = ("plugin", "check", "tide", "--kind", "cell", "--plugin", scratch, "--expect-failure")
     outcome = call(*words, "pickle_is_equal=for fun")
     assert outcome.code == 1
@@ -144,7 +144,7 @@ def test_an_expected_failure_that_passes_is_a_failure(call: Call, scratch: Path)
     assert call(*words, "pickle_is_equal").code == 2
 
 
-def test_a_distribution_is_checked_whole(call: Call) -> None:
+def test_everything_in_a_distribution_is_checked(call: Call) -> None:
     outcome = call("plugin", "check", "undertow-probes", "--json")
     assert outcome.code == 0
     checked = outcome.document["plugins"]
@@ -162,14 +162,14 @@ def test_a_task_is_checked_at_a_length(call: Call) -> None:
     assert call("plugin", "check", "lstm", "--length", 10).code == 2
 
 
-def test_an_unknown_name_gives_the_nearest(call: Call) -> None:
+def test_an_unknown_name_is_reported_with_the_nearest_one(call: Call) -> None:
     outcome = call("plugin", "check", "lstn")
     assert (outcome.code, outcome.out) == (2, "")
     assert "Did you mean `lstm`?" in outcome.err
 
 
-def test_a_distribution_that_failed_to_load_is_told(call: Call, install: Callable[[str, str], None]) -> None:
-    install("dry-cells", "raise RuntimeError('no water')\n")
-    outcome = call("plugin", "check", "dry-cells")
+def test_a_distribution_that_failed_to_load_is_reported(call: Call, install: Callable[[str, str], None]) -> None:
+    install("broken-cells", "raise RuntimeError('cannot start')\n")
+    outcome = call("plugin", "check", "broken-cells")
     assert outcome.code == 2
-    assert "no water" in outcome.err
+    assert "cannot start" in outcome.err

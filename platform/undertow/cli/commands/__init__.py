@@ -1,1 +1,1 @@
-"""The commands: one module for each; imported only when its command runs."""
+"""The commands: one module for each, named after it, and imported only when the command runs."""

@@ -1,4 +1,4 @@
-"""`undertow doctor`: is all that a run needs there, and what to do if it is not."""
+"""`undertow doctor`: check whether everything that a run needs is there, and name a remedy for what is not."""
 
 import os
 import platform
@@ -10,10 +10,10 @@ from pathlib import Path
 
 from undertow import __version__
 from undertow._system.redact import redacted
-from undertow.cli.options import Home, Json
+from undertow.cli.options import Home, Json, resolve_home
 from undertow.cli.output.console import emit, out
 from undertow.errors import UndertowError
-from undertow.tracking.folder import RunFolder, home_folder, tracking_uri
+from undertow.tracking.folder import RunFolder, tracking_uri
 from undertow.tracking.mlflow.addresses import is_server
 from undertow.tracking.mlflow.lookup import ask, query
 
@@ -22,29 +22,29 @@ _LIBRARIES = ("torch", "pytorch-lightning", "torchmetrics", "mlflow", "optuna", 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        what: What it is.
-        found: What it is like.
-        remedy: What to do about it; empty when all is well.
+        subject: What was checked.
+        found: Its state.
+        remedy: What to do about it; empty when nothing is wrong.
     """
 
-    what: str
+    subject: str
     found: str
     remedy: str = ""
 
 
 def doctor_command(*, home: Home = None, json: Json = False) -> int:
-    """Look at devices, versions, the tracking store and plugin failures; exit code 1 if something needs attention."""
-    findings = list(_examine(home.absolute() if home else home_folder()))
+    """Check devices, versions, plugins and the tracking store; exit code 1 if something needs attention."""
+    findings = list(_examine(resolve_home(home)))
     problems = [finding for finding in findings if finding.remedy]
     if json:
         emit(
             {
                 "ok": not problems,
                 "findings": [
-                    {"what": each.what, "found": each.found, "ok": not each.remedy, "remedy": each.remedy}
+                    {"what": each.subject, "found": each.found, "ok": not each.remedy, "remedy": each.remedy}
                     for each in findings
                 ],
             }
@@ -52,10 +52,10 @@ def doctor_command(*, home: Home = None, json: Json = False) -> int:
     else:
         from undertow.cli.output.tables import table
 
-        rows = [["attention" if each.remedy else "ok", each.what, each.found] for each in findings]
+        rows = [["attention" if each.remedy else "ok", each.subject, each.found] for each in findings]
         out().print(table(["", "what", "found"], rows))
         for problem in problems:
-            out().print(f"{problem.what}: {problem.remedy}", soft_wrap=True)
+            out().print(f"{problem.subject}: {problem.remedy}", soft_wrap=True)
     return 1 if problems else 0
 
 
@@ -79,8 +79,8 @@ def _libraries() -> Iterator[Finding]:
 def _devices() -> Iterator[Finding]:
     try:
         import torch
-    except (ImportError, OSError) as error:  # OSError: a shared library of it is missing
-        yield Finding("devices", f"torch cannot be imported: {error}", "install torch anew: pip install torch")
+    except (ImportError, OSError) as error:  # OSError: one of its shared libraries is missing
+        yield Finding("devices", f"torch cannot be imported: {error}", "reinstall torch: pip install torch")
         return
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
@@ -107,11 +107,11 @@ def _store(home: Path) -> Iterator[Finding]:
     except UndertowError as error:
         yield Finding("tracking store", str(error), "unset MLFLOW_TRACKING_URI, or name a database or a server")
         return
-    remedy = "runs go on meanwhile and lose nothing; once it is back: undertow sync"
+    remedy = "runs continue and keep their records; when it answers again: undertow sync"
     if uri.startswith("sqlite:///"):
         file = Path(uri.removeprefix("sqlite:///"))
         if not file.exists():
-            yield Finding("tracking store", f"{file}: not there yet; the first run makes it")
+            yield Finding("tracking store", f"{file}: does not exist yet; the first run creates it")
             return
         try:
             count = query(file, "SELECT count(*) FROM runs WHERE lifecycle_stage = 'active'")[0][0]
@@ -122,7 +122,7 @@ def _store(home: Path) -> Iterator[Finding]:
         try:
             ask(uri, "experiments/search", {"max_results": 1})
             yield Finding("tracking store", f"{redacted(uri)} answers")
-        except OSError as error:
+        except (OSError, ValueError, UndertowError) as error:
             yield Finding("tracking store", f"{redacted(uri)}: {error}", remedy)
     else:
         from undertow.tracking.mlflow.store import Store
@@ -134,10 +134,10 @@ def _store(home: Path) -> Iterator[Finding]:
 
 def _runs(home: Path) -> Iterator[Finding]:
     folders = list(RunFolder.all(home))
-    waiting = [folder for folder in folders if not folder.shipped and not folder.is_alive()]
-    alive = sum(folder.is_alive() for folder in folders)
-    found = f"{home}: {len(folders)}, {alive} running, {len(waiting)} not shipped"
-    yield Finding("run folders", found, f"undertow sync {home}" if waiting else "")
-    refused = [folder.path.name for folder in folders if folder.progress().rejected]
-    if refused:
-        yield Finding("refused records", ", ".join(refused), "read rejected.jsonl in these run folders")
+    not_shipped = [folder for folder in folders if not folder.shipped and not folder.is_alive()]
+    running = sum(folder.is_alive() for folder in folders)
+    found = f"{home}: {len(folders)}, {running} running, {len(not_shipped)} not shipped"
+    yield Finding("run folders", found, f"undertow sync {home}" if not_shipped else "")
+    rejected = [folder.path.name for folder in folders if folder.progress().rejected]
+    if rejected:
+        yield Finding("rejected records", ", ".join(rejected), "read rejected.jsonl in these run folders")

@@ -1,4 +1,4 @@
-"""`undertow plugin check`: the conformance kit, without pytest; a line for each check, and a count that holds."""
+"""`undertow plugin check`: the conformance kit without pytest. It prints a line for each check, and the counts."""
 
 import sys
 from contextlib import redirect_stdout
@@ -27,62 +27,60 @@ _MARKS = {"passed": "passed", "failed": "FAILED", "skipped": "skipped", "failed 
 
 
 def plugin_check_command(
-    name: Annotated[str, Parameter(help="A cell, task or probe; or a distribution: all that it offers.")],
+    name: Annotated[str, Parameter(help="A cell, task or probe, or a whole distribution.")],
     /,
     *,
-    kind: Annotated[Kind | None, Parameter(help="Which, where a cell and a task have one name.")] = None,
+    kind: Annotated[
+        Kind | None, Parameter(show_choices=False, help="cell, task or probe, if several share the name.")
+    ] = None,
     plugin: PluginFiles = None,
     set: Annotated[
         list[str] | None,
-        Parameter(name="--set", negative=(), help="One of the plugin's options, such as forget_bias=2.0; repeatable."),
+        Parameter(name="--set", help="Set an option: forget_bias=2.0. Repeatable."),
     ] = None,
-    length: Annotated[int | None, Parameter(help="Time steps of a task; else its default.")] = None,
+    length: Annotated[int | None, Parameter(help="Time steps of a task. Default: its own.")] = None,
     expect_failure: Annotated[
         list[str] | None,
-        Parameter(
-            name="--expect-failure",
-            negative=(),
-            help="CHECK=REASON: a check that fails, and why. If it passes, that is a failure. Repeatable.",
-        ),
+        Parameter(name="--expect-failure", help="CHECK=REASON: this check must fail. Repeatable."),
     ] = None,
     json: Json = False,
 ) -> int:
-    """Hold a plugin to its contract, check by check."""
+    """Validate a plugin against its contract, check by check."""
     registry = load_plugins(files=plugin or ())
-    chosen = _chosen(registry, name, kind)
-    alone = len(chosen) == 1
-    if not alone and (set or length is not None or expect_failure):
+    chosen = _find(registry, name, kind)
+    single = len(chosen) == 1
+    if not single and (set or length is not None or expect_failure):
         raise RequestError(
-            f"`{name}` is {len(chosen)} plugins: --set, --length and --expect-failure are for one alone."
+            f"`{name}` is {len(chosen)} plugins: --set, --length and --expect-failure apply to a single one."
         )
     console = out()
     reports: list[Report] = []
-    unchecked: dict[str, str] = {}
-    with redirect_stdout(sys.stderr):  # standard output is for the results, whatever a plugin prints
+    not_checked: dict[str, str] = {}
+    with redirect_stdout(sys.stderr):  # standard output is for the results, even if a plugin prints
         for each, entry in chosen:
             try:
                 kit = _kit(each, entry, plugin or [], set or [], length, expect_failure or [])
             except RequestError as error:
-                if alone:
+                if single:
                     raise
-                unchecked[f"{each} {entry.spec.name}"] = str(error)
+                not_checked[f"{each} {entry.spec.name}"] = str(error)
             else:
-                reports.append(_report(kit, None if json else console, title=not alone))
-    ok = all(report.ok for report in reports) and not unchecked
+                reports.append(_report(kit, None if json else console, title=not single))
+    ok = all(report.ok for report in reports) and not not_checked
     if json:
-        emit({"ok": ok, "plugins": [report.document() for report in reports], "not_checked": unchecked})
-    elif not alone:
+        emit({"ok": ok, "plugins": [report.document() for report in reports], "not_checked": not_checked})
+    elif not single:
         console.print()
         for report in reports:
             console.print(report.summary, soft_wrap=True)
-        for what, reason in unchecked.items():
-            remedy = f"Check it alone: `undertow plugin check {what.partition(' ')[2]} --set …`."
-            console.print(f"{what}: not checked. {reason}\n  {remedy}", soft_wrap=True)
+        for title, reason in not_checked.items():
+            remedy = f"Check it alone: `undertow plugin check {title.partition(' ')[2]} --set …`."
+            console.print(f"{title}: not checked. {reason}\n  {remedy}", soft_wrap=True)
     return 0 if ok else 1
 
 
-def _chosen(registry: Registry, name: str, kind: Kind | None) -> list[tuple[Kind, Entry[Any]]]:
-    """What the name stands for: one thing, or all that a distribution offers."""
+def _find(registry: Registry, name: str, kind: Kind | None) -> list[tuple[Kind, Entry[Any]]]:
+    """Return the entry of this name, or all entries of the distribution of this name."""
     offered: list[tuple[Kind, Entry[Any]]] = [
         *(("cell", entry) for entry in registry.cells.values()),
         *(("task", entry) for entry in registry.tasks.values()),
@@ -106,14 +104,14 @@ def _chosen(registry: Registry, name: str, kind: Kind | None) -> list[tuple[Kind
 
 
 def _options(entry: Entry[Any], overrides: list[str]) -> Options:
-    """The options under test, told in the words of a configuration if they are wrong."""
+    """Return the options to check with; errors are reported as those of a configuration."""
     source = read_mapping({})
     for text in overrides:
         source.override(text)
-    made: Options | list[str] = validate(entry.spec.options, source.data, source, ())
-    if isinstance(made, Options):
-        return made
-    raise RequestError("\n".join(line.removeprefix("<mapping>: ") for line in made))
+    options: Options | list[str] = validate(entry.spec.options, source.data, source, ())
+    if isinstance(options, Options):
+        return options
+    raise RequestError("\n".join(line.removeprefix("<mapping>: ") for line in options))
 
 
 def _kit(
@@ -124,14 +122,14 @@ def _kit(
     length: int | None,
     expected: list[str],
 ) -> "Conformance":
-    """The kit for one plugin.
+    """Return the conformance kit for one plugin.
 
     Raises:
-        RequestError: An option, a length or a check that it does not have, or a task that cannot be made with these.
+        RequestError: The plugin does not have such an option, length or check, or the task cannot be built with them.
     """
     options = _options(entry, overrides)
     if length is not None and not isinstance(entry.spec, TaskSpec):
-        raise RequestError(f"--length is for tasks, and `{entry.spec.name}` is none.")
+        raise RequestError(f"--length applies to tasks, and `{entry.spec.name}` is not a task.")
     if length is not None and length not in entry.spec.lengths:
         raise RequestError(f"task `{entry.spec.name}` cannot have {length} steps; allowed: {entry.spec.lengths}")
     from undertow import testing
@@ -148,35 +146,35 @@ def _kit(
         if check not in checks:
             raise RequestError(f"--expect-failure: a {kind} has no check {check!r}.{did_you_mean(check, checks)}")
         if not reason.strip():
-            raise RequestError(f"--expect-failure {text}: write CHECK=REASON, for whoever reads the count.")
+            raise RequestError(f"--expect-failure {text}: write CHECK=REASON; the reason is printed with the counts.")
         reasons[check] = reason.strip()
-    more = {} if length is None else {"length": length}
-    kit = kits[kind].of(entry.spec.name, plugins=files, options=options, expected_failures=reasons, **more)
+    at_length = {} if length is None else {"length": length}
+    kit = kits[kind].of(entry.spec.name, plugins=files, options=options, expected_failures=reasons, **at_length)
     if isinstance(kit, testing.TaskConformance):
-        _need_no_more(kit)
+        _require_buildable(kit)
     return kit
 
 
-def _need_no_more(kit: "TaskConformance") -> None:
-    """Whether the task can be made with these options: it may want files, or a longer sequence.
+def _require_buildable(kit: "TaskConformance") -> None:
+    """Return if the task accepts these options: it may need a file, or a longer sequence.
 
     Raises:
-        RequestError: What the task says to that.
+        RequestError: The task refuses them.
     """
     try:
         kit.registry.factory(kit.spec)
-    except RequestError:  # its class cannot be imported, which every check will tell
+    except RequestError:  # its class cannot be imported: every check reports that
         return
     try:
         kit.build()
     except RequestError:
         raise
-    except Exception:  # noqa: BLE001  # no wish but a fault: the checks will tell it, each in its place
+    except Exception:  # noqa: BLE001  # a fault of the task, not a refusal: the checks report it
         return
 
 
 def _report(kit: "Conformance", console: "Console | None", *, title: bool) -> "Report":
-    """Run a kit; on a console a line for each check, on a terminal also which one is running."""
+    """Run a kit: print a line for each check on `console`, and show the running one on a terminal."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from undertow.testing import run_checks
@@ -191,7 +189,7 @@ def _report(kit: "Conformance", console: "Console | None", *, title: bool) -> "R
         def done(result: "CheckResult") -> None:
             progress.advance(bar)
             if console:
-                _tell(console, kit, result)
+                _print_result(console, kit, result)
 
         report = run_checks(kit, begin=lambda check: progress.update(bar, description=check), done=done)
     if console:
@@ -199,9 +197,9 @@ def _report(kit: "Conformance", console: "Console | None", *, title: bool) -> "R
     return report
 
 
-def _tell(console: "Console", kit: "Conformance", result: "CheckResult") -> None:
-    said = f"  ({result.message})" if result.message and result.outcome != "failed" else ""
-    console.print(f"{_MARKS[result.outcome]:8} {result.seconds:6.2f} s  {result.check}{said}", soft_wrap=True)
+def _print_result(console: "Console", kit: "Conformance", result: "CheckResult") -> None:
+    comment = f"  ({result.message})" if result.message and result.outcome != "failed" else ""
+    console.print(f"{_MARKS[result.outcome]:8} {result.seconds:6.2f} s  {result.check}{comment}", soft_wrap=True)
     if result.outcome == "failed":
         console.print(f"    {kit.question(result.check)}", soft_wrap=True)
         for line in result.message.splitlines():

@@ -1,4 +1,4 @@
-"""`undertow plugin new`: a distribution that passes its checks, in one second."""
+"""`undertow plugin new`: write a small distribution with a cell, a task or a probe that passes its checks."""
 
 import shlex
 from pathlib import Path
@@ -12,29 +12,30 @@ from undertow.scaffold import Kind, plan_plugin
 
 
 def plugin_new_command(
-    kind: Annotated[Kind, Parameter(help="What it will offer.")],
-    name: Annotated[str, Parameter(help="What it will be called: lower-case words joined by hyphens.")],
+    kind: Annotated[Kind, Parameter(help="What it registers.")],
+    name: Annotated[str, Parameter(help="Its name: lower-case words joined by hyphens.")],
     /,
     *,
-    into: Annotated[Path, Parameter(help="The folder that will hold it.")] = Path(),
+    into: Annotated[Path, Parameter(help="The folder to write it into. Default: the current one.")] = Path(),
     json: Json = False,
 ) -> int:
-    """Write a small distribution with a cell, a task or a probe that already passes its checks."""
+    """Write a small distribution with a cell, a task or a probe that passes its checks."""
     plan = plan_plugin(kind, name, into=into)
-    written = plan.write()
-    then = [
+    files = plan.write()
+    next_commands = [
         f"pip install -e {shlex.quote(str(plan.folder))}",
         f"undertow plugin check {name}",
         f"undertow run {shlex.quote(str(plan.folder / 'smoke.yaml'))}",
     ]
     if json:
-        emit({"kind": kind, "name": name, "class": plan.names.class_name, "files": [*map(str, written)], "next": then})
+        names = {"kind": kind, "name": name, "class": plan.names.class_name}
+        emit({**names, "files": [*map(str, files)], "next": next_commands})
         return 0
     console = out()
     console.print(f"{name}: a {kind} that passes its checks, yours to change", soft_wrap=True)
-    for path in written:
+    for path in files:
         console.print(f"  {path}", soft_wrap=True)
     console.print("next:")
-    for command in then:
+    for command in next_commands:
         console.print(f"  {command}", soft_wrap=True)
     return 0

@@ -1,4 +1,4 @@
-"""`undertow run`: one experiment, from its YAML to a table of what came of it."""
+"""`undertow run`: one experiment, from its YAML file to a table of results."""
 
 import sys
 from contextlib import redirect_stdout
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from undertow.cli.options import File, Home, Json, PluginFiles, Sets
-from undertow.cli.output.console import emit, note
+from undertow.cli.options import Home, Json, PluginFiles, Sets, resolve_home
+from undertow.cli.output.console import emit, note, showing_results
 from undertow.errors import RequestError
 
 if TYPE_CHECKING:
@@ -18,16 +18,14 @@ if TYPE_CHECKING:
 
 
 def run_command(
-    file: File = None,
+    file: Annotated[Path | None, Parameter(help="The YAML file of an experiment.")] = None,
     /,
     *,
     set: Sets = None,
     plugin: PluginFiles = None,
-    resume: Annotated[
-        str | None, Parameter(help="Go on with a stopped run: its folder, its name, or its id in MLflow.")
-    ] = None,
+    resume: Annotated[str | None, Parameter(help="Resume a stopped run: its folder, name or MLflow id.")] = None,
     home: Home = None,
-    quiet: Annotated[bool, Parameter(help="Show no header and no progress.")] = False,
+    quiet: Annotated[bool, Parameter(help="Do not show a header and progress.")] = False,
     json: Json = False,
 ) -> int:
     """Train one experiment, measure its gradient and record it."""
@@ -37,39 +35,39 @@ def run_command(
             + (", not both" if file else "")
         )
     if resume is not None and (set or plugin):
-        raise RequestError("--resume goes on with the configuration that the run has: leave --set and --plugin out")
-    with redirect_stdout(sys.stderr):  # standard output is for the result, whatever a plugin prints
+        raise RequestError("--resume uses the configuration of the run: leave out --set and --plugin")
+    with redirect_stdout(sys.stderr):  # standard output is for the result, even if a plugin prints
         result = _run(file, set or [], plugin or [], resume, home, quiet=quiet)
-    if json:
-        emit(_document(result))
-    else:
-        from undertow.cli.output.runs import show
+    with showing_results("the run"):
+        if json:
+            emit(_document(result))
+        else:
+            from undertow.cli.output.runs import print_results
 
-        show([result])
+            print_results([result])
     return 0
 
 
 def _run(
     file: Path | None, overrides: list[str], plugins: list[Path], resume: str | None, home: Path | None, *, quiet: bool
 ) -> "RunResult":
-    header = None if quiet else _header
+    header = None if quiet else _print_header
     if file is None:
-        from undertow.runs.experiment import resume as go_on
+        from undertow.runs.experiment import resume as resume_run
 
         assert resume is not None
-        return go_on(resume, home=home, progress=not quiet, on_start=header)
-    # Most requests that are wrong are found wrong here, before anything that takes seconds is imported.
+        return resume_run(resume, home=home, progress=not quiet, on_start=header)
+    # Most wrong requests are refused here, before the imports that take seconds.
     from undertow.config.load import load_experiment
 
     loaded = load_experiment(file, overrides, plugins)
     from undertow.runs.experiment import start
-    from undertow.tracking.folder import home_folder
 
-    return start(loaded, home=home.absolute() if home else home_folder(), progress=not quiet, on_start=header)
+    return start(loaded, home=resolve_home(home), progress=not quiet, on_start=header)
 
 
-def _header(folder: "RunFolder", devices: "Devices") -> None:
-    """What is about to be trained, and where."""
+def _print_header(folder: "RunFolder", devices: "Devices") -> None:
+    """Print what is going to be trained, on which devices, and the run folder."""
     from undertow.config.source import read_file
 
     config = read_file(folder.config).data

@@ -1,4 +1,4 @@
-"""`undertow sync`: ship what an unreachable tracking server missed."""
+"""`undertow sync`: send the records that the tracking store does not have yet."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from undertow.cli.options import Json
-from undertow.cli.output.console import emit, err, out
+from undertow.cli.output.console import emit, err, note, out
 from undertow.cli.output.tables import table
 from undertow.tracking.folder import home_folder
 from undertow.tracking.shipping.sync import SyncResult, sync
@@ -15,13 +15,13 @@ from undertow.tracking.shipping.sync import SyncResult, sync
 
 def sync_command(
     folder: Annotated[
-        Path | None, Parameter(help="Where the runs are, or one run's folder; else UNDERTOW_HOME, or ./runs.")
+        Path | None, Parameter(help="Folder of the runs, or of one run. Default: UNDERTOW_HOME or ./runs.")
     ] = None,
     /,
     *,
     json: Json = False,
 ) -> int:
-    """Ship what an unreachable tracking server missed."""
+    """Send the records that the tracking store does not have yet."""
     home = folder or home_folder()
     results = _sync(home)
     code = 1 if any(result.left or result.error for result in results) else 0
@@ -36,15 +36,14 @@ def sync_command(
     out().print(table(columns, rows, right=columns[1:]))
     for result in results:
         if result.error:
-            err().print(f"{result.folder.name}: {result.error}", soft_wrap=True)
+            note(f"{result.folder.name}: {result.error}")
         if result.rejected:
-            err().print(
-                f"{result.folder.name}: what the store refused is in {result.folder / 'rejected.jsonl'}", soft_wrap=True
-            )
+            note(f"{result.folder.name}: the records that the store rejected are in {result.folder / 'rejected.jsonl'}")
     return code
 
 
 def _sync(home: Path) -> list[SyncResult]:
+    """Ship every run folder, with a progress bar for each on standard error."""
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn()
     with Progress(*columns, console=err(), transient=True) as bars:
         bar_of: dict[Path, int] = {}

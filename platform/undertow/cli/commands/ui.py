@@ -1,26 +1,29 @@
-"""`undertow ui`: MLflow's UI and Optuna's dashboard on what was recorded, for as long as the command runs."""
+"""`undertow ui`: MLflow's UI and Optuna's dashboard, for as long as the command runs."""
 
 import json
 import sys
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from cyclopts import Parameter
 
-from undertow.cli.options import Home
+from undertow.cli.options import Home, resolve_home
 from undertow.cli.output.console import err, note, out
 from undertow.cli.output.links import HINT, HOST, PORT
 from undertow.cli.servers.server import Server, free_port, serving, wait_for_end, wait_until_up
-from undertow.errors import RequestError
-from undertow.tracking.folder import home_folder, tracking_uri
+from undertow.errors import RequestError, UndertowError
+from undertow.tracking.folder import tracking_uri
 from undertow.tracking.mlflow.addresses import address_of, chart_address, is_server, view_address
 from undertow.tracking.mlflow.lookup import ask
 from undertow.tracking.mlflow.views import saved_views
 
 _SHOWN = 10
-_ANSWER_SECONDS = 5.0
+"""Experiments, views and studies to list at most."""
+
+_TIMEOUT_SECONDS = 5.0
 
 _MLFLOW = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # 2 processes instead of 10
@@ -32,47 +35,43 @@ _MLFLOW = {
 def ui_command(
     *,
     home: Home = None,
-    port: Annotated[int, Parameter(help="The next free one is taken when it is in use.")] = PORT,
-    host: Annotated[str, Parameter(help="The network address to listen on.")] = HOST,
-    uri: Annotated[
-        str | None, Parameter(help="A tracking store or server; else MLFLOW_TRACKING_URI, or the store in the home.")
-    ] = None,
-    study_storage: Annotated[
-        str | None, Parameter(help="Optuna's database; else UNDERTOW_STUDY_URI, or optuna.db in the home, if any.")
-    ] = None,
+    port: Annotated[int, Parameter(help="First port to try. Default: 5000.")] = PORT,
+    host: Annotated[str, Parameter(help="Network address to listen on. Default: 127.0.0.1.")] = HOST,
+    uri: Annotated[str | None, Parameter(help="Tracking store. Default: the one that `run` uses.")] = None,
+    study_storage: Annotated[str | None, Parameter(help="Optuna's database. Default: that of `study run`.")] = None,
 ) -> int:
-    """Open the MLflow UI on what was recorded, and Optuna's dashboard on its studies, until Ctrl-C."""
-    folder = home.absolute() if home else home_folder()
+    """Start the MLflow UI, and Optuna's dashboard if there is a study database; Ctrl-C stops both."""
+    folder = resolve_home(home)
     store = tracking_uri(folder, uri)
     database = _study_database(folder, study_storage)
     mlflow, servers = address_of(store), []
     if not is_server(store):
-        servers.append(_mlflow_server(folder, store, host, _take(host, port)))
+        servers.append(_mlflow_server(folder, store, host, _choose_port(host, port)))
         mlflow = servers[0].address
         port = _port_of(mlflow) + 1
     if database:
-        servers.append(_dashboard(folder, database, host, _take(host, port)))
+        servers.append(_dashboard(folder, database, host, _choose_port(host, port)))
     if not servers:
-        _show_experiments(mlflow)
+        _print_experiments(mlflow)
         return 0
     try:
         with serving(servers) as running:
             with err().status(f"Starting {' and '.join(server.name for server in servers)} ..."):
                 wait_until_up(running)
-            _show_experiments(mlflow)
+            _print_experiments(mlflow)
             if database:
-                _show_studies(servers[-1].address)
-            note(f"{HINT} Ctrl-C ends it.")
+                _print_studies(servers[-1].address)
+            note(f"{HINT} Ctrl-C stops the servers.")
             wait_for_end(running)
     except KeyboardInterrupt:
         return 0
 
 
 def _study_database(home: Path, configured: str | None) -> str | None:
-    """Optuna's database; None when there is none, and none was asked for.
+    """Return Optuna's database; None if it does not exist and `configured` is None.
 
     Raises:
-        RequestError: The one that was asked for is not there.
+        RequestError: The configured database does not exist.
     """
     from undertow._system.database import database_file
     from undertow.studies.store.storage import storage_url
@@ -89,7 +88,7 @@ def _study_database(home: Path, configured: str | None) -> str | None:
 def _mlflow_server(home: Path, store: str, host: str, port: int) -> Server:
     if store.startswith("sqlite:///") and not Path(store.removeprefix("sqlite:///")).exists():
         raise RequestError(
-            f"there is no store {urlsplit(store).path} yet. Record a run first, such as\n"
+            f"there is no store {urlsplit(store).path} yet. Record a run first:\n"
             "  undertow run experiments/smoke/digits.yaml"
         )
     command = [sys.executable, "-P", "-m", "mlflow", "server", "--workers", "1", "--host", host, "--port", str(port)]
@@ -98,7 +97,7 @@ def _mlflow_server(home: Path, store: str, host: str, port: int) -> Server:
         address=_address(host, port),
         health="/health",
         command=[*command, "--artifacts-destination", str(home / "artifacts")],
-        # The store by environment: it may hold a password, and arguments are there for everyone to see.
+        # The store may contain a password: every user can read arguments, but not the environment.
         environment={**_MLFLOW, "MLFLOW_BACKEND_STORE_URI": store},
         log=home / "ui.log",
     )
@@ -115,10 +114,10 @@ def _dashboard(home: Path, database: str, host: str, port: int) -> Server:
     )
 
 
-def _take(host: str, port: int) -> int:
+def _choose_port(host: str, port: int) -> int:
     free = free_port(host, port)
     if free != port:
-        note(f"Port {port} is in use; taking {free}.")
+        note(f"Port {port} is in use; using {free}.")
     return free
 
 
@@ -131,12 +130,12 @@ def _port_of(address: str) -> int:
     return int(address.rpartition(":")[2])
 
 
-def _show_experiments(server: str) -> None:
-    """The address of each experiment's charts and of the views saved of them, the latest experiment first."""
+def _print_experiments(server: str) -> None:
+    """Print the address of each experiment's charts and of its saved views, the latest experiment first."""
     try:
         experiments = _experiments(server)
-    except OSError as error:
-        note(f"{server} does not answer now: {error}")
+    except (OSError, ValueError, UndertowError) as error:
+        note(f"cannot list the experiments of {server}: {error}")
         experiments = []
     if not experiments:
         out().print(chart_address(server, None), soft_wrap=True)
@@ -149,7 +148,7 @@ def _show_experiments(server: str) -> None:
 
 
 def _experiments(server: str) -> list[dict[str, Any]]:
-    """The experiments with the latest runs, as MLflow describes them."""
+    """Return the experiments with the latest runs, as objects of MLflow's REST API."""
     found = ask(server, "experiments/search", {"max_results": 1000}).get("experiments", [])
     by_id = {each["experiment_id"]: each for each in found}
     latest = {"experiment_ids": list(by_id), "max_results": 1000, "order_by": ["attributes.start_time DESC"]}
@@ -158,11 +157,16 @@ def _experiments(server: str) -> list[dict[str, Any]]:
     return [by_id[each] for each in ids[:_SHOWN]]
 
 
-def _show_studies(server: str) -> None:
-    """The address of each study in the dashboard, the latest first."""
-    with urllib.request.urlopen(f"{server}/api/studies", timeout=_ANSWER_SECONDS) as answer:
-        studies = sorted(json.load(answer)["study_summaries"], key=lambda study: study["study_id"], reverse=True)
+def _print_studies(server: str) -> None:
+    """Print the address of each study in the dashboard, the latest first."""
+    try:
+        with urllib.request.urlopen(f"{server}/api/studies", timeout=_TIMEOUT_SECONDS) as response:
+            summaries = json.load(response)["study_summaries"]
+        studies = sorted(((study["study_id"], study["study_name"]) for study in summaries), reverse=True)
+    except (OSError, HTTPException, ValueError, LookupError, TypeError) as error:  # down, or another API than expected
+        note(f"cannot list the studies of {server}: {type(error).__name__}: {error}")
+        studies = []
     if not studies:
         out().print(f"{server}/dashboard/", soft_wrap=True)
-    for study in studies[:_SHOWN]:
-        out().print(f"study {study['study_name']}: {server}/dashboard/studies/{study['study_id']}", soft_wrap=True)
+    for study_id, name in studies[:_SHOWN]:
+        out().print(f"study {name}: {server}/dashboard/studies/{study_id}", soft_wrap=True)

@@ -1,1 +1,1 @@
-"""What the commands print: console, tables, Markdown, descriptions of plugins, links to charts."""
+"""What the commands print: console, tables, Markdown, descriptions of plugins, results of runs and studies, links."""

@@ -1,4 +1,4 @@
-"""Where output goes: results to standard output, all else to standard error.
+"""Where output goes: results to standard output, everything else to standard error.
 
 out().print(table)
 note("the run is not shipped yet")
@@ -8,7 +8,9 @@ emit({"name": "lstm-T256-s0"})
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,44 +19,71 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _WIDTH_OF_A_FILE = 160
-"""Columns where there is no terminal to ask: wide enough that no cell of a table is broken."""
+"""Columns where the output is not a terminal: wide enough that no cell of a table is broken."""
 
 
 def out() -> "Console":
-    """The console of results."""
+    """Return the console for results."""
     return _console(sys.stdout)
 
 
 def err() -> "Console":
-    """The console of everything else."""
+    """Return the console for everything else."""
     return _console(sys.stderr)
 
 
 def _console(stream: "TextIO") -> "Console":
     from rich.console import Console
 
-    # What plugins and configurations say is text, not markup: `probes[].options` must come out as it is.
+    # Texts of plugins and configurations are not markup: `probes[].options` is printed as it is.
     width = None if stream.isatty() or "COLUMNS" in os.environ else _WIDTH_OF_A_FILE
     return Console(file=stream, markup=False, highlight=False, emoji=False, width=width)
 
 
 def note(text: str) -> None:
-    """Tell something on standard error."""
+    """Print a line on standard error."""
     err().print(text, soft_wrap=True)
+
+
+def escape_unencodable_output() -> None:
+    """Make standard output escape a character that its encoding does not have, instead of raising an error."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def discard_output() -> None:
+    """Discard the rest of standard output: the process that reads it, such as `head`, has ended."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def showing_results(work: str) -> Iterator[None]:
+    """Show the results of finished work. An error in the block becomes a note: the exit code is that of the work.
+
+    Args:
+        work: What has finished, such as ``the run``.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):  # rich raises the second in place of the first
+        discard_output()
+    except Exception as error:  # noqa: BLE001  # any error: the work is done and recorded
+        note(f"{work} is done, but its results cannot be shown: {type(error).__name__}: {error}")
 
 
 def emit(document: Mapping[str, Any]) -> None:
     """Write the one JSON object of ``--json``."""
-    print(json.dumps(document, ensure_ascii=False), flush=True)
+    print(json.dumps(document), flush=True)  # in ASCII: valid JSON in every encoding
 
 
 def fail(message: str, code: int, *, as_json: bool) -> int:
-    """Tell an error, and return its exit code.
+    """Print an error, and return its exit code.
 
     Args:
-        message: What is wrong, for the reader.
+        message: What is wrong and what to do, for the user.
         code: The exit code.
-        as_json: Also write it as the JSON object.
+        as_json: Write the error as the JSON object too.
     """
     from rich.text import Text
 

@@ -1,18 +1,30 @@
-"""What the catalogue knows of a cell, a task or a probe before its class is imported: from its spec alone.
+"""Descriptions of cells, tasks and probes from their specs; their classes are not imported.
 
-document = describe(registry.cells["lstm"])
-document["equation"], document["options"][0]["range"]
+    document = describe(registry.cells["lstm"])
+    document["equation"], document["options"][0]["range"]
+
+`inspect` adds what only a built object can show.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
-from undertow.api.spec import CellSpec, Spec, TaskSpec
-from undertow.plugins.registry import Entry
+from undertow.api.spec import CellSpec, Lengths, Spec, TaskSpec
+from undertow.cli.output.console import out
+from undertow.cli.output.tables import format_value, key_values, table
+from undertow.plugins.registry import Entry, Registry
+
+Kind = Literal["cells", "tasks", "probes"]
+
+
+def entries_of(registry: Registry, kind: Kind) -> Mapping[str, Entry[Any]]:
+    """Return the entries of one kind, sorted by name."""
+    entries: Mapping[str, Entry[Any]] = getattr(registry, kind)
+    return dict(sorted(entries.items()))
 
 
 def describe(entry: Entry[Any]) -> dict[str, Any]:
-    """All about one spec, as JSON has it."""
+    """Return the JSON object that describes one spec."""
     spec: Spec = entry.spec
     document: dict[str, Any] = {"name": spec.name, "summary": spec.summary}
     if isinstance(spec, CellSpec):
@@ -24,11 +36,11 @@ def describe(entry: Entry[Any]) -> dict[str, Any]:
             "lengths": {"default": lengths.default, "minimum": lengths.minimum, "maximum": lengths.maximum},
             "metrics": dict(spec.metrics),
         }
-    return document | {"paper": spec.paper, "options": options_of(spec), "from": str(entry.plugin)}
+    return document | {"paper": spec.paper, "options": describe_options(spec), "from": str(entry.plugin)}
 
 
-def options_of(spec: Spec) -> list[dict[str, Any]]:
-    """The options of a plugin: name, type, default, range and description of each."""
+def describe_options(spec: Spec) -> list[dict[str, Any]]:
+    """Return the name, type, default, range and description of each option of a plugin."""
     from pydantic.json_schema import GenerateJsonSchema
 
     schema = spec.options.model_json_schema(schema_generator=GenerateJsonSchema)
@@ -44,6 +56,67 @@ def options_of(spec: Spec) -> list[dict[str, Any]]:
     ]
 
 
+def print_description(kind: Kind, document: Mapping[str, Any]) -> None:
+    """Print one entry: its properties, the parameters if it was built, and its options.
+
+    Args:
+        kind: What the entry is.
+        document: From `describe`, with ``built`` from `inspect.describe_built` if it was built.
+    """
+    separate = ("options", "metrics", "lengths", "built")
+    shown = {key: format_value(value) for key, value in document.items() if key not in separate}
+    if kind == "tasks":
+        lengths = Lengths(**document["lengths"])
+        shown["lengths"] = f"{lengths}, {lengths.default} by default (time steps)"
+        better = {"min": "less is better", "max": "more is better"}
+        metrics = document["metrics"].items()
+        shown["metrics"] = ", ".join(f"{name} ({better[direction]})" for name, direction in metrics)
+    built = document.get("built")
+    if built:
+        shown |= _cell_properties(built) if kind == "cells" else _task_properties(built)
+    console = out()
+    console.print(key_values({key: value for key, value in shown.items() if value}))
+    if built and built.get("tensors"):
+        rows = [
+            [each["name"], " × ".join(map(str, each["shape"])), f"{each['parameters']:,}"] for each in built["tensors"]
+        ]
+        console.print()
+        console.print(table(["name", "shape", "parameters"], rows, title="parameters", right=["parameters"]))
+    options: Sequence[Mapping[str, Any]] = document["options"]
+    if not options:
+        console.print("It has no options.")
+        return
+    columns = ["name", "type", "default", "range", "description"]
+    rows = [[format_value(option[column]) for column in columns] for option in options]
+    console.print()
+    console.print(table(columns, rows, title="options"))
+
+
+def inputs_of(built: Mapping[str, Any]) -> str:
+    """Return ``1 input``, or how many inputs a cell was built for."""
+    return "1 input" if built["inputs"] == 1 else f"{built['inputs']} inputs"
+
+
+def _cell_properties(built: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "parameters": f"{built['parameters']:,} with {built['width']:,} units on {inputs_of(built)}",
+        "state size": f"{built['state_size']:,} numbers an example",
+        "runs on": built["runs_on"],
+    }
+
+
+def _task_properties(built: Mapping[str, Any]) -> dict[str, str]:
+    examples = built["examples"].items()
+    trivial = built["trivial_loss"]
+    return {
+        "inputs": ", ".join(f"{name} {size:,}" for name, size in built["inputs"].items()),
+        "outputs": f"{built['output_size']:,}",
+        "examples": ", ".join(f"{split} {'endless' if size is None else f'{size:,}'}" for split, size in examples),
+        "trivial loss": "" if trivial is None else f"{trivial:.4g} at {built['length']:,} steps",
+        "solved": built["solved"],
+    }
+
+
 def _type(field: Mapping[str, Any]) -> str:
     if "enum" in field or "const" in field:
         return " | ".join(map(str, field.get("enum", [field.get("const")])))
@@ -54,16 +127,7 @@ def _type(field: Mapping[str, Any]) -> str:
 
 
 def _range(field: Mapping[str, Any]) -> str:
-    """The bounds of a number as people write them, such as ``>= 1, < 32``."""
+    """Return the bounds of a number, such as ``>= 1, < 32``."""
     signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
     variants = [field, *field.get("anyOf", ())]
     return ", ".join(f"{sign} {each[key]:g}" for each in variants for key, sign in signs.items() if key in each)
-
-
-def text(value: object) -> str:
-    """A value as a table has it."""
-    if isinstance(value, list | tuple):
-        return ", ".join(map(text, value))
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "null" if value is None else str(value)

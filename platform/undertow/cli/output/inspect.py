@@ -1,6 +1,6 @@
-"""What the catalogue knows of a cell or a task only once it is built; this imports torch.
+"""Descriptions of cells and tasks that have to be built for it. This imports torch.
 
-build(registry, registry.cell("lstm"), Sizes(width=128))["parameters"]  # 67,072: one layer on one input
+describe_built(registry, registry.cell("lstm"), Sizes(width=128))["parameters"]  # 67,072: one layer on one input
 """
 
 from collections.abc import Mapping
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large to build.
+    """The sizes to build with.
 
     Args:
         width: H, the units of a cell.
         inputs: I, the width of a cell's input.
-        length: T, in time steps; None is 100 for a cell and a task's own default.
+        length: T, in time steps; None is 100 for a cell and the default of a task.
     """
 
     width: int = 128
@@ -30,28 +30,30 @@ class Sizes:
     length: int | None = None
 
 
-def build(registry: Registry, spec: CellSpec | TaskSpec, sizes: Sizes) -> dict[str, Any]:
-    """Build a cell (one layer) or a task with its default options, and look at it.
+def describe_built(registry: Registry, spec: CellSpec | TaskSpec, sizes: Sizes) -> dict[str, Any]:
+    """Build a cell (one layer) or a task with its default options, and describe it.
 
     Returns:
-        Of a cell its parameters in all and one by one, the numbers of its state, and what runs it over time; of a
-        task its inputs, outputs, examples, trivial loss and what counts as solved.
+        For a cell: the number of its parameters, each parameter tensor, the size of its state, and what runs it over
+        time. For a task: its inputs, outputs, examples, trivial loss and when it counts as solved.
 
     Raises:
-        RequestError: It cannot be built so; the message says why.
+        RequestError: It cannot be built with these sizes; the message gives the reason.
     """
-    return _cell(registry, spec, sizes) if isinstance(spec, CellSpec) else _task(registry, spec, sizes)
+    return (
+        _describe_cell(registry, spec, sizes) if isinstance(spec, CellSpec) else _describe_task(registry, spec, sizes)
+    )
 
 
-def _cell(registry: Registry, spec: CellSpec, sizes: Sizes) -> dict[str, Any]:
+def _describe_cell(registry: Registry, spec: CellSpec, sizes: Sizes) -> dict[str, Any]:
     length = 100 if sizes.length is None else sizes.length
     factory = registry.factory(spec)
     try:
         cell: Cell = factory(sizes.inputs, sizes.width, spec.options(), length)
-        state = sum(part[0].numel() for part in cell.initial_state(1))
-    except RequestError:  # written for the reader as it is
+        state_size = sum(part[0].numel() for part in cell.initial_state(1))
+    except RequestError:  # its message is written for the user
         raise
-    except Exception as error:  # a plugin's code: whatever it raises is told as its own
+    except Exception as error:  # code of a plugin may raise anything
         raise RequestError(
             f"cell `{spec.name}` of {registry.cells[spec.name].plugin} cannot be built with {sizes.width} units: "
             f"{describe_error(error)}."
@@ -67,7 +69,7 @@ def _cell(registry: Registry, spec: CellSpec, sizes: Sizes) -> dict[str, Any]:
         "length": length,
         "parameters": sum(each["parameters"] for each in tensors),
         "tensors": tensors,
-        "state_size": state,
+        "state_size": state_size,
         "runs_on": _runs_on(cell),
     }
 
@@ -83,7 +85,7 @@ def _runs_on(cell: "Cell") -> str:
     return "torch's fused kernel" if fused else "a scan of its own"
 
 
-def _task(registry: Registry, spec: TaskSpec, sizes: Sizes) -> dict[str, Any]:
+def _describe_task(registry: Registry, spec: TaskSpec, sizes: Sizes) -> dict[str, Any]:
     length = spec.lengths.default if sizes.length is None else sizes.length
     if length not in spec.lengths:
         raise RequestError(f"task `{spec.name}` cannot have {length} steps; allowed: {spec.lengths}")

@@ -1,11 +1,10 @@
-"""The catalogue as a table of Markdown, and its place in a README, between two markers:
+"""Markdown tables of cells, tasks, probes and plugins, and their place in a README, between two markers:
 
     <!-- cells: begin -->
     …
     <!-- cells: end -->
 
-So no table of cells, tasks or probes is kept by hand: `undertow list cells --write README.md` writes what their specs
-say.
+`undertow list cells --write README.md` writes the table from the specs, so that it is never edited by hand.
 """
 
 import re
@@ -13,18 +12,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from undertow.cli.output.describe import text
+from undertow.cli.output.console import emit, out
+from undertow.cli.output.describe import Kind, inputs_of
+from undertow.cli.output.tables import format_value
 from undertow.errors import RequestError
 
 Document = Mapping[str, Any]
 
 
-def markdown(kind: str, documents: Sequence[Document]) -> str:
-    """A table with a row for each entry; what it needs built is left out where nothing was.
+def markdown_table(kind: Kind, documents: Sequence[Document]) -> str:
+    """Return a table with one row for each entry; columns that need a built object are left out if none was built.
 
     Args:
-        kind: `cells`, `tasks` or `probes`.
-        documents: As `entries.describe` makes them, with `built` if they were built.
+        kind: What the entries are.
+        documents: From `describe.describe`, with ``built`` if they were built.
     """
     rows = [{"cells": _cell, "tasks": _task, "probes": _probe}[kind](document) for document in documents]
     columns = list(dict.fromkeys(column for row in sorted(rows, key=len, reverse=True) for column in row))
@@ -32,11 +33,11 @@ def markdown(kind: str, documents: Sequence[Document]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def markdown_of_plugins(plugins: Sequence[Document]) -> str:
-    """A table with a row for each distribution and the names of all that it offers.
+def markdown_table_of_plugins(plugins: Sequence[Document]) -> str:
+    """Return a table with one row for each distribution and the names that it registers.
 
     Args:
-        plugins: Each with `distribution`, and the names of its `cells`, `tasks` and `probes`.
+        plugins: Each with its `distribution`, and the names of its `cells`, `tasks` and `probes`.
     """
     rows = [
         f"| {_code(each['distribution'])} | "
@@ -49,29 +50,52 @@ def markdown_of_plugins(plugins: Sequence[Document]) -> str:
     return "\n".join(["| distribution | offers |", "| --- | --- |", *rows])
 
 
-def write_between_markers(path: Path, kind: str, table: str) -> bool:
-    """Put a table into a file, in place of what stands between its markers.
+def output_markdown(subject: str, markdown: str, file: Path | None, *, as_json: bool) -> None:
+    """Write a table into a file, or print it.
+
+    Args:
+        subject: The word in the markers: `cells`, `tasks`, `probes` or `plugins`.
+        markdown: The table.
+        file: The file with the markers; None prints the table.
+        as_json: Print one JSON object instead of text.
+
+    Raises:
+        RequestError: As `write_between_markers`.
+    """
+    changed = write_between_markers(file, subject, markdown) if file else False
+    if as_json:
+        emit({"markdown": markdown, **({"file": str(file), "changed": changed} if file else {})})
+    elif file:
+        out().print(f"{file}: the table of {subject} is {'written' if changed else 'unchanged'}", soft_wrap=True)
+    else:
+        print(markdown, flush=True)
+
+
+def write_between_markers(path: Path, subject: str, table: str) -> bool:
+    """Replace the text between the two markers of a file.
 
     Args:
         path: The file.
-        kind: What the markers are called after.
+        subject: The word in the markers.
         table: The new text.
 
     Returns:
-        Whether the file is another now.
+        Whether the content of the file has changed.
 
     Raises:
-        RequestError: The file cannot be read or written, or has not exactly one pair of markers.
+        RequestError: The file cannot be read or written, or does not have exactly one pair of markers.
     """
-    begin, end = f"<!-- {kind}: begin -->", f"<!-- {kind}: end -->"
+    begin, end = f"<!-- {subject}: begin -->", f"<!-- {subject}: end -->"
     try:
         before = path.read_text(encoding="utf-8")
-        place = re.compile(rf"(?<={re.escape(begin)}\n).*?(?=^{re.escape(end)}$)", re.DOTALL | re.MULTILINE)
-        if len(place.findall(before)) != 1:
+        between = re.compile(rf"(?<={re.escape(begin)}\n).*?(?=^{re.escape(end)}$)", re.DOTALL | re.MULTILINE)
+        if len(between.findall(before)) != 1:
             raise RequestError(f"{path}: the table goes between two lines, `{begin}` and `{end}`: write them once.")
-        after = place.sub(lambda _: f"\n{table}\n\n", before)
+        after = between.sub(lambda _: f"\n{table}\n\n", before)
         if after != before:
             path.write_text(after, encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{path}: it is not UTF-8 text.") from error
     except OSError as error:
         raise RequestError(f"{path}: {error.strerror}.") from error
     return after != before
@@ -86,14 +110,9 @@ def _cell(document: Document) -> dict[str, str]:
     built = document.get("built")
     if built:
         row["runs on"] = built.get("runs_on", "")
-        if "parameters" in built:  # else it could not be built with these sizes
-            row[_parameters(built)] = f"{built['parameters']:,}"
-    return row | _ending(document)
-
-
-def _parameters(built: Document) -> str:
-    inputs = "1 input" if built["inputs"] == 1 else f"{built['inputs']} inputs"
-    return f"parameters ({inputs}, {built['width']} units)"
+        if "parameters" in built:  # absent when the cell cannot be built with these sizes
+            row[f"parameters ({inputs_of(built)}, {built['width']} units)"] = f"{built['parameters']:,}"
+    return row | _options_and_source(document)
 
 
 def _task(document: Document) -> dict[str, str]:
@@ -110,7 +129,7 @@ def _task(document: Document) -> dict[str, str]:
         trivial = built.get("trivial_loss")
         row["trivial loss"] = "" if trivial is None else f"{trivial:.4g}"
         row["solved"] = _prose(built.get("solved", ""))
-    return row | _ending(document)
+    return row | _options_and_source(document)
 
 
 def _lengths(lengths: Document) -> str:
@@ -119,19 +138,21 @@ def _lengths(lengths: Document) -> str:
 
 
 def _probe(document: Document) -> dict[str, str]:
-    return {"probe": _code(document["name"]), "measures": _prose(document["summary"])} | _ending(document)
+    row = {"probe": _code(document["name"]), "measures": _prose(document["summary"])}
+    return row | _options_and_source(document)
 
 
-def _ending(document: Document) -> dict[str, str]:
-    options = [_code(f"{option['name']}={text(option['default'])}".rstrip("=")) for option in document["options"]]
+def _options_and_source(document: Document) -> dict[str, str]:
+    defaults = [(option["name"], format_value(option["default"])) for option in document["options"]]
+    options = [_code(f"{name}={default}".rstrip("=")) for name, default in defaults]
     return {"options": ", ".join(options), "source": _prose(document["paper"])}
 
 
-def _code(words: str) -> str:
-    """Verbatim; a bar would end the cell of the table even there."""
-    return "`" + words.strip().replace("|", r"\|") + "`"
+def _code(text: str) -> str:
+    """Format text as code; a bar is escaped, since it would end the cell of the table even inside code."""
+    return "`" + text.strip().replace("|", r"\|") + "`"
 
 
-def _prose(words: str) -> str:
-    """With a backslash before what Markdown would take for more than itself."""
-    return re.sub(r"[|*`]|<(?=\S)|(?<!\w)_|_(?!\w)", r"\\\g<0>", " ".join(words.split()))
+def _prose(text: str) -> str:
+    """Escape the characters that Markdown would read as markup."""
+    return re.sub(r"[|*`]|<(?=\S)|(?<!\w)_|_(?!\w)", r"\\\g<0>", " ".join(text.split()))

@@ -1,9 +1,10 @@
-"""What runs came to, for people: one table for one run or for many, and where to look.
+"""The results of runs: one table for one run or several, and where their charts are.
 
-show([undertow.run("a.yaml"), undertow.run("b.yaml")])
+print_results([undertow.run("a.yaml"), undertow.run("b.yaml")])
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -18,45 +19,55 @@ if TYPE_CHECKING:
 NOTHING = "–"
 
 
-def show(results: Sequence["RunResult"]) -> None:
-    """Print the table of some runs, where their charts are, and which of them have still to be shipped.
+def print_results(results: Sequence["RunResult"]) -> None:
+    """Print the table of some runs, where their charts are, and which of them are not shipped yet.
 
     Args:
         results: At least one run; all of one home and one experiment.
     """
     console = out()
-    console.print(result_table(results))
+    console.print(runs_table(results))
     console.print("Length, half-life and reach in time steps; scores on the validation split.\n", soft_wrap=True)
     if any(result.shipped for result in results):
         for line in where_to_look(results[-1].folder):
             console.print(line, soft_wrap=True)
     for result in results:
         if not result.shipped:
-            note(
-                f"{result.folder.name} has not wholly reached the tracking store yet; nothing is lost. "
-                f"Ship it with: undertow sync {result.folder}"
-            )
+            note(not_shipped(result.folder.name, result.folder))
 
 
-def result_table(results: Sequence["RunResult"]) -> Table:
-    """What runs came to: score, half-life and reach of the gradient in time steps, parameters, speed.
+def not_shipped(name: str, folder: Path) -> str:
+    """Return the message for a run or study whose records are not all in the tracking store.
 
     Args:
-        results: At least one run; columns that none of them has are left out.
+        name: The run or study.
+        folder: The folder that `undertow sync` has to be given.
+    """
+    return (
+        f"{name} is not completely in the tracking store yet; no record is lost. "
+        f"Ship the rest with: undertow sync {folder}"
+    )
+
+
+def runs_table(results: Sequence["RunResult"]) -> Table:
+    """Build the table of scores, half-life and reach of the gradient in time steps, parameters and speed.
+
+    Args:
+        results: At least one run; a column that no run has a value for is left out.
     """
     scores = list(dict.fromkeys(name for result in results for name in _scores(result)))
     parts = list(dict.fromkeys(part for result in results for part in _state_parts(result)))
     columns = ["cell", "length", *(score.removeprefix("val/") for score in scores)]
-    columns += [f"{what}\nof {part}" for part in parts for what in ("half-life", "reach")]
+    columns += [f"{quantity}\nof {part}" for part in parts for quantity in ("half-life", "reach")]
     columns += ["parameters", "steps/s"]
-    rows = [[*_factors(result), *_measured(result, scores, parts)] for result in results]
+    rows = [[*_cell_and_length(result), *_values(result, scores, parts)] for result in results]
     grid = table(columns, rows, right=columns[1:])
-    grid.padding = (0, 0)  # two state parts fit into 80 columns
+    grid.padding = (0, 0)  # so that two state parts fit into 80 columns
     return grid
 
 
-def _factors(result: "RunResult") -> tuple[str, str]:
-    """Cell and length, as the run's own configuration has them."""
+def _cell_and_length(result: "RunResult") -> tuple[str, str]:
+    """Read both from the configuration in the run folder."""
     from undertow.config.source import read_file
 
     config = read_file(result.folder / "config.yaml").data
@@ -64,34 +75,34 @@ def _factors(result: "RunResult") -> tuple[str, str]:
 
 
 def _scores(result: "RunResult") -> list[str]:
-    """The task's own scores; the loss where it has none."""
-    own = [name for name in result.metrics if name.startswith("val/") and name != "val/loss"]
-    return own or ["val/loss"]
+    """Return the scores that the task defines, or the loss if it defines none."""
+    scores = [name for name in result.metrics if name.startswith("val/") and name != "val/loss"]
+    return scores or ["val/loss"]
 
 
 def _state_parts(result: "RunResult") -> list[str]:
-    """The state parts whose gradient was measured, layers left out, such as ``h`` and ``c``."""
+    """Return the state parts whose gradient was measured, such as ``h`` and ``c``, without those of single layers."""
     names = [name.split("/") for name in result.metrics]
     return [name[1] for name in names if len(name) == 3 and name[0] == "gradient" and name[2] == "reach"]
 
 
-def _measured(result: "RunResult", scores: Sequence[str], parts: Sequence[str]) -> list[str]:
+def _values(result: "RunResult", scores: Sequence[str], parts: Sequence[str]) -> list[str]:
     metrics = result.metrics
     cells = [f"{metrics[score]:.3f}" if score in metrics else NOTHING for score in scores]
     for part in parts:
         cells.append(_half_life(metrics, part))
-        cells.append(_number(metrics, f"gradient/{part}/reach", "{:.0f}"))
-    cells.append(_number(metrics, "cost/parameters", "{:,.0f}"))
-    cells.append(_number(metrics, "cost/steps_per_second", "{:.3g}"))
+        cells.append(_format(metrics, f"gradient/{part}/reach", "{:.0f}"))
+    cells.append(_format(metrics, "cost/parameters", "{:,.0f}"))
+    cells.append(_format(metrics, "cost/steps_per_second", "{:.3g}"))
     return cells
 
 
 def _half_life(metrics: Mapping[str, float], part: str) -> str:
-    """In time steps; a gradient that does not shrink has none."""
+    """Return the half-life in time steps, or ``grows`` for a gradient that does not shrink."""
     if metrics.get(f"gradient/{part}/growth") == 1:
         return "grows"
-    return _number(metrics, f"gradient/{part}/half_life", "{:.3g}")
+    return _format(metrics, f"gradient/{part}/half_life", "{:.3g}")
 
 
-def _number(metrics: Mapping[str, float], name: str, form: str) -> str:
-    return form.format(metrics[name]) if name in metrics else NOTHING
+def _format(metrics: Mapping[str, float], name: str, template: str) -> str:
+    return template.format(metrics[name]) if name in metrics else NOTHING

@@ -1,1 +1,1 @@
-"""Servers that end with the command that starts them."""
+"""Servers that end when the command that starts them ends."""

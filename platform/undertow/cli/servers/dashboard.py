@@ -1,8 +1,8 @@
-"""Optuna's dashboard on the study database that UNDERTOW_STUDY_URI names.
+"""Optuna's dashboard for the study database that UNDERTOW_STUDY_URI names.
 
     UNDERTOW_STUDY_URI=sqlite:///runs/optuna.db python -m undertow.cli.servers.dashboard 127.0.0.1 5001
 
-Optuna's own command takes the database as an argument, where everybody on the machine could read its password.
+Optuna's own command takes the database as an argument, and every user of the machine can read the password in it.
 """
 
 import os
@@ -15,7 +15,7 @@ from undertow.errors import RequestError
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """Answers while it still works on a slow question, such as what the importances are."""
+    """Handles requests in parallel: some, such as parameter importances, take long."""
 
     daemon_threads = True
 

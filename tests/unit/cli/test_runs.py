@@ -1,4 +1,4 @@
-"""The table of results: every number in its column, and a sign where there is none."""
+"""The table of runs: every number in its column, and a dash where there is none."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from undertow.cli.output.runs import result_table
+from undertow.cli.output.runs import runs_table
 from undertow.runs.experiment import RunResult
 
 Make = Callable[..., RunResult]
@@ -24,10 +24,10 @@ def make(tmp_path: Path) -> Make:
 
 
 def rendered(*results: RunResult) -> tuple[str, list[list[str]]]:
-    """The headings in one line, and the words of each row."""
+    """Return the headings in one line, and the words of each row."""
     console = Console(width=200)
     with console.capture() as capture:
-        console.print(result_table(results))
+        console.print(runs_table(results))
     above, _, below = capture.get().partition("──")
     return " ".join(above.split()), [line.split() for line in below.splitlines()[1:] if line.strip()]
 
@@ -44,28 +44,28 @@ def test_each_state_part_has_its_own_half_life_and_reach(make: Make) -> None:
     ]
 
 
-def test_a_gradient_that_grows_has_no_half_life_even_if_it_once_had_one(make: Make) -> None:
+def test_a_growing_gradient_has_no_half_life_even_if_one_was_recorded(make: Make) -> None:
     grows = {"val/loss": 1.0, "gradient/h/half_life": 1.6, "gradient/h/growth": 1.0, "gradient/h/reach": 63.0}
     _, rows = rendered(make("gru", 64, grows))
     assert rows[0][3] == "grows"
 
 
-def test_the_loss_stands_for_a_task_without_a_score_of_its_own(make: Make) -> None:
+def test_a_task_without_scores_shows_the_loss(make: Make) -> None:
     headings, rows = rendered(make("gru", 64, {"val/loss": 0.1667, "train/loss": 9.0}))
     assert "loss" in headings
     assert rows == [["gru", "64", "0.167", "–", "–"]]
 
 
-def test_the_layers_of_a_state_part_take_no_columns(make: Make) -> None:
+def test_single_layers_of_a_state_part_have_no_columns(make: Make) -> None:
     headings, _ = rendered(make("gru", 64, {"gradient/h/reach": 1.0, "gradient/h/layer0/reach": 1.0}))
     assert headings.count("reach") == 1
 
 
-def test_a_table_with_two_state_parts_fits_into_a_terminal_of_80_columns(make: Make) -> None:
+def test_a_table_with_two_state_parts_fits_into_80_columns(make: Make) -> None:
     metrics = {f"gradient/{part}/{what}": 123.0 for part in "hc" for what in ("half_life", "reach")}
     metrics |= {"val/accuracy": 0.5, "cost/parameters": 1_234_567.0, "cost/steps_per_second": 123.4}
     console = Console(width=80)
     with console.capture() as capture:
-        console.print(result_table([make("lstm", 1024, metrics)]))
+        console.print(runs_table([make("lstm", 1024, metrics)]))
     row = next(line for line in capture.get().splitlines() if line.startswith("lstm"))
     assert row.split() == ["lstm", "1024", "0.500", "123", "123", "123", "123", "1,234,567", "123"]

@@ -1,4 +1,4 @@
-"""Tables of Markdown: `undertow list --markdown`, `--write`, and the READMEs of the plugins."""
+"""Markdown tables: `undertow list --markdown`, `--write`, and the READMEs of the plugins."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +11,8 @@ Call = Callable[..., Any]
 ROOT = Path(__file__).parents[3]
 
 
-def test_markdown_of_cells_keeps_bars_and_marks_as_they_are(call: Call, moon: Path) -> None:
-    out = call("list", "cells", "--markdown", "--from", str(moon.resolve()), "--plugin", moon).out
+def test_markdown_of_cells_escapes_bars_and_markup(call: Call, buildable: Path) -> None:
+    out = call("list", "cells", "--markdown", "--from", str(buildable.resolve()), "--plugin", buildable).out
     assert out.splitlines() == [
         "| cell | update | state | options | source |",
         "| --- | --- | --- | --- | --- |",
@@ -21,8 +21,8 @@ def test_markdown_of_cells_keeps_bars_and_marks_as_they_are(call: Call, moon: Pa
     ]
 
 
-def test_markdown_of_what_was_built_has_more_columns(call: Call, moon: Path) -> None:
-    here = ("--markdown", "--from", str(moon.resolve()), "--plugin", moon)
+def test_markdown_of_built_objects_has_more_columns(call: Call, buildable: Path) -> None:
+    here = ("--markdown", "--from", str(buildable.resolve()), "--plugin", buildable)
     heading, _, _, tide = call("list", "cells", "--width", "4", *here).out.splitlines()
     assert heading == "| cell | update | state | runs on | parameters (1 input, 4 units) | options | source |"
     assert "| the loop over steps | 4 |" in tide
@@ -31,15 +31,15 @@ def test_markdown_of_what_was_built_has_more_columns(call: Call, moon: Path) -> 
     assert r"| 3 to 99 (12) | `accuracy`, `delay` | 0.08333 | when \_all\_ arrive |" in ports
 
 
-def test_a_table_is_written_between_its_markers_and_touches_nothing_else(call: Call, moon: Path) -> None:
+def test_a_table_is_written_between_its_markers_and_nothing_else_changes(call: Call, buildable: Path) -> None:
     readme = Path("README.md")
     readme.write_text("# Tides\n<!-- tasks: begin -->\nold\n<!-- tasks: end -->\nand the rest\n")
-    words = ("list", "tasks", "--from", str(moon.resolve()), "--plugin", moon)
+    words = ("list", "tasks", "--from", str(buildable.resolve()), "--plugin", buildable)
     table = call(*words, "--markdown").out
     assert call(*words, "--write", readme).out == "README.md: the table of tasks is written\n"
     expected = f"# Tides\n<!-- tasks: begin -->\n\n{table}\n<!-- tasks: end -->\nand the rest\n"
     assert readme.read_text() == expected
-    assert call(*words, "--write", readme).out == "README.md: the table of tasks is as it was\n"
+    assert call(*words, "--write", readme).out == "README.md: the table of tasks is unchanged\n"
     assert readme.read_text() == expected
 
 
@@ -48,7 +48,7 @@ def test_a_table_is_written_between_its_markers_and_touches_nothing_else(call: C
     ["no markers\n", "<!-- tasks: begin -->\n", "<!-- cells: begin -->\n<!-- cells: end -->\n"],
     ids=["none", "no end", "of another kind"],
 )
-def test_a_file_without_markers_is_left_alone(call: Call, text: str) -> None:
+def test_a_file_without_markers_is_not_changed(call: Call, text: str) -> None:
     readme = Path("README.md")
     readme.write_text(text)
     code, out, err = call("list", "tasks", "--write", readme)
@@ -57,13 +57,13 @@ def test_a_file_without_markers_is_left_alone(call: Call, text: str) -> None:
     assert readme.read_text() == text
 
 
-def test_a_file_that_is_not_there_is_no_place_for_a_table(call: Call) -> None:
+def test_a_missing_file_is_refused(call: Call) -> None:
     assert "nowhere.md: No such file" in call("list", "tasks", "--write", "nowhere.md").err
 
 
-def test_markdown_of_plugins_has_all_that_each_offers(call: Call, moon: Path) -> None:
-    *_, last = call("plugin", "list", "--markdown", "--plugin", moon).out.splitlines()
-    assert last == f"| `{moon.resolve()}` | cells: `swift-tide`, `tide`<br>tasks: `ports` |"
+def test_markdown_of_plugins_names_everything_they_register(call: Call, buildable: Path) -> None:
+    *_, last = call("plugin", "list", "--markdown", "--plugin", buildable).out.splitlines()
+    assert last == f"| `{buildable.resolve()}` | cells: `swift-tide`, `tide`<br>tasks: `ports` |"
 
 
 TABLES = [
@@ -81,15 +81,22 @@ def test_every_shipped_kind_has_a_table() -> None:
 
 
 @pytest.mark.parametrize(("readme", "kind"), TABLES, ids=lambda value: getattr(value, "parent", Path(str(value))).name)
-def test_the_table_in_a_plugins_readme_is_what_its_specs_say(call: Call, readme: Path, kind: str) -> None:
+def test_the_table_in_the_readme_of_a_plugin_agrees_with_its_specs(call: Call, readme: Path, kind: str) -> None:
     build = () if kind == "probes" else ("--build",)
     table = call("list", kind, "--from", readme.parent.name, *build, "--markdown").out
     assert f"<!-- {kind}: begin -->\n\n{table}\n<!-- {kind}: end -->\n" in readme.read_text(), "run `make tables`"
 
 
-def test_the_table_of_the_plugins_is_what_they_offer(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_of_the_plugins_agrees_with_their_specs(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     shipped = [folder.parent.name for folder in ROOT.glob("plugins/*/pyproject.toml")]
     monkeypatch.setenv("UNDERTOW_PLUGINS_ALLOW", ",".join(shipped))
     table = call("plugin", "list", "--markdown").out
     text = (ROOT / "plugins" / "README.md").read_text()
     assert f"<!-- plugins: begin -->\n\n{table}\n<!-- plugins: end -->\n" in text, "run `make tables`"
+
+
+def test_a_file_that_is_not_utf_8_is_refused(call: Call) -> None:
+    Path("README.md").write_bytes("<!-- tasks: begin -->\n<!-- tasks: end -->\nJérôme\n".encode("latin-1"))
+    code, out, err = call("list", "tasks", "--write", "README.md")
+    assert (code, out) == (2, "")
+    assert err == "error: README.md: it is not UTF-8 text.\n"

@@ -1,4 +1,4 @@
-"""Servers live as long as the command that started them, whatever way it ends; here they are small ones."""
+"""Servers end with the command that started them, however it ends. The servers here are small ones."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(b"well")
+        self.wfile.write(b"ok")
         if self.path == "/die":
             self.wfile.flush()
             import os
@@ -75,7 +75,7 @@ def make(script: Path, tmp_path: Path) -> Callable[[], Server]:
     return server
 
 
-def is_gone(pid: int) -> bool:
+def has_ended(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -88,11 +88,11 @@ def is_free(port: int) -> bool:
 
 
 def child_in(log: Path) -> int:
-    """The process that a server has started, from its log."""
+    """Return the process that a server has started, from its log."""
     return int(log.read_text().split()[0])
 
 
-def test_a_port_in_use_gives_way_to_the_next_free_one() -> None:
+def test_the_next_free_port_replaces_one_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         free = free_port("127.0.0.1", port)
@@ -101,20 +101,20 @@ def test_a_port_in_use_gives_way_to_the_next_free_one() -> None:
         free_port("127.0.0.1", 65536)
 
 
-def test_at_the_end_of_the_block_the_servers_and_their_children_are_gone(make: Callable[[], Server]) -> None:
+def test_servers_and_their_children_have_ended_after_the_block(make: Callable[[], Server]) -> None:
     both = [make(), make()]
     with serving(both) as running:
         wait_until_up(running)
         children = [child_in(server.log) for server in both]
-        assert not any(is_gone(child) for child in children)
-    assert all(is_gone(child) for child in children)
-    assert all(each.code is not None for each in running)
+        assert not any(has_ended(child) for child in children)
+    assert all(has_ended(child) for child in children)
+    assert all(each.exit_code is not None for each in running)
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(both[0].address)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
-def test_servers_are_gone_whatever_ends_the_command(
+def test_servers_end_when_a_signal_ends_the_command(
     script: Path, tmp_path: Path, number: signal.Signals, until: Callable[..., None]
 ) -> None:
     ports = [free_port("127.0.0.1", 5850)]
@@ -124,14 +124,14 @@ def test_servers_are_gone_whatever_ends_the_command(
         assert command.stdout is not None
         assert command.stdout.readline() == b"up\n"
         started = psutil.Process(command.pid).children(recursive=True)
-        assert len(started) == 6, "a keeper, a server and its child, twice"
+        assert len(started) == 6, "a supervisor, a server and its child, twice"
         command.send_signal(number)
         assert command.wait(20) == (-number if number == signal.SIGKILL else 3)
-        until(lambda: all(is_gone(process.pid) for process in started), seconds=20)
+        until(lambda: all(has_ended(process.pid) for process in started), seconds=20)
     assert all(is_free(port) for port in ports)
 
 
-def test_a_server_that_ends_by_itself_takes_the_other_one_with_it(
+def test_when_one_server_ends_by_itself_the_other_is_stopped(
     script: Path, tmp_path: Path, until: Callable[..., None]
 ) -> None:
     ports = [free_port("127.0.0.1", 5850)]
@@ -145,52 +145,59 @@ def test_a_server_that_ends_by_itself_takes_the_other_one_with_it(
         _, err = command.communicate(timeout=20)
     assert command.returncode == 1
     assert err == f"server {ports[1]} ended by itself, with exit code 7; see {ports[1]}\n"
-    until(lambda: all(is_gone(process.pid) for process in started), seconds=1)
+    until(lambda: all(has_ended(process.pid) for process in started), seconds=1)
 
 
-def test_a_server_that_does_not_start_is_named_with_its_last_words(make: Callable[[], Server], tmp_path: Path) -> None:
+def test_a_server_that_does_not_start_is_reported_with_the_end_of_its_log(
+    make: Callable[[], Server], tmp_path: Path
+) -> None:
     broken = Server(
-        "the other", "http://127.0.0.1:9", "/", [sys.executable, "-c", "exit('no room')"], {}, tmp_path / "l"
+        "the other", "http://127.0.0.1:9", "/", [sys.executable, "-c", "exit('no space left')"], {}, tmp_path / "l"
     )
-    with serving([make(), broken]) as running, pytest.raises(UndertowError, match=r"the other did not start:\nno room"):
+    with (
+        serving([make(), broken]) as running,
+        pytest.raises(UndertowError, match=r"the other did not start:\nno space left"),
+    ):
         wait_until_up(running)
 
 
-def test_a_server_that_keeps_silent_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_for_a_server_that_does_not_answer_has_a_timeout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(servers, "_START_SECONDS", 0.5)
-    mute = Server(
-        "mute", "http://127.0.0.1:9", "/", [sys.executable, "-c", "import time; time.sleep(99)"], {}, tmp_path / "log"
+    silent = Server(
+        "silent", "http://127.0.0.1:9", "/", [sys.executable, "-c", "import time; time.sleep(99)"], {}, tmp_path / "log"
     )
-    with serving([mute]) as running, pytest.raises(UndertowError, match="mute does not answer"):
+    with serving([silent]) as running, pytest.raises(UndertowError, match="silent does not answer"):
         wait_until_up(running)
 
 
-STUBBORN = """
+IGNORES_SIGTERM = """
 import signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print("ready", flush=True)
 time.sleep(99)
 """
 
-KEEPER = """
+SUPERVISOR = """
 import sys
 from undertow.cli.servers import supervisor
 supervisor.STOP_SECONDS = 0.5
-supervisor.keep([sys.executable, "-c", sys.argv[1]])
+supervisor.supervise([sys.executable, "-c", sys.argv[1]])
 """
 
 
-def test_a_server_that_does_not_want_to_end_is_killed(until: Callable[..., None]) -> None:
-    words = [sys.executable, "-c", KEEPER, STUBBORN]
+def test_a_server_that_ignores_sigterm_is_killed(until: Callable[..., None]) -> None:
+    words = [sys.executable, "-c", SUPERVISOR, IGNORES_SIGTERM]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as supervisor:
         assert supervisor.stdin is not None
         assert supervisor.stdout is not None
         assert supervisor.stdout.readline() == b"ready\n"
-        [stubborn] = psutil.Process(supervisor.pid).children()
+        [server] = psutil.Process(supervisor.pid).children()
         os.killpg(supervisor.pid, signal.SIGTERM)
         time.sleep(0.3)
         assert supervisor.poll() is None
-        assert not is_gone(stubborn.pid)
+        assert not has_ended(server.pid)
         supervisor.stdin.close()
         assert supervisor.wait(20) == -signal.SIGKILL
-        until(lambda: is_gone(stubborn.pid), seconds=20)
+        until(lambda: has_ended(server.pid), seconds=20)

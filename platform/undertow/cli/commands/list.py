@@ -1,0 +1,118 @@
+"""`undertow list`: the cells, tasks and probes of all plugins.
+
+Only the hooks of a plugin are imported. The options that build an object, such as ``--build`` and ``--width``, import
+torch too.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from undertow.cli.options import Json, Markdown, PluginFiles, Write
+from undertow.cli.output.console import emit, note, out
+from undertow.cli.output.describe import Kind, describe, entries_of, print_description
+from undertow.cli.output.markdown import markdown_table, output_markdown
+from undertow.cli.output.tables import format_value, table, widths
+from undertow.errors import RequestError, did_you_mean
+from undertow.plugins.host import load_plugins
+from undertow.plugins.registry import Registry
+
+
+def list_command(
+    kind: Annotated[Kind, Parameter(help="What to list.")],
+    name: Annotated[str | None, Parameter(help="Describe this one: equation, state, source, options.")] = None,
+    /,
+    *,
+    source: Annotated[str | None, Parameter(name="--from", help="Only those of this distribution.")] = None,
+    build: Annotated[bool, Parameter(help="Build each, to show its parameters or its trivial loss.")] = False,
+    width: Annotated[int | None, Parameter(help="Build cells with this number of units. Default: 128.")] = None,
+    inputs: Annotated[int | None, Parameter(help="Build cells for inputs of this width. Default: 1.")] = None,
+    length: Annotated[int | None, Parameter(help="Time steps to build for. Default: 100, or the task's own.")] = None,
+    markdown: Markdown = False,
+    write: Write = None,
+    plugin: PluginFiles = None,
+    json: Json = False,
+) -> int:
+    """List the cells, tasks or probes, or describe one of them."""
+    registry = load_plugins(files=plugin or ())
+    sizes = {"width": width, "inputs": inputs, "length": length}
+    given = {key: value for key, value in sizes.items() if value is not None}
+    _validate_sizes(kind, given, build)
+    documents = _documents(registry, kind, name, source, given if build or given else None)
+    if markdown or write:
+        output_markdown(kind, markdown_table(kind, documents), write, as_json=json)
+    elif json:
+        emit(documents[0] if name is not None else {kind: documents, "failures": len(registry.failures)})
+    elif name is not None:
+        print_description(kind, documents[0])
+    else:
+        _print_table(kind, documents, failures=len(registry.failures))
+    return 0
+
+
+def _print_table(kind: Kind, documents: list[dict[str, Any]], *, failures: int) -> None:
+    """Print one row for each entry, without the plugin it is from if the console is too narrow."""
+    extra = {"cells": ["state"], "tasks": ["shape"], "probes": []}[kind]
+    columns = {
+        name: [format_value(document[name]) for document in documents] for name in ("name", "summary", *extra, "from")
+    }
+    if any("parameters" in document.get("built", {}) for document in documents):
+        numbers = [document["built"].get("parameters") for document in documents]
+        columns["parameters"] = ["–" if number is None else f"{number:,}" for number in numbers]
+    console = out()
+    grid = table([*columns], zip(*columns.values(), strict=True), right=["parameters"])
+    if widths(grid, console).minimum > console.width:
+        del columns["from"]
+        grid = table([*columns], zip(*columns.values(), strict=True), right=["parameters"])
+    console.print(grid)
+    if failures:
+        console.print(f"{failures} failed to load: see `undertow plugin list --failed`.")
+
+
+def _validate_sizes(kind: Kind, given: Mapping[str, int], build: bool) -> None:
+    """Refuse sizes that do not apply to this kind, before torch is imported.
+
+    Raises:
+        RequestError: A size does not apply to `kind`, or is less than 1.
+    """
+    allowed = {"cells": ("width", "inputs", "length"), "tasks": ("length",), "probes": ()}[kind]
+    for key, value in given.items():
+        if key not in allowed:
+            applies = "cells or tasks" if key == "length" else "cells"
+            raise RequestError(f"--{key} does not apply to {kind}, only to {applies}.")
+        if value < 1:
+            raise RequestError(f"--{key} is {value}; allowed: 1 or more")
+    if build and not allowed:
+        raise RequestError("--build does not apply to probes: building one shows nothing more.")
+
+
+def _documents(
+    registry: Registry, kind: Kind, name: str | None, source: str | None, sizes: Mapping[str, int] | None
+) -> list[dict[str, Any]]:
+    """Return the JSON object of each entry to show; the entries are built when `sizes` is not None."""
+    entries = entries_of(registry, kind)
+    if name is not None:
+        find = {"cells": registry.cell, "tasks": registry.task, "probes": registry.probe}[kind]
+        entries = {name: entries[find(name).name]}
+    if source is not None:
+        known = {plugin.distribution for plugin in registry.plugins}
+        if source not in known:
+            raise RequestError(f"--from {source}: no plugin of this name is loaded.{did_you_mean(source, known)}")
+        entries = {each: entry for each, entry in entries.items() if entry.plugin.distribution == source}
+        if name is not None and not entries:
+            raise RequestError(f"{name} is not from {source}: leave out `--from`.")
+    documents = [describe(entry) for entry in entries.values()]
+    if sizes is None:
+        return documents
+    from undertow.cli.output.inspect import Sizes, describe_built
+
+    for document, entry in zip(documents, entries.values(), strict=True):
+        try:
+            document["built"] = describe_built(registry, entry.spec, Sizes(**sizes))
+        except RequestError as error:
+            if name is not None:
+                raise
+            note(f"not built: {error}")  # the other entries are still listed
+            document["built"] = {"error": str(error)}
+    return documents

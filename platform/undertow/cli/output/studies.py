@@ -1,0 +1,108 @@
+"""The results and the state of a study, for a terminal and as JSON.
+
+print_study(results, report)
+emit(status_document(read_status(url, name)))
+"""
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from undertow.cli.output.console import note, out
+from undertow.cli.output.links import where_to_look
+from undertow.cli.output.runs import not_shipped
+from undertow.cli.output.tables import key_values, table, widths
+from undertow.tracking.folder import RunFolder
+
+if TYPE_CHECKING:
+    from undertow.report.results import StudyResults
+    from undertow.studies.status import Status
+
+
+def print_study(results: "StudyResults", report: Path) -> None:
+    """Print the table of a study, where its report and charts are, and how many combinations are left.
+
+    Args:
+        results: The study.
+        report: The path of its report, in the folder of its parent run.
+    """
+    from undertow.report import result_table
+
+    console = out()
+    cells = result_table(results)
+    grid = table(cells.columns, cells.rows, right=list(cells.right))
+    if widths(grid, console).maximum > console.width:
+        cells = result_table(results, intervals=False)
+        headings = {name: name.replace(" of ", "\nof ") for name in cells.columns}
+        grid = table(list(headings.values()), cells.rows, right=[headings[name] for name in cells.right])
+        grid.padding = (0, 0)
+    console.print(grid)
+    note(f"Report: {report}")
+    run = RunFolder.open(report.parent)
+    if run.shipped:
+        for line in where_to_look(run.path, view=results.name):
+            note(line)
+    else:
+        note(not_shipped(results.name, run.path.parent))
+    if left := sum(trial.state in ("missing", "waiting", "stopped", "running") for trial in results.combinations):
+        note(f"{left} of {len(results.combinations)} combinations are left: run the same command to continue.")
+
+
+def study_document(results: "StudyResults") -> dict[str, Any]:
+    """Return the JSON object of a study's results."""
+    return {
+        "study": results.name,
+        "objectives": [{"metric": each.metric, "direction": each.direction} for each in results.objectives],
+        "trials": [
+            {
+                "params": dict(trial.params),
+                "sample": trial.sample,
+                "state": trial.state,
+                "number": trial.number,
+                "attempts": trial.attempts,
+                "reason": trial.reason,
+                "values": list(trial.values),
+                "metrics": dict(trial.metrics),
+                "steps": trial.steps,
+                "seconds": trial.seconds,
+                "run_name": trial.run_name,
+                "folder": trial.folder,
+            }
+            for trial in results.combinations
+        ],
+    }
+
+
+def print_status(status: "Status") -> None:
+    """Print how many combinations are in each state, the drivers, the running trials and the failures."""
+    counts = status.counts
+    shown = {"study": status.name, "combinations": str(counts.total), "settled": str(counts.settled)}
+    shown |= {state: str(count) for state, count in sorted(counts.states.items())}
+    if counts.best:
+        shown["best"] = f"{status.objective} {counts.best[0]:.4g}  {counts.best[1]}"
+    if status.seconds_each is not None:
+        shown["mean time per run"] = f"{status.seconds_each:.1f} s"
+    for machine, processes in status.drivers.items():
+        shown[f"driver on {machine}"] = ", ".join(map(str, processes))
+    for name, started in status.running.items():
+        shown[f"running: {name}"] = f"{(datetime.now() - started).total_seconds():.0f} s"
+    for name, reason in status.failed.items():
+        shown[f"failed: {name}"] = reason
+    out().print(key_values(shown))
+
+
+def status_document(status: "Status") -> dict[str, Any]:
+    """Return the JSON object of a study's state."""
+    counts = status.counts
+    return {
+        "study": status.name,
+        "total": counts.total,
+        "settled": counts.settled,
+        "states": dict(counts.states),
+        "best": {"value": counts.best[0], "run": counts.best[1]} if counts.best else None,
+        "objective": status.objective,
+        "seconds_each": status.seconds_each,
+        "running": {name: started.isoformat() for name, started in status.running.items()},
+        "failed": dict(status.failed),
+        "drivers": dict(status.drivers),
+    }

@@ -36,7 +36,7 @@ class Server:
             self.port = int(probe.getsockname()[1])
         self.uri = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
-        assert Store(f"sqlite:///{self.database}", root).answers(), "the store is made before the clock runs"
+        assert Store(f"sqlite:///{self.database}", root).is_reachable(), "the store is made before the clock runs"
 
     def start(self) -> None:
         if self._process is None:

@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from undertow._system.gc import importing, skip_final_collection
+from undertow._system.gc import skip_final_collection
 from undertow.errors import UndertowError
 
 
@@ -28,11 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     skip_final_collection()
-    with importing():
-        from cyclopts.exceptions import CycloptsError
+    from cyclopts.exceptions import CycloptsError
 
-        from undertow.cli.app import app
-        from undertow.cli.output.console import fail
+    from undertow.cli.app import app
+    from undertow.cli.output.console import fail
 
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from undertow.tracking.mlflow.errors import Unreachable
 from undertow.tracking.mlflow.lookup import find_experiment
 
 
@@ -24,9 +25,6 @@ def test_an_experiment_of_an_sqlite_store_is_found_by_name(store: Path) -> None:
 
 
 def test_looking_for_an_experiment_makes_no_store(tmp_path: Path) -> None:
-    assert find_experiment(f"sqlite:///{tmp_path / 'none.db'}", "tides") is None
+    with pytest.raises(Unreachable):
+        find_experiment(f"sqlite:///{tmp_path / 'none.db'}", "tides")
     assert not (tmp_path / "none.db").exists()
-
-
-def test_a_server_that_does_not_answer_gives_no_experiment() -> None:
-    assert find_experiment("http://127.0.0.1:9", "tides") is None

@@ -4,7 +4,7 @@ import json
 import sys
 import urllib.request
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from cyclopts import Parameter
@@ -16,7 +16,8 @@ from undertow.cli.servers.server import Server, free_port, serving, wait_for_end
 from undertow.errors import RequestError
 from undertow.tracking.folder import home_folder, tracking_uri
 from undertow.tracking.mlflow.addresses import address_of, chart_address, is_server, view_address
-from undertow.tracking.mlflow.lookup import ask
+from undertow.tracking.mlflow.errors import Unreachable
+from undertow.tracking.mlflow.lookup import latest_experiments
 from undertow.tracking.mlflow.views import saved_views
 
 _SHOWN = 10
@@ -53,13 +54,13 @@ def ui_command(
     if database:
         servers.append(_dashboard(folder, database, host, _take(host, port)))
     if not servers:
-        _show_experiments(mlflow)
+        _show_experiments(store)
         return 0
     try:
         with serving(servers) as running:
             with err().status(f"Starting {' and '.join(server.name for server in servers)} ..."):
                 wait_until_up(running)
-            _show_experiments(mlflow)
+            _show_experiments(store if is_server(store) else mlflow)
             if database:
                 _show_studies(servers[-1].address)
             note(f"{HINT} Ctrl-C ends it.")
@@ -131,31 +132,20 @@ def _port_of(address: str) -> int:
     return int(address.rpartition(":")[2])
 
 
-def _show_experiments(server: str) -> None:
+def _show_experiments(uri: str) -> None:
     """The address of each experiment's charts and of the views saved of them, the latest experiment first."""
+    server = address_of(uri)
     try:
-        experiments = _experiments(server)
-    except OSError as error:
+        experiments = latest_experiments(uri, _SHOWN)
+    except Unreachable as error:
         note(f"{server} does not answer now: {error}")
         experiments = []
     if not experiments:
         out().print(chart_address(server, None), soft_wrap=True)
     for experiment in experiments:
-        name, experiment_id = experiment["name"], experiment["experiment_id"]
-        out().print(f"{name}: {chart_address(server, experiment_id)}", soft_wrap=True)
-        tags = {tag["key"]: tag["value"] for tag in experiment.get("tags", [])}
-        for view, view_name in list(saved_views(tags).items())[:_SHOWN]:
-            out().print(f"{name}, {view_name}: {view_address(server, experiment_id, view)}", soft_wrap=True)
-
-
-def _experiments(server: str) -> list[dict[str, Any]]:
-    """The experiments with the latest runs, as MLflow describes them."""
-    found = ask(server, "experiments/search", {"max_results": 1000}).get("experiments", [])
-    by_id = {each["experiment_id"]: each for each in found}
-    latest = {"experiment_ids": list(by_id), "max_results": 1000, "order_by": ["attributes.start_time DESC"]}
-    runs = ask(server, "runs/search", latest).get("runs", [])
-    ids = list(dict.fromkeys(run["info"]["experiment_id"] for run in runs))
-    return [by_id[each] for each in ids[:_SHOWN]]
+        out().print(f"{experiment.name}: {chart_address(server, experiment.id)}", soft_wrap=True)
+        for view, view_name in list(saved_views(experiment.tags).items())[:_SHOWN]:
+            out().print(f"{experiment.name}, {view_name}: {view_address(server, experiment.id, view)}", soft_wrap=True)
 
 
 def _show_studies(server: str) -> None:

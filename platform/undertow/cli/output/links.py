@@ -3,11 +3,14 @@
 for line in where_to_look(result.folder):
     print(line)
 
-A study's parent run has a saved view as well: `where_to_look(folder, view="vanishing-digits")`.
+The parent run of a study has a saved view too: `where_to_look(folder, view="vanishing-digits")`.
 """
 
 from pathlib import Path
 
+from undertow._system.redact import redacted
+from undertow.cli.output.console import note
+from undertow.errors import UndertowError
 from undertow.tracking.folder import RunFolder, home_folder
 from undertow.tracking.mlflow.addresses import address_of, chart_address, is_server, view_address
 from undertow.tracking.mlflow.lookup import find_experiment, has_view
@@ -16,24 +19,31 @@ from undertow.tracking.mlflow.views import view_id
 HOST = "127.0.0.1"
 PORT = 5000
 
-HINT = "Type by_lag$ into the search of its charts to see how the gradients fall, one curve a run."
+HINT = 'Type by_lag$ into its field "Search metric charts": this shows the gradients, one curve for each run.'
 
 
 def where_to_look(folder: Path, view: str | None = None) -> list[str]:
-    """Say how to see a run: the command, if it takes one, and the address of its experiment's charts.
+    """Return the lines that say how to open the charts of a run.
 
     Args:
-        folder: The run's.
-        view: The name of the saved view that its experiment opens with, if the store has it by now.
+        folder: The run folder.
+        view: The name of the saved view to open, if the store has it.
+
+    Returns:
+        The command that starts the UI, unless the store is a server, and the address of the experiment's charts; the
+        address of all experiments, with a note on standard error, if the store cannot be read.
     """
     run = RunFolder.open(folder)
     uri = run.identity.uri
-    experiment_id = find_experiment(uri, run.identity.experiment)
     server = address_of(uri) if is_server(uri) else f"http://{HOST}:{PORT}"
-    if view is not None and experiment_id is not None and has_view(uri, experiment_id, view):
-        address, hint = view_address(server, experiment_id, view_id(view)), []
-    else:
-        address, hint = chart_address(server, experiment_id), [HINT]
+    address, hint = chart_address(server, None), [HINT]
+    try:
+        experiment_id = find_experiment(uri, run.identity.experiment)
+        address = chart_address(server, experiment_id)
+        if view is not None and experiment_id is not None and has_view(uri, experiment_id, view):
+            address, hint = view_address(server, experiment_id, view_id(view)), []
+    except (OSError, ValueError, UndertowError) as error:
+        note(f"cannot look up the charts in {redacted(uri)}: {error}")
     if is_server(uri):
         return [f"Look at {address}", *hint]
     home = run.path.parent

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from undertow.cli.commands import doctor
 from undertow.tracking.mlflow.errors import Unreachable
 from undertow.tracking.mlflow.lookup import Experiment, ask, count_runs, find_experiment, has_view, latest_experiments
 from undertow.tracking.mlflow.store import Store
@@ -216,6 +217,26 @@ def test_the_credentials_are_those_of_mlflows_client(
     ask(uri, "experiments/search", {"max_results": 1})
     assert found[0] is not None
     assert found == [found[0]] * 2
+
+
+@pytest.mark.parametrize("how", ["in the URI", "environment"])
+def test_doctor_accepts_a_server_that_demands_a_password(
+    serve: Callable[[Respond], str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str
+) -> None:
+    uri = serve(only_with(basic("me", "secret")))
+    if how == "environment":
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
+    else:
+        uri = uri.replace("http://", "http://me:secret@")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    [finding] = doctor._store(tmp_path)
+    assert (finding.found.endswith(" answers"), finding.remedy) == (True, "")
+    assert "secret" not in finding.found
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.replace("me:secret@", "") if how == "in the URI" else uri)
+    monkeypatch.delenv("MLFLOW_TRACKING_PASSWORD", raising=False)
+    [finding] = doctor._store(tmp_path)
+    assert finding.remedy
 
 
 def test_credentials_are_not_sent_to_another_server_and_never_shown(

@@ -4,8 +4,8 @@
     run_id = store.run_id(identity, started_at=1795474026549)
     store.store(run_id, [Metric("train/loss", 0.7, 10, 1795474026549)])
 
-MLflow is imported only in this module, at the first call of a method. Its exceptions become the errors of
-`undertow.tracking.mlflow.errors`.
+Only this module uses MLflow's client; it imports MLflow at the first call of a method. Exceptions of MLflow become the
+errors of `undertow.tracking.mlflow.errors`.
 """
 
 import os
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from undertow._system.database import exclusive_connection, is_database_server
 from undertow._system.lock import FileLock
 from undertow.errors import UndertowError
+from undertow.tracking.mlflow.addresses import is_server
 from undertow.tracking.mlflow.errors import (
     MaybeRejected,
     ParentMissing,
@@ -226,7 +227,7 @@ class Store:
         return str(found.experiment_id)
 
     def _artifact_location(self, experiment: str) -> str | None:
-        if self.uri.startswith(("http://", "https://")) or self.uri.startswith("databricks"):
+        if is_server(self.uri) or self.uri.startswith("databricks"):
             return None
         return str(self.artifacts / (re.sub(r"[^\w.\-]+", "-", experiment).strip(".-") or "experiment"))
 

@@ -11,12 +11,11 @@ is read, so that the outbox keeps the whole text.
 import hashlib
 import math
 import operator
-import posixpath
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal, SupportsFloat, SupportsIndex
+
+from undertow._system.names import check_name as check_name
 
 RunStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 STATUSES: tuple[RunStatus, ...] = ("RUNNING", "FINISHED", "FAILED", "KILLED")
@@ -26,8 +25,6 @@ MAX_NAME = 250  # characters, as the next two
 MAX_PARAM = 6000
 MAX_TAG = 8000
 _BIGINT = 2**63
-
-_NAME = re.compile(r"[/\w.\- :]+")
 
 Row = tuple[str, float, int, int]
 """Key, value, step, timestamp in milliseconds."""
@@ -88,22 +85,6 @@ Item = Metric | Param | Tag | ExperimentTag | Artifact | StatusChange
 
 class BadRecord(ValueError):
     """A line of an outbox that this version cannot read."""
-
-
-@lru_cache(maxsize=4096)
-def check_name(name: str) -> str:
-    """Return `name`.
-
-    Raises:
-        ValueError: MLflow would reject a metric, parameter or tag of this name.
-    """
-    if not _NAME.fullmatch(name):
-        raise ValueError(
-            f"the name {name!r} cannot be tracked: use only letters, digits, `_`, `-`, `.`, `:`, `/` and blanks"
-        )
-    if posixpath.normpath(name) != name or name == "." or name.startswith(("..", "/")):
-        raise ValueError(f"the name {name!r} cannot be tracked: as a path it means {posixpath.normpath(name)!r}")
-    return name
 
 
 def metric_row(key: str, value: SupportsFloat, step: SupportsIndex, timestamp: int) -> Row:

@@ -94,7 +94,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from undertow.tracking.mlflow.store import Store
 
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    assert Store(f"sqlite:///{path}", path.parent / "artifacts").answers()
+    assert Store(f"sqlite:///{path}", path.parent / "artifacts").is_reachable()
     return path
 
 
@@ -255,7 +255,8 @@ def tracked(postgresql: PostgreSQL) -> Iterator[str]:
     url = postgresql.make(name)
     # In a process of its own, whose connections end with it: a template must have no connections.
     make = (
-        "import os; from undertow.tracking.mlflow.store import Store; assert Store(os.environ['URL'], None).answers()"
+        "import os; from undertow.tracking.mlflow.store import Store; "
+        "assert Store(os.environ['URL'], None).is_reachable()"
     )
     subprocess.run([sys.executable, "-c", make], env={**os.environ, "URL": url}, check=True)
     yield name

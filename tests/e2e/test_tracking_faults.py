@@ -1,4 +1,4 @@
-"""Processes that die: the training, the shipper, both; whatever happens, the store holds every row once."""
+"""Training and shipper processes that die or are slow: the store has every row exactly once."""
 
 import os
 import shutil
@@ -19,6 +19,7 @@ import undertow.tracking
 from undertow._system.lock import FileLock
 from undertow.tracking import Outbox, RunFolder, ShipperProcess, start_shipper, sync
 from undertow.tracking.folder import shipper_lock
+from undertow.tracking.shipping.wait import TIMEOUT
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +51,7 @@ def home(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def launch(home: Path) -> Iterator[Callable[..., ShipperProcess]]:
-    """Start shippers of this process that are surely gone after the test."""
+    """Start shippers of this process; they have ended after the test."""
     launched: list[ShipperProcess] = []
 
     def start(at: Path = home) -> ShipperProcess:
@@ -67,6 +68,12 @@ def new_run(home: Path, name: str = "lstm-T256-s0", uri: str | None = None) -> R
     return RunFolder.create(home, name, experiment="waves", uri=uri, config_yaml="")
 
 
+def is_zombie(pid: int) -> bool:
+    """Whether a process has ended with all its threads, and its parent has not read its exit status yet."""
+    process = psutil.Process(pid)
+    return process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
+
+
 def ask(home: Path, query: str) -> list[tuple[object, ...]]:
     connection = sqlite3.connect(home / "mlflow.db", timeout=20)
     try:
@@ -78,7 +85,7 @@ def ask(home: Path, query: str) -> list[tuple[object, ...]]:
 def test_the_guide_of_the_package_runs_as_it_is_written(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     guide = undertow.tracking.__doc__ or ""
     example = textwrap.dedent(
-        "\n".join(line for line in guide.split("What is on disk")[0].splitlines() if line[:4] == " " * 4)
+        "\n".join(line for line in guide.split("Files below one home")[0].splitlines() if line[:4] == " " * 4)
     )
     monkeypatch.setenv("UNDERTOW_HOME", str(home))
     names = {name: getattr(undertow.tracking, name) for name in undertow.tracking.__all__}
@@ -88,7 +95,7 @@ def test_the_guide_of_the_package_runs_as_it_is_written(home: Path, monkeypatch:
     assert sorted(ask(home, "select key, step from metrics")) == [("gradient/h/by_lag", 64), ("train/loss", 10)]
 
 
-def test_rows_are_in_the_store_while_the_run_goes_on(
+def test_rows_are_stored_while_the_run_continues(
     home: Path, launch: Callable[..., ShipperProcess], until: Until
 ) -> None:
     folder = new_run(home)
@@ -98,14 +105,14 @@ def test_rows_are_in_the_store_while_the_run_goes_on(
         outbox.metrics([("train/loss", 0.5, 1)])
         until(lambda: ask(home, "select count(*) from metrics") == [(1,)])
         outbox.metrics([("train/loss", 0.4, 2)])
-        until(lambda: ask(home, "select count(*) from metrics") == [(2,)], seconds=5)
+        until(lambda: ask(home, "select count(*) from metrics") == [(2,)])
         assert ask(home, "select status from runs") == [("RUNNING",)]
         outbox.status("FINISHED")
     folder.release()
-    until(lambda: ask(home, "select status from runs") == [("FINISHED",)], seconds=5)
+    until(lambda: ask(home, "select status from runs") == [("FINISHED",)])
 
 
-def test_a_child_waits_quietly_for_its_parent_and_follows_at_once(
+def test_a_child_waits_for_its_parent_without_a_problem_in_the_log(
     home: Path, launch: Callable[..., ShipperProcess], until: Until
 ) -> None:
     parent = new_run(home, "study")
@@ -125,12 +132,12 @@ def test_a_child_waits_quietly_for_its_parent_and_follows_at_once(
     assert not child.shipped
     with Outbox(parent.outbox) as outbox:
         outbox.start(parent.identity)
-        until(lambda: child.shipped, seconds=3)
+        until(lambda: child.shipped)
         outbox.status("FINISHED")
     parent.release()
-    [(above,)] = ask(home, "select value from tags where key = 'mlflow.parentRunId'")
+    [(parent_id,)] = ask(home, "select value from tags where key = 'mlflow.parentRunId'")
     until(lambda: parent.shipped)
-    assert above == parent.progress().run_id
+    assert parent_id == parent.progress().run_id
     assert shipper.problem == ""
 
 
@@ -150,7 +157,7 @@ def test_a_shipper_killed_again_and_again_ships_every_row_once(
         until(lambda before=before: folder.progress().done > before)  # type: ignore[misc]
         os.kill(shipper.pid, signal.SIGKILL)
         until(lambda: not FileLock(shipper_lock(home)).is_held())
-        assert not folder.shipped, "it was to be killed in the middle"
+        assert not folder.shipped, "the shipper must be killed before it has sent all"
         shipper._process.wait()
         shipper.revive()
     assert shipper.wait(folder, timeout=60)
@@ -174,7 +181,7 @@ def test_a_training_killed_minus_nine_becomes_killed_with_all_its_rows_and_its_s
     assert (home / "shipper.log").read_text() == ""
 
 
-def test_training_and_shipper_killed_together_are_made_good_by_the_next_one(
+def test_after_training_and_shipper_are_killed_the_next_shipper_sends_every_row(
     home: Path, launch: Callable[..., ShipperProcess], until: Until
 ) -> None:
     with subprocess.Popen([sys.executable, "-c", TRAINING, str(home)], stdout=subprocess.PIPE, text=True) as training:
@@ -191,7 +198,7 @@ def test_training_and_shipper_killed_together_are_made_good_by_the_next_one(
     assert stored in (len(acknowledged), len(acknowledged) + 1)
 
 
-def test_a_second_shipper_stands_by_and_takes_over(
+def test_a_second_shipper_waits_for_the_lock_and_takes_over(
     home: Path, launch: Callable[..., ShipperProcess], until: Until
 ) -> None:
     folder = new_run(home)
@@ -211,7 +218,7 @@ def test_a_second_shipper_stands_by_and_takes_over(
     assert (home / "shipper.log").read_text() == ""
 
 
-def test_two_homes_that_share_a_new_store_both_get_through(
+def test_two_homes_that_share_a_new_store_are_both_shipped(
     tmp_path: Path, launch: Callable[..., ShipperProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shared = tmp_path / "shared"
@@ -234,13 +241,9 @@ def test_one_shipper_per_home_is_started_woken_and_revived(home: Path, until: Un
     try:
         assert start_shipper(home) is shipper
         assert os.getsid(shipper.pid) == shipper.pid, "Ctrl-C in the terminal must not reach it"
-        until(lambda: psutil.Process(shipper.pid).nice() > psutil.Process().nice())
-        session = Path(f"/proc/{shipper.pid}/autogroup")  # where there is one, the cores are shared by it first
-        if session.exists() and os.geteuid() == 0:  # others may ask ten times a second, all of them together
-            until(lambda: session.read_text().endswith("nice 10\n"))
         old = shipper.pid
         os.kill(old, signal.SIGKILL)
-        until(lambda: psutil.Process(old).status() == psutil.STATUS_ZOMBIE)
+        until(lambda: is_zombie(old))
         shipper.wake()
         assert start_shipper(home).pid != old
     finally:
@@ -248,90 +251,65 @@ def test_one_shipper_per_home_is_started_woken_and_revived(home: Path, until: Un
     assert not psutil.pid_exists(shipper.pid)
 
 
-def session_of(shipper: ShipperProcess, until: Until) -> Path:
-    """Where Linux tells how nice a shipper's session is, once it has stepped back."""
-    session = Path(f"/proc/{shipper.pid}/autogroup")
-    if not session.exists() or os.geteuid() != 0:
-        pytest.skip("Linux shares the cores by session, and anybody but root may ask for it ten times a second at most")
-    until(lambda: session.read_text().endswith("nice 10\n"))
-    return session
+SLOW_IMPORT = """
+import sys, time
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "mlflow":
+            sys.meta_path.remove(self)
+            time.sleep(10)
+
+sys.meta_path.insert(0, Slow())
+"""
 
 
-def test_a_shipper_that_is_waited_for_does_not_stand_back(
+@pytest.fixture
+def slow_import(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every new Python process needs ten seconds more to import MLflow, as on a busy machine."""
+    site = tmp_path_factory.mktemp("site")
+    (site / "sitecustomize.py").write_text(SLOW_IMPORT)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])]))
+
+
+@pytest.mark.usefixtures("slow_import")
+def test_training_and_sync_wait_for_a_shipper_that_still_imports_mlflow(
     home: Path, launch: Callable[..., ShipperProcess], until: Until
 ) -> None:
-    shipper = launch()
-    session = session_of(shipper, until)
-    with Outbox((folder := new_run(home, uri="http://127.0.0.1:9")).outbox) as outbox:
+    with Outbox((folder := new_run(home)).outbox) as outbox:
         outbox.start(folder.identity)
-    found: list[str] = []
-
-    def look() -> bool:
-        found.append(session.read_text())
-        return len(found) > 3
-
-    assert not shipper.wait(folder, unless=look)
-    assert found[-1].endswith("nice 0\n")
-    assert session.read_text().endswith("nice 10\n"), "what is trained next goes first again"
+        outbox.status("FINISHED")
     folder.release()
-
-
-def test_a_shipper_that_sync_waits_for_does_not_stand_back(
-    home: Path, launch: Callable[..., ShipperProcess], until: Until
-) -> None:
-    session = session_of(launch(), until)
-    with Outbox((folder := new_run(home, uri="http://127.0.0.1:9")).outbox) as outbox:
-        outbox.start(folder.identity)
+    shipper = launch()
+    until(lambda: FileLock(shipper_lock(home)).is_held())
     with ThreadPoolExecutor() as threads:
-        waiting = threads.submit(sync, home, timeout=2.0)
-        until(lambda: session.read_text().endswith("nice 0\n"))
-        assert not waiting.done()
-        assert "at work" in str(waiting.result()[0].error)
-    assert session.read_text().endswith("nice 10\n"), "what is trained goes first again"
-    folder.release()
-
-
-@pytest.mark.parametrize(
-    ("leave", "seconds"),
-    [pytest.param(ShipperProcess.close, 0, id="closed"), pytest.param(ShipperProcess._hang_up, 10, id="killed")],
-)
-def test_a_shipper_left_alone_does_not_stand_back(
-    home: Path,
-    launch: Callable[..., ShipperProcess],
-    until: Until,
-    leave: Callable[[ShipperProcess], None],
-    seconds: float,
-) -> None:
-    shipper = launch()
-    session = session_of(shipper, until)
-    with Outbox((folder := new_run(home, uri="http://127.0.0.1:9")).outbox) as outbox:
-        outbox.start(folder.identity)
-    leave(shipper)
-    until(lambda: session.read_text().endswith("nice 0\n"), seconds)
-    folder.release()
+        synced = threads.submit(sync, home, timeout=5)
+        assert shipper.wait(folder, timeout=5)
+        assert synced.result() == []
+    assert ask(home, "select status from runs") == [("FINISHED",)]
 
 
 def test_a_closed_shipper_ends_by_itself_and_leaves_no_zombie(home: Path, until: Until) -> None:
     first = start_shipper(home)
     first.close()
-    until(lambda: psutil.Process(first.pid).status() == psutil.STATUS_ZOMBIE)
+    until(lambda: is_zombie(first.pid))
     second = start_shipper(home)
     assert second is not first
     second.close(timeout=20)
     assert not psutil.pid_exists(first.pid)
 
 
-def test_a_shipper_without_an_open_run_ends_and_comes_back_for_the_next_one(home: Path, until: Until) -> None:
+def test_a_shipper_without_an_open_run_ends_and_is_started_again_for_the_next_one(home: Path, until: Until) -> None:
     shipper = ShipperProcess(home, poll=0.1, idle=0.5)
     try:
-        until(lambda: psutil.Process(shipper.pid).status() == psutil.STATUS_ZOMBIE)
+        until(lambda: is_zombie(shipper.pid))
         folder = new_run(home)
         shipper.revive()
         with Outbox(folder.outbox) as outbox:
             outbox.start(folder.identity)
             until(lambda: folder.shipped)
             time.sleep(1.5)
-            assert shipper._process.poll() is None, "a run that says nothing for a while is still a run"
+            assert shipper._process.poll() is None, "an open run without new records keeps the shipper running"
             outbox.status("FINISHED")
         assert shipper.wait(folder, timeout=20)
         folder.release()
@@ -340,7 +318,7 @@ def test_a_shipper_without_an_open_run_ends_and_comes_back_for_the_next_one(home
     assert ask(home, "select status from runs") == [("FINISHED",)]
 
 
-def test_a_shipper_with_nothing_to_do_is_all_but_asleep(
+def test_a_shipper_with_nothing_to_do_uses_almost_no_cpu(
     home: Path, launch: Callable[..., ShipperProcess], until: Until
 ) -> None:
     for number in range(200):
@@ -355,7 +333,7 @@ def test_a_shipper_with_nothing_to_do_is_all_but_asleep(
     assert sum(process.cpu_times()[:2]) - before < 0.3
 
 
-def test_what_is_wrong_is_said_in_one_line_and_wait_gives_up_in_time(
+def test_a_problem_is_one_line_in_the_log_and_wait_gives_up_after_its_timeout(
     home: Path, launch: Callable[..., ShipperProcess], until: Until
 ) -> None:
     folder = new_run(home, uri="http://127.0.0.1:9")
@@ -367,7 +345,7 @@ def test_what_is_wrong_is_said_in_one_line_and_wait_gives_up_in_time(
     until(lambda: shipper.problem)
     began = time.monotonic()
     assert not shipper.wait(folder, timeout=0.5)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < TIMEOUT, "it used the timeout of the call"
     assert folder.path.name in shipper.problem
     assert len(shipper.problem) < 400
     assert folder.progress().left == 2
@@ -376,10 +354,10 @@ def test_what_is_wrong_is_said_in_one_line_and_wait_gives_up_in_time(
         outbox.start(healthy.identity)
         outbox.status("FINISHED")
     healthy.release()
-    assert shipper.wait(healthy, timeout=20), "a dead server must not hold up another store"
+    assert shipper.wait(healthy, timeout=20), "a server that is down must not delay another store"
     began = time.monotonic()
     shipper.close(timeout=30)
-    assert 1 < time.monotonic() - began < 15, "the grace, and then it leaves the rest to sync"
+    assert time.monotonic() - began > 1, "it ends after the grace period"
     [result] = sync(home)
     assert result.left == 2
     assert result.error

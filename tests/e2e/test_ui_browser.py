@@ -1,4 +1,4 @@
-"""`undertow ui` in a real browser: curves of three cells in one chart, a saved view of a study, its dashboard."""
+"""`undertow ui` in a real browser: curves of three cells in one chart, a saved view, the dashboard of a study."""
 
 import shutil
 import signal
@@ -50,9 +50,9 @@ CURVES = """
         };
     }
 """
-"""Of the chart with this title, once three curves are drawn: their number, and the steps of each by its run.
+"""Wait until the chart with this title has three curves; return their number, and the steps of each by its run.
 
-MLflow draws each curve twice, with markers and without, so it is the distinct ones that count.
+MLflow draws each curve twice, with and without markers, so only distinct curves are counted.
 """
 
 
@@ -61,7 +61,7 @@ LAGS = (1, 2, 4, 8, 16, 32, 63)
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Three runs that were trained, a study that was only written down, and Optuna's record of one."""
+    """Three trained runs, the records of a study without training, and an Optuna study."""
     folder = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UNDERTOW_HOME", str(folder))
@@ -76,7 +76,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def write_study(home: Path) -> None:
-    """A parent run with a saved view, two seeds of each cell below it, and a run beside it that is none of its own."""
+    """Record a parent run with a saved view, two children for each cell, and a run that is not a child."""
     parent = RunFolder.create(home, "waves", experiment="vanishing", uri=None, config_yaml="")
     view = chart_view(
         "waves: gradients by cell",
@@ -106,7 +106,7 @@ def write_study(home: Path) -> None:
 
 
 def write_run(home: Path, cell: str, seed: int, slope: float, study: str, parent: str) -> None:
-    """A run whose gradient falls by `slope` a step, and at each lag by the seed."""
+    """Record a run whose gradient, at each lag, is `-slope * lag - seed`."""
     folder = RunFolder.create(
         home, f"{cell}-T64-s{seed}", experiment="vanishing", uri=None, config_yaml="", parent=parent
     )
@@ -120,7 +120,7 @@ def write_run(home: Path, cell: str, seed: int, slope: float, study: str, parent
 
 @pytest.fixture(scope="module")
 def addresses(home: Path) -> Iterator[dict[str, str]]:
-    """What `undertow ui` prints: addresses by what they are of."""
+    """The addresses that `undertow ui` prints, by name."""
     server = subprocess.Popen(
         [sys.executable, "-m", "undertow.cli", "ui", "--port", "5700"],
         stdout=subprocess.PIPE,
@@ -176,7 +176,7 @@ MEANS = """
         };
     }
 """
-"""Of the first chart, if it has this title and at least three curves that are not bands: these, and the page's text."""
+"""Wait until the first chart has this title and three curves that are not bands; return them, and the page's text."""
 
 
 def test_a_saved_view_opens_with_the_curves_grouped_by_cell(
@@ -186,9 +186,9 @@ def test_a_saved_view_opens_with_the_curves_grouped_by_cell(
     found = page.wait_for_function(MEANS, arg="gradient/h/by_lag", timeout=90_000).json_value()
     page.screenshot(path=tmp_path / "view.png")
     ends = {round(values[-1], 6) for steps, values in found["curves"] if tuple(steps) == LAGS}
-    assert ends == {round(-slope * 63 - 0.5, 6) for slope in (0.1, 0.01, 0.03)}, "the mean of two seeds, by cell"
+    assert ends == {round(-slope * 63 - 0.5, 6) for slope in (0.1, 0.01, 0.03)}, "the mean of two seeds, for each cell"
     assert all(f"Group: {cell}" in found["page"] for cell in CELLS)
-    assert "minimal" not in found["page"], "only the runs of the study are in it"
+    assert "minimal" not in found["page"], "the view has only the runs of the study"
 
 
 def test_the_dashboard_opens_on_a_study(addresses: dict[str, str], page: "Page", tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""The machine, whatever the work: file locks, whole files, database connections, signals, the garbage collector."""
+"""The machine: file locks, atomic writes, database connections, signals, the garbage collector."""

@@ -1,16 +1,16 @@
-"""Files that are there whole or not at all."""
+"""Atomic writes of files."""
 
 import os
 from pathlib import Path
 
 
 def write_atomically(path: Path, text: str, *, private: bool = False) -> None:
-    """Write `text` to `path`: whoever reads it sees all of the old content or all of the new.
+    """Write `text` to `path`; a reader gets either the complete old content or the complete new content.
 
     Args:
         path: The file, in a folder that exists.
         text: Its content.
-        private: Readable by its owner alone.
+        private: Only its owner can read it.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600 if private else 0o644)

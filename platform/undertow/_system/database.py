@@ -1,7 +1,7 @@
-"""Databases that studies and MLflow keep their tables in: what it takes to reach one.
+"""Connections to the databases of studies and of MLflow.
 
-require_driver(url)                # or say what to install
-with exclusive_connection(url) as connection:     # at once or not at all; nobody else makes tables now
+require_driver(url)                               # or an error that says what to install
+with exclusive_connection(url) as connection:     # no other process creates tables now
     ...
 """
 
@@ -20,8 +20,8 @@ LOCKED_SECONDS = 60
 """How long to wait for an SQLite database that another process has locked."""
 
 _SERVERS = ("postgresql", "mysql", "mssql")
-_ANSWER_SECONDS = 5  # for a host that lets every packet fall; libpq's own patience is two minutes
-_MAKING_TABLES = 7_210_645_223  # the number of PostgreSQL's advisory lock; any will do that nobody else takes
+_CONNECT_SECONDS = 5  # for a host that drops every packet; the default timeout of libpq is two minutes
+_TABLES_LOCK = 7_210_645_223  # key of a PostgreSQL advisory lock; any number that no other program uses
 
 
 def database_file(url: str) -> Path | None:
@@ -35,10 +35,10 @@ def is_database_server(url: str) -> bool:
 
 
 def engine_options(url: str) -> dict[str, Any]:
-    """How SQLAlchemy shall connect.
+    """The options of SQLAlchemy's `create_engine` for this database.
 
     Raises:
-        sqlalchemy.exc.ArgumentError: This is no address of a database.
+        sqlalchemy.exc.ArgumentError: `url` is not the address of a database.
     """
     from sqlalchemy import make_url
 
@@ -47,15 +47,16 @@ def engine_options(url: str) -> dict[str, Any]:
     address = make_url(url)
     options: dict[str, Any] = {"pool_pre_ping": True}
     if address.get_driver_name().startswith("psycopg") and "connect_timeout" not in address.query:
-        options["connect_args"] = {"connect_timeout": _ANSWER_SECONDS}
+        options["connect_args"] = {"connect_timeout": _CONNECT_SECONDS}
     return options
 
 
 def require_driver(url: str) -> None:
-    """Return if the Python package that speaks with this database is installed.
+    """Return if the Python driver of this database is installed.
 
     Raises:
-        RequestError: It is not, with the command that installs it; or this is no address of a database.
+        RequestError: It is not; the message has the command that installs it. Or `url` is not the address of a
+            database.
     """
     from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
@@ -63,17 +64,17 @@ def require_driver(url: str) -> None:
     try:
         address = make_url(url)
         if "@" in (address.host or ""):
-            raise ValueError("a password was taken for a host")
+            raise ValueError("a part of the password was parsed as the host")
         address.get_dialect().import_dbapi()
     except ArgumentError as error:
         raise RequestError(f"{redacted(url)} cannot be opened: {redacted(str(error))}") from error
-    except ValueError:  # what it says may be a part of the password
+    except ValueError:  # its text may contain a part of the password
         raise RequestError(
-            f"{redacted(url)} is no address of a database, such as postgresql+psycopg://USER:PASSWORD@HOST:PORT/NAME; "
-            "in a password, write @ as %40"
+            f"{redacted(url)} is not the address of a database, such as "
+            "postgresql+psycopg://USER:PASSWORD@HOST:PORT/NAME; in a password, write @ as %40"
         ) from None
     except ImportError as error:
-        package = error.name or "psycopg"  # without a name it is psycopg, which found no libpq
+        package = error.name or "psycopg"  # psycopg without libpq raises an ImportError without a name
         needed = "'undertow[postgresql]'" if package == "psycopg" else package
         raise RequestError(
             f"{redacted(url)} cannot be opened: {error}\nInstall its driver: pip install {needed}"
@@ -82,13 +83,13 @@ def require_driver(url: str) -> None:
 
 @contextmanager
 def exclusive_connection(url: str) -> Iterator["Connection"]:
-    """Connect to a database on a server as the only one who makes tables there.
+    """Connect to a database on a server; no other process can create tables in it at the same time.
 
-    Two processes that both find an empty PostgreSQL database would stumble over each other's half of the tables. Other
-    servers have no such lock; there it is a connection like any other.
+    Two processes that both find an empty PostgreSQL database would both create the tables, and one would fail. On other
+    servers than PostgreSQL there is no lock: there this is an ordinary connection.
 
     Raises:
-        sqlalchemy.exc.SQLAlchemyError: It cannot be reached; told at once.
+        sqlalchemy.exc.SQLAlchemyError: The database cannot be reached; raised within seconds.
     """
     from sqlalchemy import create_engine, text
 
@@ -96,7 +97,7 @@ def exclusive_connection(url: str) -> Iterator["Connection"]:
     try:
         with engine.begin() as connection:
             if connection.dialect.name == "postgresql":
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MAKING_TABLES})
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _TABLES_LOCK})
             yield connection
     finally:
         engine.dispose()

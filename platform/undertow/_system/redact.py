@@ -1,12 +1,12 @@
-"""Addresses without their passwords: whatever is stored, shown or complained about goes through here."""
+"""Remove passwords from addresses before they are stored, shown or logged."""
 
 import re
 
-# Greedy, since a password may hold a colon, a slash or an @ that nobody has escaped.
+# Greedy, since a password may contain a colon, a slash or an @ that is not escaped.
 _OF_USER = re.compile(r"(://[^:/?@\[]*):.*@")
 _IN_QUERY = re.compile(r"([?&]\w*password=)[^&]*", re.IGNORECASE)
 
 
 def redacted(text: str) -> str:
-    """The text with an address in it, such as ``track.uri=postgresql://me:***@host/db``, its password redacted."""
+    """The text with the passwords of its addresses replaced, as in ``track.uri=postgresql://me:***@host/db``."""
     return _IN_QUERY.sub(r"\1***", _OF_USER.sub(r"\1:***@", text))

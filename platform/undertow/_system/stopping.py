@@ -1,4 +1,4 @@
-"""Stopping: a wish, looked at between two steps, so that what was done is saved.
+"""A request to stop, by Ctrl-C or SIGTERM; the work checks it between two steps, and saves before it ends.
 
 stop = StopRequest()
 with stop.listening():            # Ctrl-C and SIGTERM
@@ -21,7 +21,7 @@ class StopRequest:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take over both signals inside the block (a no-op outside the main thread, which gets no signals)."""
+        """Handle both signals inside the block; does nothing outside the main thread, which gets no signals."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -34,7 +34,7 @@ class StopRequest:
                 signal.signal(number, handler)
 
     def take_over(self) -> None:
-        """Install the handlers; Lightning installs its own when a fit begins, so this is called again after that."""
+        """Install the handlers; call it again after a fit has begun, since Lightning installs its own."""
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, self._on_signal)
             signal.signal(signal.SIGTERM, self._on_signal)

@@ -2,8 +2,6 @@
 
 from importlib import import_module
 
-from undertow._system.gc import importing
-
 _NEEDED = (
     "jinja2",
     "optuna.importance",
@@ -17,7 +15,6 @@ _NEEDED = (
 
 def import_ahead() -> None:
     """Import the libraries that the report's modules import inside their functions, and what those read when used."""
-    with importing():
-        for name in _NEEDED:
-            import_module(name)
+    for name in _NEEDED:
+        import_module(name)
     import_module("plotly.graph_objects").Figure(layout={"title": {"text": "a reason to read plotly's rules"}})

@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from undertow._system.gc import importing
 from undertow._system.stopping import StopRequest
 from undertow.config.load import LoadedExperiment, dump, flatten, load_experiment, load_mapping, without_password
 from undertow.config.schema import ExperimentConfig
@@ -102,8 +101,7 @@ def start(
         progress: Show how far it is.
         on_start: Called once the request has proven right, with the new folder and the devices.
     """
-    with importing():
-        from undertow.train.runtime import denormals_flushed
+    from undertow.train.runtime import denormals_flushed
 
     config, registry = loaded.config, loaded.registry
     stop = StopRequest()
@@ -148,8 +146,7 @@ def resume(
     Raises:
         RequestError: No such run, it has finished, or it is still running.
     """
-    with importing():
-        from undertow.train.runtime import denormals_flushed
+    from undertow.train.runtime import denormals_flushed
 
     folder = RunFolder.find(Path(home) if home else home_folder(), reference)
     if folder.result.exists() and Result.read(folder.result).status == "FINISHED":
@@ -175,12 +172,11 @@ def check_buildable(config: ExperimentConfig, registry: Registry) -> tuple["Devi
     Raises:
         RequestError: What is asked for cannot be had on this machine.
     """
-    with importing():
-        import torch
+    import torch
 
-        from undertow.nn import build_model, build_other_lengths, build_probes, build_task
-        from undertow.train.data import digest
-        from undertow.train.devices import resolve_devices
+    from undertow.nn import build_model, build_other_lengths, build_probes, build_task
+    from undertow.train.data import digest
+    from undertow.train.devices import resolve_devices
 
     devices = resolve_devices(config.train)
     task = build_task(config, registry)

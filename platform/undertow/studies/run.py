@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from undertow._system.gc import importing
 from undertow._system.stopping import StopRequest
 from undertow.errors import Interrupted
 from undertow.report.ahead import import_ahead
@@ -29,7 +28,7 @@ from undertow.studies.work.parent import ParentRun
 from undertow.studies.work.slots import shares, visible_gpus
 from undertow.tracking import Provenance, RunFolder, home_folder, provenance, start_shipper
 from undertow.tracking.mlflow.views import chart_view
-from undertow.tracking.records import Status
+from undertow.tracking.records import RunStatus
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -102,10 +101,9 @@ def run_study(
     with stop.listening():
         executor = LocalExecutor(_modules(loaded))  # first of all: it imports while the stores are opened
         made_from = provenance(loaded.registry.versions(), loaded.first.seed)
-        with importing():
-            ledger = Ledger.open(
-                storage_url(home, loaded.config.storage), loaded, {"run": uuid4().hex, "facts": _facts(made_from)}
-            )
+        ledger = Ledger.open(
+            storage_url(home, loaded.config.storage), loaded, {"run": uuid4().hex, "facts": _facts(made_from)}
+        )
         if retry_failed:
             ledger.retry()
         parent = ParentRun.open(home, loaded, ledger.about["run"], made_from)
@@ -167,7 +165,7 @@ def _view(results: StudyResults) -> Mapping[str, str]:
     return chart_view(results.name, group_by=factors or None, metrics=curves, search=search) if curves else {}
 
 
-def _status(stand: Counts) -> Status:
+def _status(stand: Counts) -> RunStatus:
     if stand.settled < stand.total:
         return "KILLED"
     return "FINISHED" if stand.states.get("complete") else "FAILED"

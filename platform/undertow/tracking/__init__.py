@@ -1,7 +1,7 @@
 """Tracking: a run never waits for the tracker, and no row is lost.
 
-A training process appends to an *outbox*, a file in its run folder. A *shipper*, a process beside it, sends what is
-there to MLflow in batches while the run goes on. Neither a server that is down nor a ``kill -9`` loses a row:
+A training process appends to an *outbox*, a file in its run folder. A *shipper*, a second process, sends the records
+to MLflow in batches while the run continues. Neither a server that is down nor a ``kill -9`` loses a row:
 
     home = home_folder()
     folder = RunFolder.create(home, "lstm-T256-s0", experiment="vanishing", uri=None, config_yaml="seed: 0\\n")
@@ -16,25 +16,25 @@ there to MLflow in batches while the run goes on. Neither a server that is down 
         print(f"not shipped yet: {folder.progress().left} records; run `undertow sync`")
     shipper.close()
 
-A run made with ``parent=folder.identity.uuid`` hangs below that one in MLflow, whichever of the two is shipped first.
-``outbox.experiment_tags`` speaks to the experiment that all its runs share.
+A run created with ``parent=folder.identity.uuid`` is a child of that run in MLflow, whichever of the two is shipped
+first. ``outbox.experiment_tags`` sets tags of the experiment that all its runs share.
 
-What is on disk, below one home (`./runs`, or where `UNDERTOW_HOME` points):
+Files below one home (`./runs`, or the folder in `UNDERTOW_HOME`):
 
     mlflow.db, artifacts/          the store, unless `track.uri` or MLFLOW_TRACKING_URI names another
-    shipper.log                    what went wrong, one line each
+    shipper.log                    problems of the shipper, one line each
     lstm-T256-s0-3fa9c1/
-        run.json, config.yaml      what the run is; written once
-        outbox.jsonl               every record, in order, with its time; the truth
-        cursor.json                how far MLflow has it, and under which run id
-        rejected.jsonl             what MLflow will never take, each with the reason
-        lock                       held for as long as the process lives
+        run.json, config.yaml      the run's identity and configuration; written once
+        outbox.jsonl               every record, in order, with its time
+        cursor.json                how much of the outbox MLflow has stored, and the run's id in MLflow
+        rejected.jsonl             records that MLflow will never accept, each with the reason
+        lock                       held as long as the process lives
         checkpoints/, result.json  written by the run itself
 
-Why it holds: a record is one `write` call, so a killed process leaves at most one torn line, which the next writer cuts
-away. The cursor moves only after MLflow has stored a batch, and storing a batch twice stores it once, so delivery at
-least once has the effect of exactly once. A run that died without a word leaves its lock free and no final status;
-whoever ships it then says KILLED.
+Why no row is lost or doubled: a record is one `write` call, so a killed process leaves at most one incomplete line,
+which the next writer removes. The cursor moves only after MLflow has stored a batch. A batch that is sent twice is
+stored once, so delivery at least once has the effect of exactly once. A run whose process died has a free lock and no
+final status; the shipper, or `undertow sync`, marks it as KILLED.
 """
 
 from undertow.tracking.folder import Identity, Progress, RunFolder, home_folder, tracking_uri

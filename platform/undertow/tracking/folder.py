@@ -1,4 +1,4 @@
-"""The run folder: who a run is, where its outbox lies, and whether its process lives.
+"""The run folder: the identity of a run, its files, and whether its process is alive.
 
     folder = RunFolder.create(home_folder(), "lstm-T256-s0", experiment="vanishing", uri=None, config_yaml=text)
     ...
@@ -6,7 +6,7 @@
 
     RunFolder.find(home_folder(), "lstm-T256-s0")      # by name, folder, or either id
 
-A run is alive as long as its process holds the folder's lock; the kernel sees to that, whatever way the process ends.
+A run is alive as long as its process holds the folder's lock. The kernel releases the lock when the process ends.
 """
 
 import json
@@ -25,48 +25,48 @@ from undertow._system.lock import FileLock
 from undertow.errors import RequestError, did_you_mean
 from undertow.tracking.shipping.cursor import Cursor
 
-_PATIENCE = 2.0  # seconds; a shipper holds the lock for a moment when it writes KILLED for a dead run
+_LOCK_SECONDS = 2.0  # a shipper holds the lock for a moment when it marks a dead run as KILLED
 
 
 def home_folder(default: str | Path = "runs") -> Path:
-    """The folder that holds the runs and the store: `UNDERTOW_HOME`, or else `default`; absolute."""
+    """The folder that holds the runs and the store: `UNDERTOW_HOME`, or `default`; absolute."""
     return Path(os.environ.get("UNDERTOW_HOME") or default).absolute()
 
 
 def tracking_uri(home: Path, configured: str | None) -> str:
-    """Where a run is tracked: as configured, else MLFLOW_TRACKING_URI, else an SQLite store in `home`.
+    """The tracking URI of a run: as configured, else MLFLOW_TRACKING_URI, else an SQLite store in `home`.
 
     Raises:
-        RequestError: The address is a folder, which MLflow no longer writes to, or a database whose driver is missing.
+        RequestError: The URI is a folder, which MLflow no longer supports, or a database whose driver is missing.
     """
     uri = configured or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home.absolute()}/mlflow.db"
     if urlsplit(uri).scheme in ("", "file") and uri != "databricks":
         raise RequestError(
             f"{uri!r} cannot be a tracking URI: MLflow no longer writes to a plain folder.\n"
-            "Say sqlite:///FILE.db, postgresql://HOST/NAME or http://HOST:PORT, or leave `track.uri` out."
+            "Use sqlite:///FILE.db, postgresql://HOST/NAME or http://HOST:PORT, or leave `track.uri` out."
         )
     if is_database_server(uri):
         require_driver(uri)
-    if uri.startswith("sqlite:///"):  # absolute, since the shipper may be started from elsewhere
+    if uri.startswith("sqlite:///"):  # absolute, since `undertow sync` may run in another folder
         return "sqlite:///" + str(Path(uri.removeprefix("sqlite:///")).absolute())
     return uri
 
 
 def shipper_lock(home: Path) -> Path:
-    """The file whose lock makes a process the one shipper of this home."""
+    """The file whose lock is held by the one process that ships the runs of this home."""
     return home / ".shipper.lock"
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What a run is, fixed when its folder is made.
+    """The identity of a run, fixed when its folder is created.
 
     Attributes:
-        uuid: Unique in the world; MLflow's run carries it as the tag `undertow.run`.
+        uuid: Globally unique; the MLflow run has it as the tag `undertow.run`.
         name: The run's name, such as ``lstm-T256-s0``; not unique.
         experiment: The MLflow experiment.
         uri: The MLflow tracking URI.
-        parent: The uuid of the run that this one belongs to, in the same experiment; empty for a run of its own.
+        parent: The uuid of its parent run in the same experiment; empty if it has none.
     """
 
     uuid: str
@@ -78,14 +78,14 @@ class Identity:
 
 @dataclass(frozen=True)
 class Progress:
-    """How much of an outbox MLflow has.
+    """How much of an outbox MLflow has stored.
 
     Attributes:
         done: Bytes stored.
         total: Bytes written.
         left: Records not stored yet.
-        rejected: Records that MLflow would not take; they are in `rejected.jsonl`.
-        run_id: The run's id in MLflow, once there is one.
+        rejected: Records that MLflow rejected; they are in `rejected.jsonl`.
+        run_id: The run's id in MLflow; None while it has none.
     """
 
     done: int
@@ -96,7 +96,7 @@ class Progress:
 
 
 class RunFolder:
-    """One run's folder; made by `create`, `open` or `find`."""
+    """The folder of one run; use `create`, `open` or `find`."""
 
     def __init__(self, path: Path, identity: Identity) -> None:
         self.path = path
@@ -110,17 +110,17 @@ class RunFolder:
 
     @property
     def cursor(self) -> Path:
-        """How far MLflow has the outbox."""
+        """How much of the outbox MLflow has stored."""
         return self.path / "cursor.json"
 
     @property
     def rejected(self) -> Path:
-        """What MLflow would not take."""
+        """The records that MLflow rejected, each with the reason."""
         return self.path / "rejected.jsonl"
 
     @property
     def checkpoints(self) -> Path:
-        """Where the run is saved."""
+        """The run's checkpoints."""
         return self.path / "checkpoints"
 
     @property
@@ -130,12 +130,12 @@ class RunFolder:
 
     @property
     def result(self) -> Path:
-        """What came of the run; written by the run."""
+        """The run's result; written by the run at its end."""
         return self.path / "result.json"
 
     @classmethod
     def place(cls, home: Path, name: str, uuid: str) -> Path:
-        """Where the folder of a run is made."""
+        """The path of a run's folder."""
         slug = re.sub(r"[^\w.\-]+", "-", name).strip(".-") or "run"
         return home.absolute() / f"{slug[:100]}-{uuid[:6]}"
 
@@ -151,17 +151,17 @@ class RunFolder:
         uuid: str | None = None,
         parent: str = "",
     ) -> Self:
-        """Make a new folder below `home`, and hold its lock until `release` or the end of this process.
+        """Create a new folder below `home`, and hold its lock until `release` or the end of this process.
 
         Args:
-            home: From `home_folder`; made if it is not there.
-            name: The run's name; the folder gets six more letters to be unique.
+            home: From `home_folder`; created if it does not exist.
+            name: The run's name; the folder's name has six more letters, to be unique.
             experiment: The MLflow experiment.
             uri: As configured; see `tracking_uri`.
             config_yaml: The resolved configuration.
-            uuid: Unique in the world; a new one when absent. Writers on several machines may share one, each with a
-                folder in a home of its own: MLflow then has one run.
-            parent: The uuid of the run that this one belongs to, in the same experiment.
+            uuid: Globally unique; a new one when absent. Writers on several machines may use the same uuid, each in its
+                own home: MLflow then has one run.
+            parent: The uuid of the parent run in the same experiment.
 
         Raises:
             RequestError: The run has a folder here already.
@@ -169,14 +169,14 @@ class RunFolder:
         identity = Identity(uuid or uuid4().hex, name, experiment, tracking_uri(home, uri), parent)
         path = cls.place(home, name, identity.uuid)
         folder = cls(path, identity)
-        path.mkdir(parents=True, exist_ok=True)  # it may be there: a process killed in here leaves it without run.json
+        path.mkdir(parents=True, exist_ok=True)  # a process that was killed in here leaves a folder without run.json
         folder.acquire()
         if (path / "run.json").exists():
             folder.release()
             raise RequestError(f"The run {path.name} has a folder already: {path}")
         folder.checkpoints.mkdir(exist_ok=True)
         write_atomically(folder.config, config_yaml)
-        # Last, since a shipper looks only at folders that say who they are. Private: a URI may hold a password.
+        # Last, since a shipper ignores folders without run.json. Private: a URI may contain a password.
         write_atomically(path / "run.json", json.dumps(asdict(identity), indent=2), private=True)
         return folder
 
@@ -190,17 +190,17 @@ class RunFolder:
         try:
             identity = Identity(**json.loads((path / "run.json").read_text("utf-8")))
         except (FileNotFoundError, NotADirectoryError):
-            raise RequestError(f"{path} is not the folder of a run: it holds no run.json.") from None
+            raise RequestError(f"{path} is not the folder of a run: it has no run.json.") from None
         except (ValueError, TypeError) as error:
             raise RequestError(f"{path / 'run.json'} cannot be read: {error}") from error
         return cls(path.absolute(), identity)
 
     @classmethod
     def find(cls, home: Path, ref: str) -> Self:
-        """Find a run by the path of its folder, or below `home` by folder, name, or its id here or in MLflow.
+        """Find a run by the path of its folder, or below `home` by folder name, run name, uuid or MLflow run id.
 
         Raises:
-            RequestError: There is no such run, or several; the message names what there is.
+            RequestError: There is no such run, or there are several; the message lists them.
         """
         if (Path(ref) / "run.json").is_file():
             return cls.open(Path(ref))
@@ -213,13 +213,13 @@ class RunFolder:
             return named[0]
         if named:
             choices = "\n".join(f"  {folder.path.name}" for folder in named)
-            raise RequestError(f"{len(named)} runs are named `{ref}`. Say which folder:\n{choices}")
+            raise RequestError(f"{len(named)} runs are named `{ref}`. Name one of their folders:\n{choices}")
         known = {folder.path.name for folder in folders} | {folder.identity.name for folder in folders}
         raise RequestError(f"There is no run `{ref}` in {home}.{did_you_mean(ref, known)}")
 
     @classmethod
     def all(cls, home: Path) -> Iterator[Self]:
-        """Every run folder below `home`, in the order of their names; unreadable ones are passed over."""
+        """Every run folder below `home`, sorted by name; unreadable ones are skipped."""
         for path in sorted(home.iterdir()) if home.is_dir() else []:
             if (path / "run.json").is_file():
                 try:
@@ -228,24 +228,24 @@ class RunFolder:
                     continue
 
     def acquire(self) -> None:
-        """Hold the lock again, to go on with the run.
+        """Hold the lock again, to resume the run.
 
         Raises:
             RequestError: Its process is still running.
         """
-        if not self.lock.acquire(_PATIENCE):
+        if not self.lock.acquire(_LOCK_SECONDS):
             raise RequestError(f"The run {self.path.name} is still running: wait for it, or stop it first.")
 
     def release(self) -> None:
-        """Say that this process has written its last record."""
+        """Release the lock, after the last record of this process."""
         self.lock.release()
 
     def is_alive(self) -> bool:
-        """Whether a process works on the run."""
+        """Whether a process holds the run's lock."""
         return self.lock.is_held()
 
     def progress(self) -> Progress:
-        """How much of the outbox MLflow has."""
+        """How much of the outbox MLflow has stored."""
         cursor = Cursor.load(self.cursor)
         try:
             with self.outbox.open("rb") as file:
@@ -258,7 +258,7 @@ class RunFolder:
 
     @property
     def shipped(self) -> bool:
-        """Whether MLflow has the whole outbox."""
+        """Whether MLflow has stored the whole outbox."""
         try:
             return Cursor.load(self.cursor).offset >= self.outbox.stat().st_size
         except FileNotFoundError:

@@ -1,10 +1,10 @@
-"""The outbox: what a run has to say, one JSON line each, in a file of its own.
+"""The outbox: a file with every record of a run, one JSON line each.
 
     with Outbox(folder.outbox) as outbox:
         outbox.metrics([("train/loss", 0.7, 10)])
 
-A line is one `write` on a file opened for appending, so it is in the kernel's hands when the call returns: a killed
-process loses nothing that it was told was written. Only status lines wait for the disk as well.
+A line is one `write` to a file opened for appending. When the call returns, the kernel has the line: a process that is
+killed later does not lose it. Only status lines are also flushed to the disk.
 """
 
 import json
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, SupportsFloat, SupportsIndex
 
-from undertow.tracking.records import STATUSES, Status, check_name, metric_row
+from undertow.tracking.records import STATUSES, RunStatus, check_name, metric_row
 
 if TYPE_CHECKING:
     from undertow.tracking.folder import Identity
@@ -24,21 +24,21 @@ _BLOCK = 65536
 
 
 class Outbox:
-    """The one writer of an outbox; opening it cuts away a line that a killed process left torn.
+    """The one writer of an outbox; opening it removes the incomplete line that a killed process may have left.
 
     Args:
-        path: The file; made if it is not there.
+        path: The file; created if it does not exist.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        self._size = _cut_torn_line(self._fd)
+        self._size = _remove_incomplete_line(self._fd)
 
     @property
     def size(self) -> int:
-        """Bytes written, all of them whole lines."""
+        """Bytes written, in complete lines."""
         return self._size
 
     def start(
@@ -49,13 +49,16 @@ class Outbox:
         params: Mapping[str, object] | None = None,
         description: str = "",
     ) -> None:
-        """Say that the run begins now; the first record of every outbox.
+        """Record the start of the run; the first record of every outbox.
 
         Args:
             identity: From the run folder.
-            tags: Text by name; MLflow's own names (``mlflow.source.git.commit``) included.
-            params: Text by name; they can never change.
+            tags: Text by name; MLflow's own names (``mlflow.source.git.commit``) are allowed.
+            params: Text by name; they cannot change later.
             description: Markdown, shown above the run in the UI.
+
+        Raises:
+            ValueError: A name cannot be stored.
         """
         note = {"mlflow.note.content": description} if description else {}
         self._append(
@@ -74,15 +77,15 @@ class Outbox:
             rows: Name, value, step.
 
         Raises:
-            ValueError: A value is not finite, a step is not a whole number or a name cannot be stored; then none of
-                the rows is recorded.
+            ValueError: A value is not finite, a step is not a whole number or a name cannot be stored. None of the
+                rows is recorded.
         """
         now = _now()
         if checked := [metric_row(key, value, step, now) for key, value, step in rows]:
             self._append("metrics", at=now, rows=checked)
 
     def params(self, params: Mapping[str, object]) -> None:
-        """Record parameters; MLflow refuses to change one later."""
+        """Record parameters; MLflow rejects another value of one later."""
         if params:
             self._append("params", params=_texts(params))
 
@@ -95,20 +98,20 @@ class Outbox:
         """Record tags of the run's experiment, which all its runs share; the last value of a name wins.
 
         Args:
-            tags: Text by name. One that is longer than MLflow takes, 20 000 characters, is rejected and never cut.
+            tags: Text by name. A tag with more than MLflow's 20 000 characters is rejected, not shortened.
         """
         if tags:
             self._append("experiment-tags", tags=_texts(tags))
 
     def artifact(self, path: str | Path, directory: str = "") -> None:
-        """Record a file or folder to be stored with the run; it must stay as it is until it is shipped.
+        """Record a file or folder to be stored with the run; it must not change until it is shipped.
 
         Args:
             path: Below the run folder, or relative to it.
-            directory: Where it goes among the run's artifacts.
+            directory: Its directory among the run's artifacts.
 
         Raises:
-            ValueError: It lies outside the run folder.
+            ValueError: It is outside the run folder.
         """
         root = self.path.parent.absolute()
         whole = Path(os.path.normpath(root / path))
@@ -116,20 +119,23 @@ class Outbox:
             raise ValueError(f"{whole} is outside the run folder {root}")
         self._append("artifact", path=str(whole.relative_to(root)), directory=directory)
 
-    def status(self, status: Status, *, at: int | None = None) -> None:
-        """Record the run's status: RUNNING again after a resume, or how it ended. Waits for the disk.
+    def status(self, status: RunStatus, *, at: int | None = None) -> None:
+        """Record the run's status, RUNNING after a resume or a final one, and flush the outbox to the disk.
 
         Args:
             status: RUNNING, FINISHED, FAILED or KILLED.
-            at: When, in milliseconds since 1970; now when absent.
+            at: The time of the change, in milliseconds since 1970; now when absent.
+
+        Raises:
+            ValueError: There is no such status.
         """
         if status not in STATUSES:
-            raise ValueError(f"no such status: {status!r}; there is {', '.join(STATUSES)}")
+            raise ValueError(f"unknown status {status!r}; there is {', '.join(STATUSES)}")
         self._append("status", at=at, status=status)
         os.fsync(self._fd)
 
     def steps(self) -> dict[str, set[int]]:
-        """The steps on record, by metric name, for a resumed run that must not record them again."""
+        """The recorded steps, by metric name; a resumed run must not record them again."""
         found: dict[str, set[int]] = {}
         with self.path.open("rb") as lines:
             for line in lines:
@@ -140,7 +146,7 @@ class Outbox:
         return found
 
     def close(self) -> None:
-        """Close the file; what was written stays."""
+        """Close the file."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -156,9 +162,9 @@ class Outbox:
         line = json.dumps(record, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
         with self._lock:
             written = os.write(self._fd, line)
-            if written != len(line):  # a full disk: half a line in the middle would spoil the next one
+            if written != len(line):  # a full disk; the next line must not be appended to an incomplete one
                 os.ftruncate(self._fd, self._size)
-                raise OSError(f"{self.path}: the disk took {written} of {len(line)} bytes; the record was not kept")
+                raise OSError(f"{self.path}: only {written} of {len(line)} bytes were written; the record was dropped")
             self._size += written
 
 
@@ -170,8 +176,8 @@ def _texts(values: Mapping[str, object]) -> dict[str, str]:
     return {check_name(key): str(value) for key, value in values.items()}
 
 
-def _cut_torn_line(fd: int) -> int:
-    """Cut the file behind its last newline; return its size."""
+def _remove_incomplete_line(fd: int) -> int:
+    """Truncate the file after its last newline; return its size."""
     end = os.fstat(fd).st_size
     size = end
     while size > 0:

@@ -1,12 +1,12 @@
-"""Provenance: what a result was made from, as tags on the run and a diff beside it.
+"""Provenance: the code, versions and machine of a run, as tags, and its uncommitted changes, as a diff.
 
     made_from = provenance({"undertow-cells": "0.1.0"}, seed=3, extra={"undertow.device": "NVIDIA H200"})
     outbox.start(identity, tags=made_from.tags)
     if made_from.diff is not None:
         (folder.path / "uncommitted.diff").write_text(made_from.diff)
 
-Git is asked as a program; where there is none, or no repository, those tags are simply absent. Torch is not imported:
-its version is read from its distribution, and what only a running torch knows is handed in.
+The git program is called; without it, or outside a repository, its tags are absent. Torch is not imported: its version
+is read from its distribution, and the caller passes facts about devices in `extra`.
 """
 
 import getpass
@@ -30,11 +30,11 @@ _GIT_SECONDS = 10
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a result was made from.
+    """The code, versions and machine of a run.
 
     Attributes:
         tags: Tags for the run.
-        diff: The changes since the commit, and the files git does not know; None if there are none, or no repository.
+        diff: Uncommitted changes and the names of untracked files; None if there are none, or no repository.
     """
 
     tags: dict[str, str]
@@ -44,14 +44,14 @@ class Provenance:
 def provenance(
     plugins: Mapping[str, str], seed: int, extra: Mapping[str, object] | None = None, *, folder: Path | None = None
 ) -> Provenance:
-    """Find out what this run is made from.
+    """Collect the provenance of a run.
 
     Args:
-        plugins: Version by distribution, of every plugin that is loaded.
+        plugins: Version by label of every plugin that is loaded, from `Registry.versions`.
         seed: The run's seed.
         extra: More tags, such as ``{"undertow.cuda": "13.0", "undertow.device": "NVIDIA H200"}``; None values are left
             out.
-        folder: Where to ask git; the working folder when absent.
+        folder: A folder in the git repository; the working folder when absent.
 
     Returns:
         Tags and diff.
@@ -71,7 +71,7 @@ def provenance(
     }
     if torch := _version("torch"):
         tags["undertow.torch"] = torch
-    tags |= {f"undertow.plugin.{name}": version for name, version in sorted(plugins.items())}
+    tags |= {f"undertow.plugin.{label}": version for label, version in sorted(plugins.items())}
     tags |= {name: str(value) for name, value in (extra or {}).items() if value is not None}
     commit = _git(root, "rev-parse", "HEAD")
     if commit is None:
@@ -86,23 +86,23 @@ def provenance(
 
 
 def _diff(root: Path) -> str | None:
-    """What differs from the commit, in a text that `git apply` takes up to the list of unknown files."""
+    """The uncommitted changes, in the format of `git apply`, and a list of the untracked files."""
     top = Path((_git(root, "rev-parse", "--show-toplevel") or str(root)).rstrip("\n"))
     changed = _git(top, "diff", "HEAD", "--no-color", "--no-ext-diff") or ""
-    unknown = _git(top, "ls-files", "--others", "--exclude-standard") or ""
-    if not changed and not unknown:
+    untracked = _git(top, "ls-files", "--others", "--exclude-standard") or ""
+    if not changed and not untracked:
         return None
     if len(changed) > _LARGEST_DIFF:
         changed = f"{changed[:_LARGEST_DIFF]}\n# cut: the whole diff has {len(changed)} characters\n"
-    if unknown:
-        names = unknown.splitlines()
+    if untracked:
+        names = untracked.splitlines()
         shown = names[:1000] + ([f"and {len(names) - 1000} more"] if len(names) > 1000 else [])
-        changed += "# files that git does not know:\n" + "".join(f"#   {name}\n" for name in shown)
+        changed += "# untracked files:\n" + "".join(f"#   {name}\n" for name in shown)
     return changed
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git says; None if there is no git, no repository or no answer."""
+    """The output of git; None if there is no git or no repository, or git fails or takes too long."""
     try:
         done = subprocess.run(
             ["git", *arguments],
@@ -110,7 +110,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
             capture_output=True,
             timeout=_GIT_SECONDS,
             check=False,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},  # looking must not disturb a git command beside us
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},  # a read must not block another git command
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -128,4 +128,4 @@ def _user() -> str:
     try:
         return getpass.getuser()
     except (OSError, KeyError):
-        return "unknown"  # a container's number without a name
+        return "unknown"  # in a container, a user id may have no name

@@ -1,11 +1,11 @@
-"""What an outbox line can say, and how it becomes things that MLflow takes.
+"""Records: the lines of an outbox, and the items that MLflow stores.
 
-A line is one JSON object with its kind and the time it was written:
+A line is one JSON object with its kind and the time it was written, in milliseconds since 1970:
 
     {"kind": "metrics", "at": 1795474026549, "rows": [["train/loss", 0.7, 10, 1795474026549]]}
 
-Metrics are checked on the way in, by `metric_row`, where the caller can still be told. Text is fitted on the way out,
-by `items`, since the outbox keeps it whole.
+`metric_row` validates metrics when they are written, so that the caller gets the error. `items` shortens text when it
+is read, so that the outbox keeps the whole text.
 """
 
 import hashlib
@@ -17,13 +17,13 @@ from typing import Any, Literal, SupportsFloat, SupportsIndex
 
 from undertow._system.names import check_name as check_name
 
-Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
-STATUSES: tuple[Status, ...] = ("RUNNING", "FINISHED", "FAILED", "KILLED")
+RunStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+STATUSES: tuple[RunStatus, ...] = ("RUNNING", "FINISHED", "FAILED", "KILLED")
 FINAL: frozenset[str] = frozenset(STATUSES) - {"RUNNING"}
 
-LONGEST_NAME = 250
-LONGEST_PARAM = 6000
-LONGEST_TAG = 8000
+MAX_NAME = 250  # characters, as the next two
+MAX_PARAM = 6000
+MAX_TAG = 8000
 _BIGINT = 2**63
 
 Row = tuple[str, float, int, int]
@@ -42,7 +42,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Param:
-    """One parameter; MLflow never lets it change."""
+    """One parameter; MLflow rejects another value of it later."""
 
     key: str
     value: str
@@ -66,7 +66,7 @@ class ExperimentTag:
 
 @dataclass(frozen=True)
 class Artifact:
-    """A file or folder below the run folder, and where it goes among the run's artifacts."""
+    """A file or folder below the run folder, and its directory among the run's artifacts."""
 
     path: str
     directory: str
@@ -74,9 +74,9 @@ class Artifact:
 
 @dataclass(frozen=True)
 class StatusChange:
-    """The run's status from `at` on (milliseconds)."""
+    """The run's status from `at` on, in milliseconds since 1970."""
 
-    status: Status
+    status: RunStatus
     at: int
 
 
@@ -84,32 +84,32 @@ Item = Metric | Param | Tag | ExperimentTag | Artifact | StatusChange
 
 
 class BadRecord(ValueError):
-    """A line of an outbox that says nothing this version understands."""
+    """A line of an outbox that this version cannot read."""
 
 
 def metric_row(key: str, value: SupportsFloat, step: SupportsIndex, timestamp: int) -> Row:
-    """Check one point of a metric.
+    """Validate one point of a metric.
 
     Raises:
-        ValueError: The name, value or step cannot be stored, and why.
+        ValueError: The name, value or step cannot be stored; the message says why.
     """
     check_name(key)
     number = float(value)
     if not math.isfinite(number):
-        raise ValueError(f"{key} is {number} at step {step}: a chart can only show finite numbers")
+        raise ValueError(f"{key} is {number} at step {step}: only finite numbers can be stored")
     if isinstance(step, bool) or not hasattr(step, "__index__"):
         raise ValueError(f"the step of {key} is {step!r}; it must be a whole number")
     whole = operator.index(step)
     if not -_BIGINT <= whole < _BIGINT:
-        raise ValueError(f"the step of {key} is {whole}; a store keeps 64 bits")
+        raise ValueError(f"the step of {key} is {whole}; it must fit into 64 bits")
     return key, number, whole, timestamp
 
 
 def items(record: Mapping[str, Any]) -> Iterator[Item]:
-    """Cut one record into what MLflow takes, fitted to its limits.
+    """Split one record into the items that MLflow stores, within its limits.
 
     Raises:
-        BadRecord: The record is not one of ours.
+        BadRecord: The record has an unknown form.
     """
     try:
         yield from _items(record)
@@ -120,17 +120,17 @@ def items(record: Mapping[str, Any]) -> Iterator[Item]:
 def _items(record: Mapping[str, Any]) -> Iterator[Item]:
     match record["kind"]:
         case "start":
-            yield from (Tag(_name(k), _fit(v, LONGEST_TAG)) for k, v in record["tags"].items())
-            yield from (Param(_name(k), _fit(v, LONGEST_PARAM)) for k, v in record["params"].items())
+            yield from (Tag(_name(k), _shortened(v, MAX_TAG)) for k, v in record["tags"].items())
+            yield from (Param(_name(k), _shortened(v, MAX_PARAM)) for k, v in record["params"].items())
         case "metrics":
             yield from (Metric(_name(k), float(v), int(step), int(at)) for k, v, step, at in record["rows"])
         case "params":
-            yield from (Param(_name(k), _fit(v, LONGEST_PARAM)) for k, v in record["params"].items())
+            yield from (Param(_name(k), _shortened(v, MAX_PARAM)) for k, v in record["params"].items())
         case "tags":
-            yield from (Tag(_name(k), _fit(v, LONGEST_TAG)) for k, v in record["tags"].items())
+            yield from (Tag(_name(k), _shortened(v, MAX_TAG)) for k, v in record["tags"].items())
         case "experiment-tags":
-            # Whole: such a tag is for programs to read, and half of it would be worse than none.
-            yield from (ExperimentTag(_name(k), _clean(v)) for k, v in record["tags"].items())
+            # Not shortened: programs read these tags, and a shortened one cannot be parsed.
+            yield from (ExperimentTag(_name(k), _storable(v)) for k, v in record["tags"].items())
         case "artifact":
             yield Artifact(str(record["path"]), str(record["directory"]))
         case "status":
@@ -141,20 +141,20 @@ def _items(record: Mapping[str, Any]) -> Iterator[Item]:
             raise BadRecord(f"no such kind of record: {kind!r}")
 
 
-def _clean(text: str) -> str:
-    """Text that every store takes: no NUL (PostgreSQL), no lone surrogate (UTF-8)."""
+def _storable(text: str) -> str:
+    """Text that every store accepts: without NUL (PostgreSQL) and lone surrogates (UTF-8)."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode("utf-8")
 
 
-def _fit(text: str, longest: int) -> str:
-    """Text that every store takes, cut when it is too long."""
-    clean = _clean(text)
-    return clean if len(clean) <= longest else clean[: longest - 1] + "…"
+def _shortened(text: str, limit: int) -> str:
+    """Text that every store accepts, of at most `limit` characters."""
+    storable = _storable(text)
+    return storable if len(storable) <= limit else storable[: limit - 1] + "…"
 
 
 def _name(name: str) -> str:
-    """A name within the limit; a shortened one ends in a digest of the whole, so that two stay two."""
-    if len(name) <= LONGEST_NAME:
+    """A name within the limit; a shortened one ends in a digest of the whole name, so that names stay unique."""
+    if len(name) <= MAX_NAME:
         return name
     digest = hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=4).hexdigest()
-    return f"{name[: LONGEST_NAME - 9]}-{digest}"
+    return f"{name[: MAX_NAME - 9]}-{digest}"

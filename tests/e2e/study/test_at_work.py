@@ -226,7 +226,7 @@ def ranks(folder: str) -> list[psutil.Process]:
 def test_a_study_whose_server_is_down_runs_to_its_end_and_is_shipped_later(
     home: Path, call, monkeypatch: pytest.MonkeyPatch, place
 ) -> None:
-    monkeypatch.setattr("undertow.tracking.shipping.wait.SECONDS", 1.0)
+    monkeypatch.setattr("undertow.tracking.shipping.wait.TIMEOUT", 1.0)
     file = place.write("{name: adrift, vary: {seed: [0, 1]}}", cell={"name": "rnn", "hidden_size": 4})
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     said = call("study", "run", file)

@@ -1,4 +1,4 @@
-"""A home with an empty store of MLflow's: runs that write in it, and what the store has of them."""
+"""A home with an empty MLflow store: create runs, write records, and query the store."""
 
 import shutil
 import sqlite3
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrackHome:
-    """A home from which runs are shipped, seen through its store."""
+    """A home whose runs are shipped to its own store."""
 
     path: Path
 
     def new_run(self, name: str = "lstm-T256-s0", **options: str) -> RunFolder:
-        """The folder of a run that lives and has said nothing yet."""
+        """Create the folder of a run that is alive and has no records yet."""
         options = {"experiment": "waves", **options}
         return RunFolder.create(self.path, name, uri=None, config_yaml="seed: 0\n", **options)
 
     @staticmethod
     def write(folder: RunFolder, rows: int = 2500, status: str | None = "FINISHED") -> None:
-        """All that a run says: its start, rows of one metric, ten to a record, and its status."""
+        """Write the records of a run: its start, rows of one metric, ten in a record, and its status."""
         with Outbox(folder.outbox) as outbox:
             outbox.start(folder.identity, tags={"team": "waves"}, params={"cell.name": "lstm"}, description="How far?")
             for step in range(0, rows, 10):
@@ -39,11 +39,11 @@ class TrackHome:
                 outbox.status(status)  # type: ignore[arg-type]
 
     def delivery(self, folder: RunFolder) -> Delivery:
-        """A delivery for one run, who believes a doubtful refusal the second time."""
-        return Delivery(folder, Store(folder.identity.uri, self.path / "artifacts"), doubts=2)
+        """A delivery of one run, which rejects a record at the second attempt that fails with `MaybeRejected`."""
+        return Delivery(folder, Store(folder.identity.uri, self.path / "artifacts"), attempts=2)
 
     def ask(self, query: str) -> list[tuple[object, ...]]:
-        """Ask MLflow's store."""
+        """Query the tables of the store."""
         connection = sqlite3.connect(self.path / "mlflow.db")
         try:
             return connection.execute(query).fetchall()
@@ -51,7 +51,7 @@ class TrackHome:
             connection.close()
 
     def rows(self) -> int:
-        """How many rows of metrics the store has."""
+        """The number of metric rows in the store."""
         [(count,)] = self.ask("select count(*) from metrics")
         assert isinstance(count, int)
         return count
@@ -61,7 +61,7 @@ class TrackHome:
         return [status for (status,) in self.ask("select status from runs")]
 
     def client(self) -> "MlflowClient":
-        """MLflow's own way to the store."""
+        """MLflow's client of the store."""
         from mlflow import MlflowClient
 
         return MlflowClient(tracking_uri=f"sqlite:///{self.path / 'mlflow.db'}")
@@ -69,7 +69,7 @@ class TrackHome:
 
 @pytest.fixture
 def place(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> TrackHome:
-    """A home that only its path leads to: neither the working folder nor UNDERTOW_HOME."""
+    """A home that is neither the working folder nor UNDERTOW_HOME."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     shutil.copy(empty_store, tmp_path / "mlflow.db")
     return TrackHome(tmp_path)
@@ -77,7 +77,7 @@ def place(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunFolder]:
-    """A run in the `place` that lives as long as the test does, unless it is released."""
+    """A run in the `place` that is alive until the end of the test, unless the test releases it."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     made = TrackHome(tmp_path).new_run()
     yield made

@@ -1,4 +1,4 @@
-"""An outbox cut into batches, each of which is one request."""
+"""Batches: an outbox is split into requests within the limits of MLflow."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +14,7 @@ def entries_of(folder: RunFolder, write: Callable[[Outbox], None]) -> list[Entry
     return read_tail(folder.outbox, 0)
 
 
-def test_batches_keep_to_the_limits_of_one_request_and_lose_nothing(folder: RunFolder) -> None:
+def test_batches_are_within_the_limits_of_one_request_and_lose_nothing(folder: RunFolder) -> None:
     def write(outbox: Outbox) -> None:
         outbox.start(
             folder.identity, tags={f"t{i}": "x" for i in range(250)}, params={f"p{i}": "x" for i in range(250)}
@@ -35,7 +35,7 @@ def test_batches_keep_to_the_limits_of_one_request_and_lose_nothing(folder: RunF
     assert len(made) <= 10
 
 
-def test_neighbouring_records_share_a_request_but_a_status_and_a_repeated_key_do_not(folder: RunFolder) -> None:
+def test_consecutive_records_share_a_request_but_a_status_and_a_repeated_key_do_not(folder: RunFolder) -> None:
     def write(outbox: Outbox) -> None:
         for step in range(10):
             outbox.metrics([("m", 1.0, step)])
@@ -54,7 +54,7 @@ def test_only_the_last_entry_of_a_record_moves_the_cursor(folder: RunFolder) -> 
     assert [entry.end for entry in entries] == [None, None, folder.outbox.stat().st_size]
 
 
-def test_a_torn_tail_is_left_alone_and_an_unreadable_line_is_named(folder: RunFolder) -> None:
+def test_an_incomplete_last_line_is_not_read_and_an_unreadable_line_is_an_error_entry(folder: RunFolder) -> None:
     folder.outbox.write_bytes(b'{"kind":"dance","at":1}\nnoise\n{"kind":"tags","at":1,"tags":{"a":"1"}}\n{"kind":"ta')
     dance, noise, tag = read_tail(folder.outbox, 0)
     assert isinstance(dance.item, BadRecord)
@@ -69,7 +69,7 @@ def test_a_record_longer_than_a_chunk_is_read_whole(folder: RunFolder) -> None:
     assert len(entries) == 60_000
 
 
-def test_text_is_fitted_to_what_every_store_takes(folder: RunFolder) -> None:
+def test_text_is_shortened_to_what_every_store_accepts(folder: RunFolder) -> None:
     names = ["n" * 300, "n" * 299 + "m"]
 
     def write(outbox: Outbox) -> None:

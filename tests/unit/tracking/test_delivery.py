@@ -1,4 +1,4 @@
-"""Couriers and sync against a real SQLite store: what arrives, every row once, and sync's manners."""
+"""Delivery and sync with a real SQLite store: what is stored, each row once, and what sync returns."""
 
 import json
 import shutil
@@ -13,10 +13,10 @@ from undertow.tracking import Outbox, RunFolder, sync
 from undertow.tracking.folder import shipper_lock
 from undertow.tracking.shipping.cursor import Cursor
 
-# What arrives
+# What is stored
 
 
-def test_everything_a_run_said_is_in_the_store_exactly_once(place, folder: RunFolder) -> None:
+def test_every_record_is_in_the_store_exactly_once(place, folder: RunFolder) -> None:
     before = time.time() * 1000
     place.write(folder, status=None)
     with Outbox(folder.outbox) as outbox:
@@ -24,8 +24,8 @@ def test_everything_a_run_said_is_in_the_store_exactly_once(place, folder: RunFo
         outbox.tags({"team": "tides"})
         outbox.status("FINISHED")
     folder.release()
-    seen: list[tuple[Path, int, int]] = []
-    [result] = sync(place.path, progress=lambda *news: seen.append(news))
+    calls: list[tuple[Path, int, int]] = []
+    [result] = sync(place.path, progress=lambda *arguments: calls.append(arguments))
     assert (result.folder, result.left, result.rejected, result.error) == (folder.path, 0, 0, None)
     assert result.shipped == 1 + 250 + 3
     assert place.rows() == 2500
@@ -39,7 +39,7 @@ def test_everything_a_run_said_is_in_the_store_exactly_once(place, folder: RunFo
     assert before - 5 <= start <= end <= time.time() * 1000  # type: ignore[operator]
     assert Path(str(uri)).is_relative_to(place.path / "artifacts" / "waves")
     assert (Path(str(uri)) / "configuration" / "config.yaml").read_text() == "seed: 0\n"
-    assert seen[-1] == (folder.path, folder.outbox.stat().st_size, folder.outbox.stat().st_size)
+    assert calls[-1] == (folder.path, folder.outbox.stat().st_size, folder.outbox.stat().st_size)
     assert RunFolder.find(place.path, str(folder.progress().run_id)).path == folder.path
 
 
@@ -50,12 +50,12 @@ def test_syncing_twice_ships_nothing_the_second_time(place, folder: RunFolder) -
     assert place.rows() == 2500
 
 
-def test_timestamps_are_those_of_the_calls_and_not_of_the_shipping(place, folder: RunFolder) -> None:
+def test_timestamps_are_the_times_of_the_calls_and_not_of_the_shipping(place, folder: RunFolder) -> None:
     place.write(folder, rows=10)
-    called = [json.loads(line) for line in folder.outbox.read_text().splitlines()][1]["rows"][0][3]
+    recorded = [json.loads(line) for line in folder.outbox.read_text().splitlines()][1]["rows"][0][3]
     time.sleep(0.05)
     sync(place.path)
-    assert {stamp for (stamp,) in place.ask("select timestamp from metrics")} == {called}
+    assert {stamp for (stamp,) in place.ask("select timestamp from metrics")} == {recorded}
 
 
 def test_a_folder_of_files_becomes_artifacts(place, folder: RunFolder) -> None:
@@ -68,7 +68,7 @@ def test_a_folder_of_files_becomes_artifacts(place, folder: RunFolder) -> None:
     assert (Path(str(uri)) / "kept" / "best.ckpt").read_text() == "weights"
 
 
-def test_tags_of_the_experiment_are_whole_or_not_there(place, folder: RunFolder) -> None:
+def test_a_tag_of_the_experiment_is_stored_whole_or_rejected(place, folder: RunFolder) -> None:
     view = json.dumps({"view": "é" * 15_000}, ensure_ascii=False)
     with Outbox(folder.outbox) as outbox:
         outbox.start(folder.identity)
@@ -92,9 +92,7 @@ def test_tags_of_the_experiment_are_whole_or_not_there(place, folder: RunFolder)
 
 
 @pytest.mark.parametrize("share", [None, 0.0, 0.3, 0.9])
-def test_a_cursor_that_is_lost_or_old_changes_nothing_in_the_store(
-    place, folder: RunFolder, share: float | None
-) -> None:
+def test_a_lost_or_old_cursor_changes_nothing_in_the_store(place, folder: RunFolder, share: float | None) -> None:
     place.write(folder)
     sync(place.path)
     before = place.ask("select * from metrics order by step"), place.ask("select * from runs")
@@ -109,7 +107,7 @@ def test_a_cursor_that_is_lost_or_old_changes_nothing_in_the_store(
     assert (place.ask("select * from metrics order by step"), place.ask("select * from runs")) == before
 
 
-def test_a_crash_between_making_the_run_and_noting_its_id_leaves_one_run(
+def test_a_crash_between_creating_the_run_and_saving_its_id_leaves_one_run(
     place, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.write(folder)
@@ -119,7 +117,7 @@ def test_a_crash_between_making_the_run_and_noting_its_id_leaves_one_run(
 
     monkeypatch.setattr(Cursor, "save", crash)
     with pytest.raises(KeyboardInterrupt):
-        place.delivery(folder).visit()
+        place.delivery(folder).ship()
     monkeypatch.undo()
     assert len(place.statuses()) == 1
     assert not folder.cursor.exists()
@@ -128,24 +126,22 @@ def test_a_crash_between_making_the_run_and_noting_its_id_leaves_one_run(
     assert place.rows() == 2500
 
 
-def test_a_run_that_a_slow_server_made_twice_is_one_run_in_the_end(place, folder: RunFolder) -> None:
+def test_a_run_that_a_slow_server_created_twice_becomes_one_run(place, folder: RunFolder) -> None:
     place.write(folder, status=None)
     sync(place.path)
     [(experiment,)] = place.ask("select experiment_id from runs")
-    twin = place.client().create_run(str(experiment), tags={"undertow.run": folder.identity.uuid})
+    duplicate = place.client().create_run(str(experiment), tags={"undertow.run": folder.identity.uuid})
     with Outbox(folder.outbox) as outbox:
         outbox.status("FINISHED")
     sync(place.path)
     assert place.ask("select status, count(*) from runs where lifecycle_stage = 'active'") == [("FINISHED", 1)]
     folder.cursor.unlink()
     sync(place.path)
-    assert folder.progress().run_id != twin.info.run_id
+    assert folder.progress().run_id != duplicate.info.run_id
     assert place.rows() == 2500
 
 
-def test_a_store_that_was_thrown_away_is_filled_again_from_the_outbox(
-    place, folder: RunFolder, empty_store: Path
-) -> None:
+def test_a_deleted_store_is_filled_again_from_the_outbox(place, folder: RunFolder, empty_store: Path) -> None:
     place.write(folder, status=None)
     sync(place.path)
     assert place.rows() == 2500
@@ -158,10 +154,10 @@ def test_a_store_that_was_thrown_away_is_filled_again_from_the_outbox(
     assert place.statuses() == ["FINISHED"]
 
 
-# Sync's manners
+# What sync returns
 
 
-def test_sync_of_one_run_folder_ships_that_run_alone(place, folder: RunFolder) -> None:
+def test_sync_of_one_run_folder_ships_only_that_run(place, folder: RunFolder) -> None:
     other = place.new_run("rnn-T256-s0")
     for run in (folder, other):
         place.write(run, rows=10)
@@ -170,15 +166,14 @@ def test_sync_of_one_run_folder_ships_that_run_alone(place, folder: RunFolder) -
     assert place.ask("select name from runs") == [("rnn-T256-s0",)]
 
 
-def test_sync_beside_a_shipper_reports_what_is_left_to_it(place, folder: RunFolder) -> None:
+def test_sync_beside_a_shipper_without_progress_reports_what_is_left(place, folder: RunFolder) -> None:
     place.write(folder, rows=10)
-    with FileLock(shipper_lock(place.path)) as lock:
-        assert lock.acquire()
+    with FileLock(shipper_lock(place.path)).held():
         [result] = sync(place.path, timeout=0.3)
     assert (result.shipped, result.left) == (0, 3)
-    assert "shipper is at work" in str(result.error)
+    assert "a shipper is running" in str(result.error)
 
 
-def test_sync_of_a_missing_folder_is_a_wrong_request(tmp_path: Path) -> None:
+def test_sync_of_a_missing_folder_is_a_request_error(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="no folder"):
         sync(tmp_path / "nowhere")

@@ -1,22 +1,22 @@
-"""The status of a run is true in the end, whether it said how it ended or not."""
+"""The final status of a run in MLflow, with and without a final status in its outbox."""
 
 import time
 
 from undertow.tracking import Outbox, RunFolder, sync
 
 
-def test_a_run_that_died_without_a_word_is_killed_at_its_last_sign_of_life(place, folder: RunFolder) -> None:
+def test_a_run_whose_process_died_is_killed_at_the_time_of_its_last_write(place, folder: RunFolder) -> None:
     place.write(folder, status=None)
     with folder.outbox.open("ab") as file:
         file.write(b'{"kind":"metr')
     sync(place.path)
-    assert place.statuses() == ["RUNNING"], "its process holds the lock still"
-    last_sign = int(folder.outbox.stat().st_mtime * 1000)
+    assert place.statuses() == ["RUNNING"], "its process still holds the lock"
+    last_write = int(folder.outbox.stat().st_mtime * 1000)
     time.sleep(0.05)
     folder.release()
     sync(place.path)
-    assert place.ask("select status, end_time from runs") == [("KILLED", last_sign)]
-    assert dict(place.ask("select key, value from tags"))["undertow.end"] == "the process ended without a word"
+    assert place.ask("select status, end_time from runs") == [("KILLED", last_write)]
+    assert dict(place.ask("select key, value from tags"))["undertow.end"] == "the process ended without a final status"
     assert place.rows() == 2500
     assert sync(place.path) == []
 
@@ -48,13 +48,13 @@ def test_a_resumed_run_that_dies_again_is_killed_again(place, folder: RunFolder)
     assert place.statuses() == ["KILLED"]
 
 
-def test_a_run_that_never_said_anything_is_left_alone(place, folder: RunFolder) -> None:
+def test_a_run_without_records_is_not_shipped(place, folder: RunFolder) -> None:
     folder.release()
     assert sync(place.path) == []
     assert place.statuses() == []
 
 
-def test_a_torn_line_behind_a_finished_run_does_not_keep_it_open(place, folder: RunFolder) -> None:
+def test_an_incomplete_line_after_a_final_status_is_ignored(place, folder: RunFolder) -> None:
     place.write(folder, rows=10)
     with folder.outbox.open("ab") as file:
         file.write(b'{"kind"')

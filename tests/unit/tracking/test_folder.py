@@ -1,6 +1,5 @@
-"""The run folder: who it is, whether it lives, how it is found, and how far it is shipped."""
+"""The run folder: identity, lock, lookup by name, and how much of its outbox is shipped."""
 
-import errno
 import json
 import os
 import signal
@@ -11,13 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from undertow._system.lock import FileLock
 from undertow.errors import RequestError
 from undertow.tracking import Outbox, RunFolder, home_folder, tracking_uri
 from undertow.tracking.shipping.cursor import Cursor
 
 
-def test_a_run_folder_says_who_it_is_and_keeps_the_configuration(tmp_path: Path) -> None:
+def test_a_run_folder_has_the_identity_and_the_configuration_of_its_run(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "new", "torch/lstm T=9", experiment="e", uri=None, config_yaml="seed: 7\n")
     folder.release()
     assert folder.path.parent == tmp_path / "new"
@@ -25,25 +23,25 @@ def test_a_run_folder_says_who_it_is_and_keeps_the_configuration(tmp_path: Path)
     assert folder.config.read_text() == "seed: 7\n"
     assert RunFolder.open(folder.path).identity == folder.identity
     assert folder.identity.uri == f"sqlite:///{tmp_path / 'new'}/mlflow.db"
-    assert (folder.path / "run.json").stat().st_mode & 0o077 == 0, "a URI may hold a password"
+    assert (folder.path / "run.json").stat().st_mode & 0o077 == 0, "a URI may contain a password"
 
 
-def test_a_run_folder_of_the_time_before_there_were_parents_opens(folder: RunFolder) -> None:
+def test_a_run_folder_without_the_field_parent_opens(folder: RunFolder) -> None:
     written = json.loads((folder.path / "run.json").read_text())
     del written["parent"]
     (folder.path / "run.json").write_text(json.dumps(written))
     assert RunFolder.open(folder.path).identity == folder.identity
 
 
-def test_a_run_is_made_where_a_killed_process_left_half_a_folder_and_never_twice(tmp_path: Path) -> None:
-    half = RunFolder.place(tmp_path, "study", "5" * 32)
-    (half / "checkpoints").mkdir(parents=True)
+def test_a_run_is_created_where_a_killed_process_left_an_incomplete_folder_and_never_twice(tmp_path: Path) -> None:
+    incomplete = RunFolder.place(tmp_path, "study", "5" * 32)
+    (incomplete / "checkpoints").mkdir(parents=True)
 
     def create() -> RunFolder:
         return RunFolder.create(tmp_path, "study", experiment="e", uri=None, config_yaml="seed: 7\n", uuid="5" * 32)
 
     folder = create()
-    assert (folder.path, folder.config.read_text()) == (half, "seed: 7\n")
+    assert (folder.path, folder.config.read_text()) == (incomplete, "seed: 7\n")
     with pytest.raises(RequestError, match="still running"):
         create()
     folder.release()
@@ -65,7 +63,7 @@ def test_a_run_is_found_by_path_folder_name_and_either_id(tmp_path: Path, folder
         assert RunFolder.find(tmp_path, ref).path == folder.path
 
 
-def test_an_unknown_run_is_answered_with_the_nearest_name(tmp_path: Path, folder: RunFolder) -> None:
+def test_the_error_for_an_unknown_run_has_the_nearest_name(tmp_path: Path, folder: RunFolder) -> None:
     with pytest.raises(RequestError, match="Did you mean `lstm-T256-s0"):
         RunFolder.find(tmp_path, "lstm-T256-s9")
     with pytest.raises(RequestError, match="no run `x`"):
@@ -118,7 +116,7 @@ time.sleep(60)
 """
 
 
-def test_a_run_lives_exactly_as_long_as_its_process(folder: RunFolder) -> None:
+def test_a_run_is_alive_exactly_as_long_as_its_process(folder: RunFolder) -> None:
     assert folder.is_alive()
     folder.release()
     assert not RunFolder.open(folder.path).is_alive()
@@ -140,22 +138,22 @@ from pathlib import Path
 from undertow.tracking import RunFolder
 folder = RunFolder.open(Path(sys.argv[1]))
 folder.acquire()
-worker = os.fork()
-if worker:
-    print(worker, flush=True)
+child = os.fork()
+if child:
+    print(child, flush=True)
 else:
     Path(sys.argv[2]).touch()
 time.sleep(60)
 """
 
 
-def test_a_forked_worker_does_not_keep_its_dead_parents_run_alive(folder: RunFolder, tmp_path: Path) -> None:
+def test_a_forked_child_does_not_keep_its_dead_parents_run_alive(folder: RunFolder, tmp_path: Path) -> None:
     folder.release()
     ready = tmp_path / "ready"
     command = [sys.executable, "-c", FORKER, str(folder.path), str(ready)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
-        worker = int(parent.stdout.readline())
+        child = int(parent.stdout.readline())
         try:
             while not ready.exists():
                 time.sleep(0.01)
@@ -164,36 +162,11 @@ def test_a_forked_worker_does_not_keep_its_dead_parents_run_alive(folder: RunFol
             parent.wait()
             assert not folder.is_alive()
         finally:
-            os.kill(worker, signal.SIGKILL)
-
-
-def test_looking_whether_a_lock_is_held_does_not_take_it(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    with FileLock(path) as first:
-        assert not FileLock(path).is_held()
-        assert first.acquire()
-        second = FileLock(path)
-        assert second.is_held()
-        assert second.holder() == os.getpid()
-        assert not second.acquire()
-    assert second.holder() is None
-    assert second.acquire(timeout=1)
-    second.release()
-
-
-def test_a_lock_is_held_on_a_disk_that_takes_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "pwrite", full)
-    with FileLock(tmp_path / "lock") as lock:
-        assert lock.acquire()
-        assert FileLock(lock.path).is_held()
-        assert FileLock(lock.path).holder() is None
+            os.kill(child, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"offset": 3, "unknown": 1}'])
-def test_a_cursor_that_cannot_be_read_starts_over(tmp_path: Path, content: str) -> None:
+def test_a_cursor_that_cannot_be_read_starts_at_the_beginning(tmp_path: Path, content: str) -> None:
     path = tmp_path / "cursor.json"
     path.write_text(content)
     assert Cursor.load(path) == Cursor()

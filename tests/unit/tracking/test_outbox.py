@@ -1,4 +1,4 @@
-"""The outbox: every record a line, whatever happens, and nothing in it that no store would take."""
+"""The outbox: each record is one line, no record is lost, and only what every store accepts is written."""
 
 import json
 import os
@@ -43,19 +43,19 @@ def test_every_record_is_a_line_with_the_time_of_its_call(folder: RunFolder) -> 
 
 
 @pytest.mark.parametrize("torn", [b'{"kind":"metr', b"x" * 200_000, b""])
-def test_a_torn_last_line_is_cut_away_and_whole_lines_stay(folder: RunFolder, torn: bytes) -> None:
+def test_an_incomplete_last_line_is_removed_and_complete_lines_stay(folder: RunFolder, torn: bytes) -> None:
     with Outbox(folder.outbox) as outbox:
         outbox.tags({"a": "1"})
-        whole = outbox.size
+        complete = outbox.size
     with folder.outbox.open("ab") as file:
         file.write(torn)
     with Outbox(folder.outbox) as outbox:
-        assert outbox.size == whole
+        assert outbox.size == complete
         outbox.tags({"a": "2"})
     assert [record["tags"] for record in lines(folder.outbox)] == [{"a": "1"}, {"a": "2"}]
 
 
-def test_a_file_with_nothing_but_a_torn_line_becomes_empty(folder: RunFolder) -> None:
+def test_a_file_with_only_an_incomplete_line_becomes_empty(folder: RunFolder) -> None:
     folder.outbox.write_bytes(b"half")
     with Outbox(folder.outbox) as outbox:
         assert outbox.size == 0
@@ -73,7 +73,7 @@ for step in range(1_000_000):
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_kill_minus_nine_loses_no_row_that_was_acknowledged(tmp_path: Path, seed: int) -> None:
+def test_kill_minus_nine_loses_no_row_whose_call_returned(tmp_path: Path, seed: int) -> None:
     path = tmp_path / "outbox.jsonl"
     enough = random.Random(seed).randrange(200, 2000)
     with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True) as writer:
@@ -88,12 +88,14 @@ def test_kill_minus_nine_loses_no_row_that_was_acknowledged(tmp_path: Path, seed
     assert len(kept) <= len(acknowledged) + 1
 
 
-def test_a_disk_that_takes_half_a_line_leaves_none_of_it(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_that_does_not_fit_on_the_disk_is_dropped_whole(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     outbox = Outbox(folder.outbox)
     outbox.tags({"a": "1"})
     write = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:10]))
-    with pytest.raises(OSError, match="was not kept"):
+    with pytest.raises(OSError, match="was dropped"):
         outbox.tags({"b": "2"})
     monkeypatch.undo()
     outbox.tags({"c": "3"})
@@ -102,7 +104,7 @@ def test_a_disk_that_takes_half_a_line_leaves_none_of_it(folder: RunFolder, monk
 
 
 @pytest.mark.parametrize(
-    ("row", "complaint"),
+    ("row", "message"),
     [
         (("loss", float("nan"), 1), "finite"),
         (("loss", float("-inf"), 1), "finite"),
@@ -118,17 +120,17 @@ def test_a_disk_that_takes_half_a_line_leaves_none_of_it(folder: RunFolder, monk
         (("/loss", 1.0, 1), "as a path"),
     ],
 )
-def test_a_point_that_no_store_takes_is_refused_and_none_of_its_call_is_written(
-    folder: RunFolder, row: tuple[Any, Any, Any], complaint: str
+def test_an_invalid_point_is_refused_and_no_row_of_its_call_is_written(
+    folder: RunFolder, row: tuple[Any, Any, Any], message: str
 ) -> None:
     with Outbox(folder.outbox) as outbox:
-        with pytest.raises(ValueError, match=complaint):
+        with pytest.raises(ValueError, match=message):
             outbox.metrics([("fine", 1.0, 1), row])
         assert outbox.size == 0
         outbox.metrics([("gradient/h/by_lag", 1, 2**63 - 1), ("a b:c-d.e_f", -1.0, -(2**63))])
 
 
-def test_an_unknown_status_a_bad_key_and_a_foreign_artifact_are_refused(folder: RunFolder) -> None:
+def test_an_unknown_status_an_invalid_name_and_an_artifact_outside_the_folder_are_refused(folder: RunFolder) -> None:
     with Outbox(folder.outbox) as outbox:
         with pytest.raises(ValueError, match="FINISHED"):
             outbox.status("DONE")  # type: ignore[arg-type]

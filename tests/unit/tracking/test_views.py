@@ -1,4 +1,4 @@
-"""Saved chart views and the addresses of charts; that MLflow's UI opens them is asked of a browser, in tests/e2e."""
+"""Saved chart views and the addresses of charts; tests/e2e opens them in a browser."""
 
 import base64
 import json
@@ -16,7 +16,7 @@ CURVES = ["gradient/h/by_lag", "gradient/c/by_lag"]
 
 
 def state_of(view: Any) -> dict[str, Any]:
-    """What the one tag of a view holds, unpacked as MLflow's UI does it."""
+    """The content of the tag of a view, decoded as MLflow's UI decodes it."""
     [(name, value)] = view.items()
     assert name.startswith("mlflow.sharedViewState.")
     head, _, packed = json.loads(value)["state"].partition(";")
@@ -26,7 +26,7 @@ def state_of(view: Any) -> dict[str, Any]:
     return state
 
 
-def test_a_view_has_a_chart_of_each_metric_in_its_order_and_one_curve_a_group() -> None:
+def test_a_view_has_a_chart_for_each_metric_in_order_and_one_curve_for_each_group() -> None:
     state = state_of(
         chart_view("digits", group_by="cell.name", metrics=CURVES, search="tags.a = 'b'", mlflow_version="3.17.2")
     )
@@ -59,21 +59,21 @@ def test_twenty_charts_fit_into_a_tag() -> None:
 
 
 @pytest.mark.parametrize("version", ["3.16.9", "3.18.0", "3.18.0.dev0", "4.0", "2.22"])
-def test_a_version_of_mlflow_that_was_not_looked_at_gets_no_view(version: str) -> None:
+def test_an_untested_version_of_mlflow_gets_no_view(version: str) -> None:
     assert chart_view("v", group_by=None, metrics=CURVES, mlflow_version=version) == {}
 
 
-def test_the_version_is_the_installed_one_and_mlflow_is_not_imported_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+def test_the_default_version_is_the_installed_one_and_mlflow_is_not_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
 
     def version(name: str) -> str:
-        asked.append(name)
+        read.append(name)
         return "3.99"
 
     monkeypatch.setattr(metadata, "version", version)
     monkeypatch.setitem(sys.modules, "mlflow", None)
     assert chart_view("v", group_by=None, metrics=CURVES) == {}
-    assert asked == ["mlflow"]
+    assert read == ["mlflow"]
 
 
 def test_charts_and_views_open_in_the_chart_mode_of_the_right_workflow() -> None:
@@ -83,11 +83,11 @@ def test_charts_and_views_open_in_the_chart_mode_of_the_right_workflow() -> None
     assert view_address("http://x:1", "7", "0a1b") == f"{charts}&viewStateShareKey=0a1b"
 
 
-def test_an_address_shows_no_password() -> None:
+def test_an_address_contains_no_password() -> None:
     assert address_of("https://me:secret@host:5000/mlflow/") == "https://host:5000/mlflow"
 
 
-def test_views_are_found_among_the_tags_of_an_experiment_the_latest_first() -> None:
+def test_the_views_among_the_tags_of_an_experiment_are_listed_the_latest_first() -> None:
     def view(name: str, updated: int) -> str:
         return json.dumps({"name": name, "createdAt": 1, "updatedAt": updated, "state": "{}"})
 

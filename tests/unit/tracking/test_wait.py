@@ -1,54 +1,90 @@
-"""How long a shipper is waited for: as long as something moves, or could not."""
+"""How long a process waits for a shipper: a stored record or a heartbeat restarts the timer."""
 
-import subprocess
-import sys
-import time
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from undertow.tracking.shipping.wait import Patience
-
-SHIPPER = """
-import sys
-from pathlib import Path
 from undertow.tracking.folder import shipper_lock
-from undertow._system.lock import FileLock
-assert FileLock(shipper_lock(Path(sys.argv[1]))).acquire()
-print("ready", flush=True)
-while sys.argv[2] == "at work":
-    pass
-sys.stdin.read()
-"""
+from undertow.tracking.shipping import wait
+from undertow.tracking.shipping.wait import Heartbeat, StallTimer
 
 
-def lasts(home: Path, seconds: float, limit: float, *stands: object) -> float:
-    """For how long a patience of some seconds lasts while the stand goes through some, ten a second."""
-    begun = time.monotonic()
-    with Patience(home, seconds) as patience:
-        while not patience.ends(stands[0]) and time.monotonic() < begun + limit:
-            stands = stands[1:] or stands
-            time.sleep(0.1)
-    return time.monotonic() - begun
+class Clock:
+    """A clock that the test moves; heartbeats of the shipper carry its time."""
+
+    def __init__(self, home: Path) -> None:
+        self.now = 1000.0
+        self.lock = shipper_lock(home)
+        self.lock.touch()
+
+    def __call__(self) -> float:
+        return self.now
+
+    def heartbeat(self) -> None:
+        os.utime(self.lock, (self.now, self.now))
 
 
-def test_patience_ends_when_nothing_has_moved_for_long_enough(tmp_path: Path) -> None:
-    assert 0.5 <= lasts(tmp_path, 0.5, 20.0, 7) < 20.0
+@pytest.fixture
+def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock(tmp_path)
+    monkeypatch.setattr(wait, "monotonic", made)
+    return made
 
 
-def test_patience_lasts_as_long_as_something_moves(tmp_path: Path) -> None:
-    assert lasts(tmp_path, 0.5, 20.0, *range(15)) >= 1.9
+def test_the_timer_expires_when_nothing_changes(tmp_path: Path, clock: Clock) -> None:
+    timer = StallTimer(tmp_path, 20.0)
+    assert not timer.expired(7)
+    clock.now += 19.9
+    assert not timer.expired(7)
+    clock.now += 0.2
+    assert timer.expired(7)
 
 
-@pytest.mark.parametrize(("doing", "lasting"), [("at work", True), ("asleep", False)])
-def test_patience_lasts_as_long_as_the_shipper_is_at_work(tmp_path: Path, doing: str, lasting: bool) -> None:
-    if not Path("/proc/self/schedstat").exists():
-        pytest.skip("this system does not say how long a process was at work")
-    command = [sys.executable, "-c", SHIPPER, str(tmp_path), doing]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as shipper:
-        try:
-            assert shipper.stdout is not None
-            assert shipper.stdout.readline() == "ready\n"
-            assert (lasts(tmp_path, 0.5, 3.0, 7) >= 3.0) == lasting
-        finally:
-            shipper.kill()
+def test_a_stored_record_restarts_the_timer(tmp_path: Path, clock: Clock) -> None:
+    timer = StallTimer(tmp_path, 20.0)
+    for offset in range(100):
+        assert not timer.expired(offset)
+        clock.now += 19.0
+    clock.now += 2.0
+    assert timer.expired(99)
+
+
+def test_a_heartbeat_restarts_the_timer_until_nothing_was_stored_for_very_long(tmp_path: Path, clock: Clock) -> None:
+    timer = StallTimer(tmp_path, 20.0)
+    waited = 0.0
+    while not timer.expired(7):
+        clock.now += 5.0
+        waited += 5.0
+        clock.heartbeat()
+    assert waited == 600.0
+
+
+def test_a_home_without_a_shipper_expires_after_the_timeout(tmp_path: Path, clock: Clock) -> None:
+    timer = StallTimer(tmp_path / "empty")
+    assert not timer.expired(7)
+    clock.now += wait.TIMEOUT
+    assert timer.expired(7)
+
+
+def test_only_long_work_sends_heartbeats(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until: Callable[..., object]
+) -> None:
+    lock = shipper_lock(tmp_path)
+    lock.touch()
+
+    def modified() -> float:
+        return lock.stat().st_mtime
+
+    os.utime(lock, (0, 0))
+    heartbeat = Heartbeat(tmp_path)
+    monkeypatch.setattr(wait, "_BEAT", 1000.0)
+    with heartbeat.during_work():
+        assert modified() == 0, "the work began less than one interval ago"
+    monkeypatch.setattr(wait, "_BEAT", 0.01)
+    heartbeat = Heartbeat(tmp_path)
+    with heartbeat.during_work():
+        until(lambda: modified() > 0)
+        os.utime(lock, (0, 0))
+        until(lambda: modified() > 0)

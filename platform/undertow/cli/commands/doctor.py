@@ -2,7 +2,6 @@
 
 import os
 import platform
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -14,8 +13,7 @@ from undertow.cli.options import Home, Json, resolve_home
 from undertow.cli.output.console import emit, out
 from undertow.errors import UndertowError
 from undertow.tracking.folder import RunFolder, tracking_uri
-from undertow.tracking.mlflow.addresses import is_server
-from undertow.tracking.mlflow.lookup import ask, query
+from undertow.tracking.mlflow.lookup import count_runs
 
 _LIBRARIES = ("torch", "pytorch-lightning", "torchmetrics", "mlflow", "optuna", "pluggy", "pydantic", "cyclopts")
 
@@ -114,22 +112,17 @@ def _store(home: Path) -> Iterator[Finding]:
             yield Finding("tracking store", f"{file}: does not exist yet; the first run creates it")
             return
         try:
-            count = query(file, "SELECT count(*) FROM runs WHERE lifecycle_stage = 'active'")[0][0]
-            yield Finding("tracking store", f"{file}: {count} runs")
-        except sqlite3.Error as error:
+            yield Finding("tracking store", f"{file}: {count_runs(file)} runs")
+        except UndertowError as error:
             yield Finding("tracking store", f"{file}: {error}", "move the file away: `undertow sync` fills a new one")
-    elif is_server(uri):
-        try:
-            ask(uri, "experiments/search", {"max_results": 1})
-            yield Finding("tracking store", f"{redacted(uri)} answers")
-        except (OSError, ValueError, UndertowError) as error:
-            yield Finding("tracking store", f"{redacted(uri)}: {error}", remedy)
-    else:
+    else:  # by MLflow's own client, which knows all its ways to log in
         from undertow.tracking.mlflow.store import Store
 
-        answers = Store(uri, home / "artifacts").answers()
-        found = f"{redacted(uri)} {'answers' if answers else 'does not answer'}"
-        yield Finding("tracking store", found, "" if answers else remedy)
+        try:
+            Store(uri, home / "artifacts").require_reachable()
+            yield Finding("tracking store", f"{redacted(uri)} answers")
+        except UndertowError as error:
+            yield Finding("tracking store", f"{redacted(uri)}: {error}", remedy)
 
 
 def _runs(home: Path) -> Iterator[Finding]:

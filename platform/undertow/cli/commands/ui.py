@@ -5,7 +5,7 @@ import sys
 import urllib.request
 from http.client import HTTPException
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from cyclopts import Parameter
@@ -14,10 +14,11 @@ from undertow.cli.options import Home, resolve_home
 from undertow.cli.output.console import err, note, out
 from undertow.cli.output.links import HINT, HOST, PORT
 from undertow.cli.servers.server import Server, free_port, serving, wait_for_end, wait_until_up
-from undertow.errors import RequestError, UndertowError
+from undertow.errors import RequestError
 from undertow.tracking.folder import tracking_uri
 from undertow.tracking.mlflow.addresses import address_of, chart_address, is_server, view_address
-from undertow.tracking.mlflow.lookup import ask
+from undertow.tracking.mlflow.errors import Unreachable
+from undertow.tracking.mlflow.lookup import latest_experiments
 from undertow.tracking.mlflow.views import saved_views
 
 _SHOWN = 10
@@ -52,13 +53,13 @@ def ui_command(
     if database:
         servers.append(_dashboard(folder, database, host, _choose_port(host, port)))
     if not servers:
-        _print_experiments(mlflow)
+        _print_experiments(store)
         return 0
     try:
         with serving(servers) as running:
             with err().status(f"Starting {' and '.join(server.name for server in servers)} ..."):
                 wait_until_up(running)
-            _print_experiments(mlflow)
+            _print_experiments(store if is_server(store) else mlflow)
             if database:
                 _print_studies(servers[-1].address)
             note(f"{HINT} Ctrl-C stops the servers.")
@@ -130,31 +131,20 @@ def _port_of(address: str) -> int:
     return int(address.rpartition(":")[2])
 
 
-def _print_experiments(server: str) -> None:
+def _print_experiments(uri: str) -> None:
     """Print the address of each experiment's charts and of its saved views, the latest experiment first."""
+    server = address_of(uri)
     try:
-        experiments = _experiments(server)
-    except (OSError, ValueError, UndertowError) as error:
+        experiments = latest_experiments(uri, _SHOWN)
+    except Unreachable as error:
         note(f"cannot list the experiments of {server}: {error}")
         experiments = []
     if not experiments:
         out().print(chart_address(server, None), soft_wrap=True)
     for experiment in experiments:
-        name, experiment_id = experiment["name"], experiment["experiment_id"]
-        out().print(f"{name}: {chart_address(server, experiment_id)}", soft_wrap=True)
-        tags = {tag["key"]: tag["value"] for tag in experiment.get("tags", [])}
-        for view, view_name in list(saved_views(tags).items())[:_SHOWN]:
-            out().print(f"{name}, {view_name}: {view_address(server, experiment_id, view)}", soft_wrap=True)
-
-
-def _experiments(server: str) -> list[dict[str, Any]]:
-    """Return the experiments with the latest runs, as objects of MLflow's REST API."""
-    found = ask(server, "experiments/search", {"max_results": 1000}).get("experiments", [])
-    by_id = {each["experiment_id"]: each for each in found}
-    latest = {"experiment_ids": list(by_id), "max_results": 1000, "order_by": ["attributes.start_time DESC"]}
-    runs = ask(server, "runs/search", latest).get("runs", [])
-    ids = list(dict.fromkeys(run["info"]["experiment_id"] for run in runs))
-    return [by_id[each] for each in ids[:_SHOWN]]
+        out().print(f"{experiment.name}: {chart_address(server, experiment.id)}", soft_wrap=True)
+        for view, view_name in list(saved_views(experiment.tags).items())[:_SHOWN]:
+            out().print(f"{experiment.name}, {view_name}: {view_address(server, experiment.id, view)}", soft_wrap=True)
 
 
 def _print_studies(server: str) -> None:

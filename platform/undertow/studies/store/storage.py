@@ -44,6 +44,7 @@ def open_storage(url: str, *, create: bool = True) -> "BaseStorage":
 
     Raises:
         RequestError: It cannot be opened, and why.
+        LockTimeout: Another process is making it, and did not finish in time.
     """
     import optuna
     from sqlalchemy import inspect
@@ -68,8 +69,7 @@ def open_storage(url: str, *, create: bool = True) -> "BaseStorage":
             if not create:
                 raise no_database(url)
             file.parent.mkdir(parents=True, exist_ok=True)
-            with _lock(file) as lock:
-                lock.acquire(timeout=LOCKED_SECONDS)
+            with _lock(file).held(LOCKED_SECONDS):
                 if not file.exists():
                     draft = file.with_name(f".{file.name}.new")
                     draft.unlink(missing_ok=True)
@@ -92,8 +92,7 @@ def _on_disk(file: Path) -> type["RDBStorage"]:
         def set_trial_state_values(
             self, trial_id: int, state: "TrialState", values: Sequence[float] | None = None
         ) -> bool:
-            with _lock(file) as lock:
-                lock.acquire(timeout=LOCKED_SECONDS)
+            with _lock(file).held(LOCKED_SECONDS):
                 return super().set_trial_state_values(trial_id, state, values)
 
     return OnDisk

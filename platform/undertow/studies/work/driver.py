@@ -126,7 +126,11 @@ class Driver:
         """
         stops = self._ledger.stops
         self._home.mkdir(parents=True, exist_ok=True)
-        self._lock.acquire()
+        with self._lock.held():
+            return self._run_locked(stops, stop)
+
+    def _run_locked(self, stops: int, stop: StopRequest) -> Counts:
+        """Do the work of `run` while the lock shows that this driver lives."""
         self._bury()
         budget = self._loaded.config.time_budget or math.inf
         try:
@@ -159,7 +163,6 @@ class Driver:
             raise
         finally:
             self._ledger.beat(self.id, {})
-            self._lock.release()
             self._lock.path.unlink(missing_ok=True)
 
     def _keep_in_touch(self, stops: int, stop: StopRequest) -> None:

@@ -17,7 +17,7 @@ from undertow.errors import RequestError
 from undertow.runs.experiment import keep_sources
 from undertow.studies.plan.load import LoadedStudy
 from undertow.tracking import Outbox, Provenance, RunFolder
-from undertow.tracking.records import Status
+from undertow.tracking.records import RunStatus
 
 
 class ParentRun:
@@ -63,7 +63,7 @@ class ParentRun:
 
     def close(
         self,
-        status: Status | None,
+        status: RunStatus | None,
         *,
         description: str = "",
         artifacts: Sequence[Path] = (),

@@ -1,9 +1,9 @@
-"""Addresses in MLflow's UI.
+"""URLs of MLflow's UI.
 
     chart_address("http://127.0.0.1:5000", "7")                   # the charts of an experiment
-    view_address("http://127.0.0.1:5000", "7", view_id("digits"))      # as a saved view has them; see `views`
+    view_address("http://127.0.0.1:5000", "7", view_id("digits"))      # a saved view of them; see `views`
 
-Each names the workflow type; without it the UI opens on its pages for language models.
+Each URL has the workflow type; without it the UI opens its pages for language models.
 """
 
 from urllib.parse import quote, urlsplit
@@ -15,20 +15,20 @@ def is_server(uri: str) -> bool:
 
 
 def address_of(uri: str) -> str:
-    """A server's address as people open it: without a name and password in it, or a slash at its end."""
+    """A server's address for a browser: without user, password and final slash."""
     parts = urlsplit(uri)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
 
 
 def chart_address(server: str, experiment_id: str | None) -> str:
-    """All runs of an experiment as charts; the list of experiments when it is not known which."""
+    """The charts of all runs of an experiment; the list of experiments if the id is None."""
     if experiment_id is None:
         return f"{server}/#/experiments?workflowType=machine_learning"
     return f"{server}/#/experiments/{quote(experiment_id)}/runs?compareRunsMode=CHART&workflowType=machine_learning"
 
 
 def view_address(server: str, experiment_id: str, view_id: str) -> str:
-    """An experiment's charts as a saved view has them.
+    """A saved view of an experiment's charts.
 
     Args:
         server: The server's address.

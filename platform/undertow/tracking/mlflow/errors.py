@@ -1,4 +1,4 @@
-"""What a store's answer means: whose move it is next.
+"""The errors of a tracking store, sorted by what the caller should do next.
 
 with mlflow_errors():
     client.log_batch(...)      # raises one of the errors below, and nothing else
@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from undertow._system.lock import LockTimeout
 from undertow._system.redact import redacted
 from undertow.errors import UndertowError
 
 _ALWAYS = {
-    # The retrying is ours. MLflow's own sends the same request again, and a server that made a run but failed to say
-    # so then makes a second one; and it would hold up the runs of other stores.
+    # The shipper and `sync` retry. MLflow's own retry sends the same request again: a server that created a run but
+    # failed to answer would create a second one. It would also delay the runs of other stores.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
 }
 _UNLESS_SET = {
@@ -28,15 +29,15 @@ _UNLESS_SET = {
 
 
 class Unreachable(UndertowError):
-    """The store did not answer, or not as it should: try again later."""
+    """The store did not respond, or not as expected: try again later."""
 
 
 class Rejected(UndertowError):
-    """The store will never take this."""
+    """The store will never accept this."""
 
 
 class MaybeRejected(UndertowError):
-    """The store would not take this, for a reason that may pass."""
+    """The store did not accept this, for a reason that may be temporary."""
 
 
 class RunBlocked(UndertowError):
@@ -48,26 +49,28 @@ class ParentMissing(UndertowError):
 
 
 class RunMissing(UndertowError):
-    """The store does not know the run: it has to be sent again from the beginning."""
+    """The store has no such run: send it again from the beginning."""
 
 
 @contextmanager
 def mlflow_errors() -> Iterator[None]:
-    """Ask MLflow quietly, with short patience, and turn what it raises into the errors above."""
+    """Call MLflow inside this block: no log output, short timeouts, and its exceptions become the errors above."""
     before = {name: os.environ.get(name) for name in _ALWAYS | _UNLESS_SET}
     os.environ.update(_ALWAYS | {name: value for name, value in _UNLESS_SET.items() if before[name] is None})
-    loud = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)  # its stack traces of a store that is down would bury everything else
+    disabled_level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)  # MLflow logs a stack trace for each request to a store that is down
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # third parties' deprecations; none is ours to act on
+            warnings.simplefilter("ignore")  # deprecations inside third-party packages
             yield
+    except LockTimeout as error:
+        raise Unreachable(str(error)) from error
     except UndertowError:
         raise
     except Exception as error:  # HTTP, SQL and cloud drivers each raise their own
         raise _translated(error) from error
     finally:
-        logging.disable(loud)
+        logging.disable(disabled_level)
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -81,7 +84,7 @@ def _translated(error: Exception) -> UndertowError:
     match code:
         case "INVALID_PARAMETER_VALUE" | "RESOURCE_ALREADY_EXISTS":
             return Rejected(text)
-        case "BAD_REQUEST":  # a wrong value, but also a database connection that was lost
+        case "BAD_REQUEST":  # a wrong value, but also a lost database connection
             return MaybeRejected(text)
         case "RESOURCE_DOES_NOT_EXIST":
             return RunMissing(text)

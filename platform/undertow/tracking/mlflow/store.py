@@ -1,11 +1,11 @@
-"""The MLflow side: one tracking store, a database or a server.
+"""One MLflow tracking store, a database or a server.
 
     store = Store(uri, artifacts=home / "artifacts")
     run_id = store.run_id(identity, started_at=1795474026549)
     store.store(run_id, [Metric("train/loss", 0.7, 10, 1795474026549)])
 
-MLflow is imported here and nowhere else, when the first of these is called. What it answers becomes one of the errors
-of `undertow.tracking.mlflow.errors`.
+Only this module uses MLflow's client; it imports MLflow at the first call of a method. Exceptions of MLflow become the
+errors of `undertow.tracking.mlflow.errors`.
 """
 
 import os
@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from undertow._system.database import exclusive_connection, is_database_server
-from undertow._system.gc import importing
 from undertow._system.lock import FileLock
 from undertow.errors import UndertowError
+from undertow.tracking.mlflow.addresses import is_server
 from undertow.tracking.mlflow.errors import (
     MaybeRejected,
     ParentMissing,
@@ -38,13 +38,15 @@ if TYPE_CHECKING:
 RUN_TAG = "undertow.run"
 PARENT_TAG = "mlflow.parentRunId"
 
+_TABLES_SECONDS = 120.0  # to wait for another process that creates the tables of the same SQLite store
+
 
 class Store:
     """One tracking store.
 
     Args:
         uri: Its MLflow tracking URI.
-        artifacts: Where files go when the store is a database; a server has a place of its own.
+        artifacts: The folder for artifacts if the store is a database; a server has its own artifact storage.
     """
 
     def __init__(self, uri: str, artifacts: Path) -> None:
@@ -52,11 +54,19 @@ class Store:
         self.artifacts = artifacts
         self._client: MlflowClient | None = None
 
-    def answers(self) -> bool:
-        """Whether the store answers a simple question."""
+    def require_reachable(self) -> None:
+        """Return if the store responds to a simple query.
+
+        Raises:
+            UndertowError: It does not; the message says why.
+        """
+        with mlflow_errors():
+            self._connect().search_experiments(max_results=1)
+
+    def is_reachable(self) -> bool:
+        """Whether the store responds to a simple query."""
         try:
-            with mlflow_errors():
-                self._connect().search_experiments(max_results=1)
+            self.require_reachable()
         except UndertowError:
             return False
         return True
@@ -65,8 +75,8 @@ class Store:
         """Find the run in MLflow by its tag, or create it, below its parent if it has one.
 
         Raises:
-            ParentMissing: Its parent is not there.
-            RunBlocked: It, or its experiment, cannot be written to.
+            ParentMissing: Its parent is not in the store.
+            RunBlocked: The run or its experiment cannot be written to.
             Unreachable: Try again later.
         """
         try:
@@ -89,34 +99,34 @@ class Store:
             raise Unreachable(str(error)) from error
 
     def delete_duplicates(self, identity: "Identity", run_id: str) -> None:
-        """Delete other runs of the same identity; their children become those of the one that stays.
+        """Delete other runs of the same identity; their children become children of the run that is kept.
 
-        There is one if a server was so slow to create the run that it was asked again, or if writers on two machines
-        created it at the same moment. Both of these then keep the same one, the older.
+        A duplicate exists if a server was so slow to create the run that the request was sent again, or if writers on
+        two machines created it at the same moment. Every writer keeps the same run, the oldest.
 
         Raises:
             RunBlocked: The run was deleted.
-            RunMissing: There is no such run, or it is the one that has to go.
+            RunMissing: There is no such run, or it is a duplicate of an older one.
             Unreachable: Try again later.
         """
         with mlflow_errors():
             client = self._connect()
             experiment = _experiment_of(client, run_id)
-            kept, *twins = _runs(client, experiment, RUN_TAG, identity.uuid, active=True) or [run_id]
+            kept, *duplicates = _runs(client, experiment, RUN_TAG, identity.uuid, active=True) or [run_id]
             if kept != run_id:
-                raise RunMissing(f"the run {run_id} has an older twin, {kept}")
-            for twin in twins:
-                while children := _runs(client, experiment, PARENT_TAG, twin, active=True):
+                raise RunMissing(f"the run {run_id} is a duplicate of the older run {kept}")
+            for duplicate in duplicates:
+                while children := _runs(client, experiment, PARENT_TAG, duplicate, active=True):
                     for child in children:
                         client.set_tag(child, PARENT_TAG, kept)
-                client.delete_run(twin)
+                client.delete_run(duplicate)
 
-    def check(self, run_id: str) -> None:
+    def require_writable(self, run_id: str) -> None:
         """Return if the run can be written to.
 
         Raises:
             RunBlocked: It was deleted.
-            RunMissing: There is no such run, or it gave way to a twin.
+            RunMissing: There is no such run, or it was deleted as a duplicate.
             Unreachable: Try again later.
         """
         with mlflow_errors():
@@ -126,8 +136,8 @@ class Store:
         """Store metrics, parameters and tags, within the limits of one request.
 
         Raises:
-            Rejected: At least one of them will never be taken.
-            MaybeRejected: At least one of them was not taken now.
+            Rejected: At least one of them will never be accepted.
+            MaybeRejected: At least one of them was not accepted, for a reason that may be temporary.
             RunMissing: There is no such run.
             Unreachable: Try again later.
         """
@@ -149,9 +159,9 @@ class Store:
         """Store a tag of the run's experiment.
 
         Raises:
-            Rejected: It will never be taken.
+            Rejected: It will never be accepted.
             RunBlocked: The run was deleted.
-            RunMissing: There is no such run, or it gave way to a twin.
+            RunMissing: There is no such run, or it was deleted as a duplicate.
             Unreachable: Try again later.
         """
         with mlflow_errors():
@@ -162,23 +172,23 @@ class Store:
         """Store a file or a folder.
 
         Raises:
-            Rejected: It is not there, or cannot be read.
-            MaybeRejected: It was not taken now.
+            Rejected: It does not exist, or cannot be read.
+            MaybeRejected: It was not accepted, for a reason that may be temporary.
         """
         if not path.exists():
-            raise Rejected(f"there is no {path}")
+            raise Rejected(f"{path} does not exist")
         if not os.access(path, os.R_OK):
             raise Rejected(f"{path} cannot be read")
         try:
             with mlflow_errors():
                 client = self._connect()
-                send = client.log_artifacts if path.is_dir() else client.log_artifact
-                send(run_id, str(path), directory or None)
+                log = client.log_artifacts if path.is_dir() else client.log_artifact
+                log(run_id, str(path), directory or None)
         except Unreachable as error:
             raise MaybeRejected(str(error)) from error
 
     def status(self, run_id: str, change: StatusChange) -> None:
-        """Set the run's status; a final one with its time.
+        """Set the run's status, and its end time if the status is final.
 
         Raises:
             Unreachable: Try again later.
@@ -192,24 +202,24 @@ class Store:
 
     def _connect(self) -> "MlflowClient":
         if self._client is None:
-            with importing():
-                from mlflow import MlflowClient
+            from mlflow import MlflowClient
 
-                if self.uri.startswith("sqlite:///"):
-                    _prepare(Path(self.uri.removeprefix("sqlite:///")))
-                # MLflow makes its tables now. At a closed door it would knock for two minutes.
-                with exclusive_connection(self.uri) if is_database_server(self.uri) else nullcontext():
-                    self._client = MlflowClient(tracking_uri=self.uri)
+            if self.uri.startswith("sqlite:///"):
+                _create_tables(Path(self.uri.removeprefix("sqlite:///")))
+            # The client creates MLflow's tables. If the database is down, MLflow would try to connect for two minutes;
+            # `exclusive_connection` fails within seconds.
+            with exclusive_connection(self.uri) if is_database_server(self.uri) else nullcontext():
+                self._client = MlflowClient(tracking_uri=self.uri)
         return self._client
 
     def _experiment(self, client: "MlflowClient", name: str) -> str:
-        """The experiment's id; made if it is not there, restored if it was deleted, since a run is waiting for it."""
+        """The experiment's id; created if it does not exist, restored if it was deleted."""
         found = client.get_experiment_by_name(name)
         if found is None:
             try:
                 return str(client.create_experiment(name, artifact_location=self._artifact_location(name)))
-            except Exception:  # raised again, unless the experiment is there
-                found = client.get_experiment_by_name(name)  # somebody else may have made it at the same moment
+            except Exception:  # raised again, unless another process created it at the same moment
+                found = client.get_experiment_by_name(name)
                 if found is None:
                     raise
         if found.lifecycle_stage != "active":
@@ -217,7 +227,7 @@ class Store:
         return str(found.experiment_id)
 
     def _artifact_location(self, experiment: str) -> str | None:
-        if self.uri.startswith(("http://", "https://")) or self.uri.startswith("databricks"):
+        if is_server(self.uri) or self.uri.startswith("databricks"):
             return None
         return str(self.artifacts / (re.sub(r"[^\w.\-]+", "-", experiment).strip(".-") or "experiment"))
 
@@ -228,13 +238,13 @@ def _experiment_of(client: "MlflowClient", run_id: str) -> str:
     experiment = str(run.info.experiment_id)
     if run.info.lifecycle_stage != "active":
         if _runs(client, experiment, RUN_TAG, run.data.tags.get(RUN_TAG, ""), active=True):
-            raise RunMissing(f"the run {run_id} gave way to its twin")
+            raise RunMissing(f"the run {run_id} was deleted as a duplicate")
         raise RunBlocked(f"the run {run_id} was deleted in MLflow; restore it there, or delete its run folder")
     return experiment
 
 
 def _runs(client: "MlflowClient", experiment: str, tag: str, value: str, *, active: bool = False) -> list[str]:
-    """The ids of the runs that carry a tag, active ones before deleted ones, older ones before younger ones."""
+    """The ids of the runs with this tag, active runs first, then by start time."""
     from mlflow.entities import ViewType
 
     found = client.search_runs(
@@ -246,15 +256,17 @@ def _runs(client: "MlflowClient", experiment: str, tag: str, value: str, *, acti
     return [run_id for _, _, run_id in ordered]
 
 
-def _prepare(database: Path) -> None:
-    """Make an SQLite store whole, or not at all.
+def _create_tables(database: Path) -> None:
+    """Create an SQLite store if it does not exist, either completely or not at all.
 
-    MLflow's tables come by many migrations; a process killed among them, or a second one beside it, leaves a store that
-    nobody can open. So it is made under another name, by one process at a time, and renamed.
+    MLflow creates its tables by many migrations. If the process is killed between two of them, or another process runs
+    them too, no process can open the store. So one process at a time creates it under another name and renames it.
+
+    Raises:
+        LockTimeout: Another process is creating it, and did not finish in time.
     """
     database.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(database.with_name(f".{database.name}.lock")) as lock:
-        lock.acquire(timeout=120)
+    with FileLock(database.with_name(f".{database.name}.lock")).held(_TABLES_SECONDS):
         if database.exists():
             return
         from mlflow import MlflowClient

@@ -1,11 +1,11 @@
-"""Saved chart views: how the charts of an experiment open, kept by MLflow as a tag of the experiment.
+"""Saved chart views: a selection of charts, which MLflow stores as a tag of the experiment.
 
     outbox.experiment_tags(chart_view("digits", group_by="cell.name", metrics=["gradient/h/by_lag"]))
     view_address("http://127.0.0.1:5000", experiment_id, view_id("digits"))
 
-MLflow lists such a view among those that people have saved in its UI. What is inside of one is not documented: this is
-what the UI of the versions below opens, read from its source and seen in a browser. For any other version there is no
-view, since a wrong one greets its reader with an error.
+MLflow lists such a view among those saved in its UI. Their format is not documented. This one was read from the source
+of the versions below and tested in a browser. For other versions no view is made, since the UI shows an error for a
+view that it cannot read.
 """
 
 import base64
@@ -26,7 +26,7 @@ _TAG = "mlflow.sharedViewState."
 
 
 def view_id(name: str) -> str:
-    """The id of the view of this name, by which an address asks for it."""
+    """The id of the view of this name, for its tag and its URL."""
     return hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 
@@ -41,16 +41,16 @@ def chart_view(
     """Describe a view with a line chart of each metric, over its steps.
 
     Args:
-        name: What MLflow calls it; a view of the same name in the same experiment takes its place.
-        group_by: One parameter or several: runs that agree in them become one curve, their mean. None: a curve for
+        name: Its name in MLflow's UI; it replaces a view of the same name in the same experiment.
+        group_by: One parameter or several: the mean of all runs with the same values is one curve. None: one curve for
             each run.
-        metrics: The metrics, in this order.
-        search: Which runs are in it, as MLflow's search has it, such as ``tags.`undertow.study` = 'digits'``; all of
-            the experiment when empty.
-        mlflow_version: Of the server that shows it; the installed one when None.
+        metrics: The metrics, in the order of their charts.
+        search: The runs to show, in the syntax of MLflow's search, such as ``tags.`undertow.study` = 'digits'``; all
+            runs of the experiment when empty.
+        mlflow_version: The version of the server that shows it; the installed one when None.
 
     Returns:
-        Tags of the experiment; none if the view is not known to open in that version.
+        Tags of the experiment; empty for an untested version.
     """
     if not VERSIONS.contains(mlflow_version or metadata.version("mlflow"), prereleases=True):
         return {}
@@ -60,17 +60,17 @@ def chart_view(
         "searchFilter": search,
         "compareRunCharts": [_chart(f"{section}-{number}", section, metric) for number, metric in enumerate(metrics)],
         "compareRunSections": [_section(section, name, columns=min(len(metrics), 2))],
-        "isAccordionReordered": True,  # or this section would be sorted in among those that MLflow adds by itself
+        "isAccordionReordered": True,  # otherwise MLflow sorts this section among its own sections
         "runsHiddenMode": "SHOW_ALL",
         "groupBy": _groups(keys),
     }
     now = time.time_ns() // 1_000_000
-    view = {"name": name, "createdAt": now, "updatedAt": now, "state": _packed(state)}
+    view = {"name": name, "createdAt": now, "updatedAt": now, "state": _compressed(state)}
     return {_TAG + section: json.dumps(view, separators=(",", ":"))}
 
 
 def saved_views(tags: Mapping[str, str]) -> dict[str, str]:
-    """The views among the tags of an experiment, whoever saved them: name by id, the latest first."""
+    """The views among the tags of an experiment, saved by Undertow or in the UI: name by id, the latest first."""
     found = []
     for key, value in tags.items():
         if key.startswith(_TAG):
@@ -78,7 +78,7 @@ def saved_views(tags: Mapping[str, str]) -> dict[str, str]:
                 view = json.loads(value)
                 found.append((int(view["updatedAt"]), key.removeprefix(_TAG), str(view["name"])))
             except (ValueError, KeyError, TypeError):
-                continue  # older versions shared the bare state, without a name
+                continue  # older versions of MLflow store a state without a name
     return {each: name for _, each, name in sorted(found, reverse=True)}
 
 
@@ -93,7 +93,7 @@ def _section(uuid: str, name: str, columns: int) -> dict[str, Any]:
 
 
 def _chart(uuid: str, section: str, metric: str) -> dict[str, Any]:
-    """A line chart: MLflow adds no defaults to it, so all of them are here."""
+    """A line chart, with every setting, since MLflow adds no defaults."""
     return {
         "uuid": uuid,
         "type": "LINE",
@@ -117,7 +117,7 @@ def _chart(uuid: str, section: str, metric: str) -> dict[str, Any]:
     }
 
 
-def _packed(state: Mapping[str, Any]) -> str:
-    """As MLflow packs it, to stay below the length of a tag."""
+def _compressed(state: Mapping[str, Any]) -> str:
+    """The state as MLflow compresses it, to fit into a tag."""
     text = json.dumps(state, separators=(",", ":"))
     return "deflate;" + base64.b64encode(zlib.compress(text.encode())).decode()

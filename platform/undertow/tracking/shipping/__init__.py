@@ -1,5 +1,5 @@
-"""Shipping: from the outbox of a run to MLflow, while the run goes on.
+"""Shipping: send a run's outbox to MLflow while the run continues.
 
-`process` starts the shipper, `shipper` is that process, `delivery` sends one outbox in batches (`batch`) and records
-how far it is (`cursor`). `sync` does the same in the foreground, `wait` is how others wait for it.
+`process` starts the shipper and `shipper` is that process. `delivery` sends one outbox in batches (`batch`) and records
+its position (`cursor`). `sync` does the same in the foreground. `wait` is how other processes wait for the shipper.
 """

@@ -1,10 +1,10 @@
-"""From the tail of an outbox to batches that fit one request.
+"""Read the unsent part of an outbox and group it into batches that fit one request.
 
     for batch in batches(read_tail(path, cursor.offset)):
         store.store(run_id, [entry.item for entry in batch])
 
-A record may hold more than a request takes, so it is cut into entries; only the last entry of a record carries the
-offset to move the cursor to.
+A record may be too large for one request, so it is split into entries. Only the last entry of a record has the offset
+that the cursor moves to.
 """
 
 import json
@@ -18,18 +18,18 @@ from undertow.tracking.records import Artifact, BadRecord, ExperimentTag, Item, 
 
 CHUNK = 1 << 20
 LARGEST_BATCH = 1000
-_MOST: dict[type, int] = {Metric: 1000, Param: 100, Tag: 100}
-_BYTES = 900_000  # the server stops at 1 MB of JSON
+_MAX_PER_REQUEST: dict[type, int] = {Metric: 1000, Param: 100, Tag: 100}
+_MAX_BYTES = 900_000  # the server accepts at most 1 MB of JSON
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing to send.
+    """One item to send.
 
     Attributes:
-        item: What; None for a record that asks for nothing, an error for one that cannot be read.
-        at: Where its line begins in the outbox.
-        end: Where its line ends, if it is the last of its record.
+        item: The item; None for a record without items, an error for a line that cannot be read.
+        at: Offset of the start of its line in the outbox, in bytes.
+        end: Offset of the end of its line if it is the last entry of the record; else None.
     """
 
     item: Item | BadRecord | None
@@ -38,8 +38,8 @@ class Entry:
 
 
 def read_tail(path: Path, offset: int) -> list[Entry]:
-    """Read whole lines from `offset` on, about a megabyte of them; a torn last line is left alone."""
-    lines = _whole_lines(path, offset)
+    """Read complete lines from `offset` on, about a megabyte; an incomplete last line is left for the next call."""
+    lines = _complete_lines(path, offset)
     entries: list[Entry] = []
     for line in lines.splitlines(keepends=True):
         end = offset + len(line)
@@ -49,13 +49,13 @@ def read_tail(path: Path, offset: int) -> list[Entry]:
 
 
 def batches(entries: Iterable[Entry], largest: Callable[[], int] = lambda: LARGEST_BATCH) -> Iterator[list[Entry]]:
-    """Group neighbours into as few requests as the limits of MLflow allow, keeping their order.
+    """Group consecutive entries into as few requests as the limits of MLflow allow, in their order.
 
-    Artifacts, changes of status, tags of the experiment and unreadable records each make a batch of their own.
+    Artifacts, status changes, experiment tags and unreadable records are each a batch of one entry.
 
     Args:
         entries: From `read_tail`.
-        largest: How many entries the next batch may have; asked again for each one.
+        largest: Returns the number of entries that the next batch may have.
     """
     draft = _Draft()
     for entry in entries:
@@ -72,7 +72,7 @@ def batches(entries: Iterable[Entry], largest: Callable[[], int] = lambda: LARGE
 
 
 class _Draft:
-    """A batch that still grows."""
+    """A batch under construction."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
@@ -83,19 +83,19 @@ class _Draft:
     def fits(self, entry: Entry) -> bool:
         item = entry.item
         if isinstance(item, Param | Tag) and (type(item), item.key) in self._keys:
-            return False  # MLflow takes a parameter or a tag once in a request
-        enough = self._counts[type(item)] >= _MOST.get(type(item), LARGEST_BATCH)
-        return not enough and self._size + _weight(item) <= _BYTES
+            return False  # MLflow rejects a request with two values of one parameter or tag
+        full = self._counts[type(item)] >= _MAX_PER_REQUEST.get(type(item), LARGEST_BATCH)
+        return not full and self._size + _max_bytes(item) <= _MAX_BYTES
 
     def add(self, entry: Entry) -> None:
         self.entries.append(entry)
         self._counts[type(entry.item)] += 1
-        self._size += _weight(entry.item)
+        self._size += _max_bytes(entry.item)
         if isinstance(entry.item, Param | Tag):
             self._keys.add((type(entry.item), entry.item.key))
 
 
-def _whole_lines(path: Path, offset: int) -> bytes:
+def _complete_lines(path: Path, offset: int) -> bytes:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         data = bytearray()
@@ -120,8 +120,8 @@ def _entries(line: bytes, at: int, end: int) -> Iterator[Entry]:
     yield Entry(found[-1] if found else None, at, end)
 
 
-def _weight(item: Item | BadRecord | None) -> int:
-    """At most so many bytes of JSON."""
+def _max_bytes(item: Item | BadRecord | None) -> int:
+    """An upper bound of the item's size as JSON, in bytes."""
     match item:
         case Metric():
             return len(item.key) * 6 + 120

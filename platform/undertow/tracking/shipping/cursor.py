@@ -1,6 +1,6 @@
-"""How far MLflow has an outbox: `cursor.json`, moved only after a batch is stored.
+"""The cursor: how much of an outbox MLflow has stored. `cursor.json` changes only after a batch is stored.
 
-Losing it, or an old copy of it, costs time and nothing else: what is sent twice is stored once.
+If the file is lost or old, records are sent again; a record that is sent twice is stored once.
 """
 
 import json
@@ -14,13 +14,13 @@ from undertow.tracking.records import FINAL
 
 @dataclass(frozen=True)
 class Cursor:
-    """How far MLflow has one outbox.
+    """How much of one outbox MLflow has stored.
 
     Attributes:
         offset: Bytes of the outbox that are stored; always the end of a line.
-        run_id: The run's id in MLflow, once there is one.
+        run_id: The run's id in MLflow; None while it has none.
         status: The last status that was stored.
-        rejected: How many records MLflow would not take.
+        rejected: How many records MLflow rejected.
     """
 
     offset: int = 0
@@ -30,17 +30,17 @@ class Cursor:
 
     @property
     def ended(self) -> bool:
-        """Whether the last status stored is a final one."""
+        """Whether the last stored status is a final one."""
         return self.status in FINAL
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read it; the beginning when there is none that can be read."""
+        """Read it; the start of the outbox if the file does not exist or cannot be read."""
         try:
             return cls(**json.loads(path.read_text("utf-8")))
         except (FileNotFoundError, ValueError, TypeError):
             return cls()
 
     def save(self, path: Path) -> None:
-        """Replace what is at `path`."""
+        """Replace the file at `path`."""
         write_atomically(path, json.dumps(asdict(self)))

@@ -1,9 +1,9 @@
-"""The delivery: carries one run's outbox to its store, and sees to it that the status is true in the end.
+"""The delivery: sends one run's outbox to its store, and marks a run whose process died as KILLED.
 
     delivery = Delivery(folder, store)
-    delivery.visit()      # sends what is there; raises Unreachable, Held or Early when it cannot
+    delivery.ship()      # sends all new records; raises Unreachable, RunBlocked or ParentMissing when it cannot
 
-Only the holder of the home's shipper lock may have deliveries, so that each cursor has one writer.
+Only the holder of the home's shipper lock may create deliveries, so that each cursor has one writer.
 """
 
 import json
@@ -23,31 +23,31 @@ _SMALLEST_BATCH = 10
 
 
 class Delivery:
-    """Carries one outbox.
+    """Sends one outbox.
 
     Args:
         folder: The run.
         store: Its store.
-        doubts: How often in a row a doubtful record is tried before it is rejected.
+        attempts: How often in a row a record may fail with `MaybeRejected` before it is rejected.
         progress: Called with the bytes stored and the bytes written, after each batch.
     """
 
     def __init__(
-        self, folder: RunFolder, store: Store, *, doubts: int = 8, progress: Callable[[int, int], None] | None = None
+        self, folder: RunFolder, store: Store, *, attempts: int = 8, progress: Callable[[int, int], None] | None = None
     ) -> None:
         self.folder = folder
         self.store = store
         self.cursor = Cursor.load(folder.cursor)
         self.sent = 0
         """Records stored by this delivery."""
-        self._doubts = doubts
-        self._doubted = 0
+        self._attempts = attempts
+        self._failed_attempts = 0
         self._progress = progress
         self._largest = LARGEST_BATCH
 
     @property
     def size(self) -> int:
-        """Bytes in the outbox, 0 if there is none yet."""
+        """Bytes in the outbox; 0 if there is no outbox yet."""
         try:
             return self.folder.outbox.stat().st_size
         except FileNotFoundError:
@@ -55,21 +55,21 @@ class Delivery:
 
     @property
     def done(self) -> bool:
-        """Whether there is nothing to do, and will not be unless the run is resumed."""
+        """Whether the whole outbox is stored and only a resume of the run can add to it."""
         size = self.size
         return self.cursor.offset >= size and (self.cursor.ended or (size == 0 and not self.folder.is_alive()))
 
-    def visit(self) -> None:
-        """Send what is there; for a run whose process died without a word, also say so.
+    def ship(self) -> None:
+        """Send all new records; if the run's process died without a final status, send KILLED too.
 
         Raises:
             Unreachable: Try again later.
             RunBlocked: The run cannot be written to until a person does something.
-            ParentMissing: The run's parent is not in the store yet, but on its way.
+            ParentMissing: The run's parent is not in the store yet, but is still to be shipped.
         """
         self._deliver()
         if self.size and not self.done and not self.folder.is_alive():
-            self._bury()
+            self._mark_killed()
             self._deliver()
 
     def _deliver(self) -> None:
@@ -79,34 +79,34 @@ class Delivery:
                     self._send(batch)
                     self._largest = min(self._largest * 2, LARGEST_BATCH)
         except Unreachable:
-            self._largest = max(self._largest // 2, _SMALLEST_BATCH)  # a slow store may manage less
+            self._largest = max(self._largest // 2, _SMALLEST_BATCH)  # a slow store may accept fewer at once
             raise
         except RunMissing as error:
             self._move(Cursor())
             raise Unreachable(f"{error}; sending the run again from its beginning") from error
 
     def _send(self, batch: list[Entry]) -> None:
-        """Send a batch; if the store will not have it, find out by halves what it is that it will not have."""
+        """Send a batch; if the store rejects it, send each half, down to the record that is rejected."""
         try:
             self._store(batch)
         except (Rejected, MaybeRejected) as error:
             if self.cursor.run_id is not None:
-                self.store.check(self.cursor.run_id)
-            if isinstance(error, MaybeRejected) and not self._doubt_is_over():
+                self.store.require_writable(self.cursor.run_id)
+            if isinstance(error, MaybeRejected) and not self._attempts_are_used_up():
                 raise Unreachable(str(error)) from error
             if len(batch) > 1:
                 self._send(batch[: len(batch) // 2])
                 self._send(batch[len(batch) // 2 :])
                 return
             self._reject(batch[0], str(error))
-        self._doubted = 0
+        self._failed_attempts = 0
         self._advance(batch)
 
     def _store(self, batch: list[Entry]) -> None:
         first = batch[0].item
         if isinstance(first, BadRecord):
             raise Rejected(str(first))
-        run_id = self.cursor.run_id or self._begin()
+        run_id = self.cursor.run_id or self._find_or_create_run()
         if isinstance(first, StatusChange):
             if first.status in FINAL:
                 self.store.delete_duplicates(self.folder.identity, run_id)
@@ -120,8 +120,8 @@ class Delivery:
         ]:
             self.store.store(run_id, items)
 
-    def _begin(self) -> str:
-        """Find or create the run in MLflow, and remember its id before anything is sent."""
+    def _find_or_create_run(self) -> str:
+        """Return the run's id in MLflow, and save it in the cursor before any record is sent."""
         with self.folder.outbox.open("rb") as file:
             first = file.readline()
         try:
@@ -131,28 +131,28 @@ class Delivery:
         try:
             run_id = self.store.run_id(self.folder.identity, started_at)
         except ParentMissing:
-            if self._parent_is_coming():
+            if self._parent_is_unshipped():
                 raise
             run_id = self.store.run_id(replace(self.folder.identity, parent=""), started_at)
         self._move(Cursor(self.cursor.offset, run_id, self.cursor.status, self.cursor.rejected))
         return run_id
 
-    def _parent_is_coming(self) -> bool:
-        """Whether the parent, which the store does not know, has a folder in this home and something left to say."""
+    def _parent_is_unshipped(self) -> bool:
+        """Whether the parent, which is not in the store, has a folder in this home that is still to be shipped."""
         own = self.folder.identity
-        wanted = (own.parent, own.experiment, own.uri)
+        parent = (own.parent, own.experiment, own.uri)
         return any(
-            (other.identity.uuid, other.identity.experiment, other.identity.uri) == wanted
+            (other.identity.uuid, other.identity.experiment, other.identity.uri) == parent
             and not Delivery(other, self.store).done
             for other in RunFolder.all(self.folder.path.parent)
         )
 
-    def _doubt_is_over(self) -> bool:
-        """Count a doubtful answer; only the answers of a store that otherwise works count."""
-        if not self.store.answers():
+    def _attempts_are_used_up(self) -> bool:
+        """Count a failed attempt, unless the whole store is unreachable."""
+        if not self.store.is_reachable():
             return False
-        self._doubted += 1
-        return self._doubted >= self._doubts
+        self._failed_attempts += 1
+        return self._failed_attempts >= self._attempts
 
     def _advance(self, batch: list[Entry]) -> None:
         ends = [entry.end for entry in batch if entry.end is not None]
@@ -166,24 +166,24 @@ class Delivery:
             self._progress(ends[-1], self.size)
 
     def _reject(self, entry: Entry, reason: str) -> None:
-        note = {"at": entry.at, "item": repr(entry.item), "reason": reason}
+        rejection = {"at": entry.at, "item": repr(entry.item), "reason": reason}
         with self.folder.rejected.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(note) + "\n")
+            file.write(json.dumps(rejection) + "\n")
         self._move(Cursor(self.cursor.offset, self.cursor.run_id, self.cursor.status, self.cursor.rejected + 1))
 
-    def _bury(self) -> None:
-        """Write the end that a dead process could not write, dated with its last sign of life.
+    def _mark_killed(self) -> None:
+        """Write the final status of a dead process, with the time of its last write to the outbox.
 
-        Opening the outbox cuts away the line that it may have left torn.
+        Opening the outbox removes the incomplete line that the process may have left.
         """
         if not self.folder.lock.acquire():
-            return  # somebody resumes it just now
+            return  # another process is resuming the run
         try:
-            last_sign = int(self.folder.outbox.stat().st_mtime * 1000)
+            last_write = int(self.folder.outbox.stat().st_mtime * 1000)
             with Outbox(self.folder.outbox) as outbox:
                 if outbox.size == self.cursor.offset and not self.cursor.ended:
-                    outbox.tags({END_TAG: "the process ended without a word"})
-                    outbox.status("KILLED", at=last_sign)
+                    outbox.tags({END_TAG: "the process ended without a final status"})
+                    outbox.status("KILLED", at=last_write)
         finally:
             self.folder.release()
 

@@ -1,12 +1,12 @@
-"""The shipper: a process beside the training that sends its outbox to MLflow while the run goes on.
+"""The shipper: a process beside the training that sends its outbox to MLflow while the run continues.
 
     python -m undertow.tracking.shipping.shipper runs
 
-It serves every run in the home, so that an SQLite store has a single writer; a second shipper on the same home stands
-by and takes over when the first one ends. It leaves the cores to the training, until somebody waits for it. Its
-standard input is a pipe from the training process: a byte wakes it up, and the end of the pipe means that the process
-is gone. It then sends what is left, says KILLED for runs that died without a word, and ends; if the store is out of
-reach for longer than the grace, `undertow sync` does the rest. It also ends when no run has been open for a while.
+It serves every run in the home, so that an SQLite store has a single writer. A second shipper of the same home waits
+for the lock and takes over when the first one ends. Its standard input is a pipe from the training process: a byte
+starts the next round, and the end of the pipe means that the process has ended. Then the shipper sends what is left,
+marks runs that died without a final status as KILLED, and ends; if the store stays unreachable for the grace period,
+`undertow sync` has to send the rest. It also ends when no run has been open for a while.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import select
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,17 +27,17 @@ from undertow.tracking.folder import RunFolder, shipper_lock
 from undertow.tracking.mlflow.errors import ParentMissing, RunBlocked, Unreachable
 from undertow.tracking.mlflow.store import Store
 from undertow.tracking.shipping.delivery import Delivery
-from undertow.tracking.shipping.niceness import send_ahead, step_back
+from undertow.tracking.shipping.wait import Heartbeat
 
 _SETTLE = 0.5  # seconds; a dying process closes its pipe and its locks one after the other
-_HELD = 60.0  # seconds between two looks at a run that waits for a person
+_BLOCKED_RETRY = 60.0  # seconds between two attempts to ship a run that needs a person
 
 
 @dataclass
 class Backoff:
-    """When to try again: after 0.5 s, then twice as long each time, up to 15 s.
+    """When to retry: after 0.5 s, then after twice as long each time, up to 15 s.
 
-    It only says when, and does not sleep, since other runs and other stores need not wait.
+    It does not sleep, since other runs and other stores do not have to wait.
     """
 
     failures: int = 0
@@ -49,7 +50,7 @@ class Backoff:
 
     @property
     def waiting(self) -> bool:
-        """Whether it is too early to try again."""
+        """Whether it is too early to retry."""
         return time.monotonic() < self.until
 
 
@@ -58,9 +59,9 @@ class Shipper:
 
     Args:
         home: The folder that holds the runs.
-        parent: The reading end of a pipe from the process it serves.
-        poll: Seconds between two looks at the outboxes.
-        grace: Seconds to go on trying when the parent is gone.
+        parent: The reading end of a pipe from the process that it serves.
+        poll: Seconds between two rounds over the outboxes.
+        grace: Seconds to continue after the parent has ended, if the store is unreachable.
         idle: Seconds without an open run after which it ends; its parent starts it again for the next one.
     """
 
@@ -70,66 +71,74 @@ class Shipper:
         self._poll = poll
         self._grace = grace
         self._idle = idle
-        self._busy_at = time.monotonic()
+        self._active_at = time.monotonic()
         self._orphaned_at: float | None = None
         self._deliveries: dict[str, Delivery] = {}
         self._stores: dict[str, Store] = {}
         self._backoffs: dict[str, Backoff] = {}
         self._problems: dict[str, str] = {}
-        self._held: set[str] = set()
+        self._blocked: set[str] = set()
+        self._heartbeat = Heartbeat(home)
 
     def run(self) -> None:
-        """Serve until the parent is gone and nothing is left that can be sent."""
-        with FileLock(shipper_lock(self.home)) as lock:
-            while not lock.acquire():
-                if self._overdue():
-                    return
-                self._rest()
-            if self._orphaned_at is None:
-                step_back()
-            self._busy_at = time.monotonic()
+        """Serve until the parent has ended and nothing is left that can be sent."""
+        lock = FileLock(shipper_lock(self.home))
+        while not lock.acquire():
+            if self._grace_is_over():
+                return
+            self._sleep()
+        try:
+            self._active_at = time.monotonic()
             while self.home.is_dir():
                 settled = self._orphaned_at is not None and time.monotonic() > self._orphaned_at + _SETTLE
                 clean = self._round()
-                bored = time.monotonic() > self._busy_at + self._idle
-                if (settled and clean) or (self._overdue() and not clean) or bored:
+                idle = time.monotonic() > self._active_at + self._idle
+                if (settled and clean) or (self._grace_is_over() and not clean) or idle:
                     return
-                self._rest()
+                self._sleep()
+        finally:
+            lock.release()
 
     def _round(self) -> bool:
-        """Visit every run once; return whether all that could ever be sent was sent."""
+        """Ship every run once; return whether no run is left that a retry could ship."""
         clean = True
         deliveries = self._open_deliveries()
         for delivery in deliveries:
             key, uri = delivery.folder.path.name, delivery.store.uri
             if self._backoff(key).waiting or self._backoff(uri).waiting:
-                clean = clean and key in self._held
+                clean = clean and key in self._blocked
                 continue
             try:
-                delivery.visit()
-                self._recover(key)
-                self._recover(uri)
+                self._ship(delivery)
+                self._clear_problem(key)
+                self._clear_problem(uri)
             except RunBlocked as error:
-                self._held.add(key)
-                self._complain(key, str(error))
-                self._backoff(key).until = time.monotonic() + _HELD
+                self._blocked.add(key)
+                self._log_problem(key, str(error))
+                self._backoff(key).until = time.monotonic() + _BLOCKED_RETRY
             except ParentMissing:
-                clean = False  # its parent is another delivery's business, in this round or the next
+                clean = False  # another delivery ships the parent, in this round or the next
             except FileNotFoundError:
-                del self._deliveries[key]  # somebody deleted the run's folder
+                del self._deliveries[key]  # the run's folder was deleted
             except Unreachable as error:
                 clean = False
                 self._backoff(key).fail()
-                self._complain(key, str(error))
-                if not delivery.store.answers():
+                self._log_problem(key, str(error))
+                if not delivery.store.is_reachable():
                     self._backoff(uri).fail()
-            except Exception as error:  # noqa: BLE001  # a fault in one run's records must not stop the others
+            except Exception as error:  # noqa: BLE001  # an error in one run's records must not stop the others
                 clean = False
                 self._backoff(key).fail()
-                self._complain(key, repr(error))
+                self._log_problem(key, repr(error))
         if deliveries:
-            self._busy_at = time.monotonic()  # now: a visit to a slow store takes longer than idleness may
+            self._active_at = time.monotonic()  # read again: a round with a slow store may take longer than `idle`
         return clean
+
+    def _ship(self, delivery: Delivery) -> None:
+        """Ship one run; with heartbeats, unless this is a retry: retries of a store that is down never end."""
+        retry = self._backoff(delivery.folder.path.name).failures or self._backoff(delivery.store.uri).failures
+        with nullcontext() if retry else self._heartbeat.during_work():
+            delivery.ship()
 
     def _open_deliveries(self) -> list[Delivery]:
         with os.scandir(self.home) as entries:
@@ -138,7 +147,7 @@ class Shipper:
                     try:
                         folder = RunFolder.open(Path(entry.path))
                     except RequestError as error:
-                        self._complain(entry.name, str(error))
+                        self._log_problem(entry.name, str(error))
                         continue
                     uri = folder.identity.uri
                     store = self._stores.setdefault(uri, Store(uri, self.home / "artifacts"))
@@ -148,29 +157,28 @@ class Shipper:
     def _backoff(self, key: str) -> Backoff:
         return self._backoffs.setdefault(key, Backoff())
 
-    def _complain(self, key: str, problem: str) -> None:
+    def _log_problem(self, key: str, problem: str) -> None:
         if self._problems.get(key) != problem:
             self._problems[key] = problem
             _log(f"{key}: {problem}")
 
-    def _recover(self, key: str) -> None:
+    def _clear_problem(self, key: str) -> None:
         self._backoffs.pop(key, None)
-        self._held.discard(key)
+        self._blocked.discard(key)
         if self._problems.pop(key, None):
             _log(f"{key}: shipped again")
 
-    def _overdue(self) -> bool:
+    def _grace_is_over(self) -> bool:
         return self._orphaned_at is not None and time.monotonic() > self._orphaned_at + self._grace
 
-    def _rest(self) -> None:
-        """Sleep until the next round, or until the parent sends a byte."""
+    def _sleep(self) -> None:
+        """Sleep until the next round, or until the parent sends a byte or ends."""
         if self._orphaned_at is not None:
             time.sleep(min(self._poll, _SETTLE))
             return
         ready, _, _ = select.select([self._parent], [], [], self._poll)
         if ready and not os.read(self._parent, 4096):
             self._orphaned_at = time.monotonic()
-            send_ahead(os.getpid())  # nothing is trained any longer that it would hold up
 
 
 def _log(line: str) -> None:
@@ -184,8 +192,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m undertow.tracking.shipping.shipper", description="Ship outboxes to MLflow."
     )
     parser.add_argument("home", type=Path, help="the folder that holds the runs")
-    parser.add_argument("--poll", type=float, default=1.0, metavar="SECONDS", help="between two looks")
-    parser.add_argument("--grace", type=float, default=10.0, metavar="SECONDS", help="to go on when the parent is gone")
+    parser.add_argument("--poll", type=float, default=1.0, metavar="SECONDS", help="between two rounds")
+    parser.add_argument(
+        "--grace", type=float, default=10.0, metavar="SECONDS", help="to continue after the parent has ended"
+    )
     parser.add_argument("--idle", type=float, default=30.0, metavar="SECONDS", help="to stay when no run is open")
     options = parser.parse_args(arguments)
     skip_final_collection()

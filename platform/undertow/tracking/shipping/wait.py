@@ -1,64 +1,93 @@
-"""Patience with the shipper of a home: how long to wait for what may be slow, or may never come.
+"""Wait for the shipper of a home, and give up when it makes no progress.
 
-with Patience(home) as patience:
+    timer = StallTimer(home)
     while not folder.shipped:
-        if patience.ends(Cursor.load(folder.cursor).offset):
+        if timer.expired(Cursor.load(folder.cursor).offset):
             return False
         time.sleep(0.1)
 
-Whoever waits has it go first: it does not stand back behind training any longer, until nobody waits.
+On a busy machine the shipper may need a minute before it stores a first batch: it imports MLflow, and creates the
+tables of a new store. During such work it sends a `Heartbeat`, which restarts the timer as a stored batch does.
 """
 
-import time
-from contextlib import suppress
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Self
+from time import monotonic, sleep
 
-from undertow._system.lock import FileLock
 from undertow.tracking.folder import shipper_lock
-from undertow.tracking.shipping.niceness import send_ahead, send_back
 
-SECONDS = 20.0
-"""How long nothing may move before nobody waits any longer, by default."""
+TIMEOUT = 20.0
+"""Seconds without progress after which a waiting process gives up, by default."""
+
+_LIMIT = 30  # timeouts without a stored record after which heartbeats no longer count
+_BEAT = 1.0  # seconds
 
 
-class Patience:
-    """Lasts as long as something moves, or the shipper is at work or waits for a core.
+class Heartbeat:
+    """Updates the modification time of the shipper's lock file during long work; for the holder of that lock.
 
     Args:
         home: The folder that holds the runs.
-        seconds: How long it lasts when nothing moves; `SECONDS` when absent.
     """
 
-    def __init__(self, home: Path, seconds: float | None = None) -> None:
-        self._lock = FileLock(shipper_lock(home))
-        self._seconds = SECONDS if seconds is None else seconds
-        self._seen: object = None
-        self._moved, self._busy = time.monotonic(), 0.0
-        self._pushed: set[int] = set()
+    def __init__(self, home: Path) -> None:
+        self._file = shipper_lock(home)
+        self._working = threading.Event()
+        self._since = 0.0
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
 
-    def __enter__(self) -> Self:
-        return self
+    @contextmanager
+    def during_work(self) -> Iterator[None]:
+        """Send heartbeats while the block runs, from one second after its start."""
+        self._since = monotonic()
+        self._working.set()
+        try:
+            yield
+        finally:
+            self._working.clear()
 
-    def __exit__(self, *exc: object) -> None:
-        for shipper in self._pushed:
-            send_back(shipper)
-
-    def ends(self, stand: object) -> bool:
-        """Whether `stand` has been the same for too long."""
-        now, busy = time.monotonic(), 0.0
-        if shipper := self._lock.holder():
-            busy = _busy(shipper)
-            if send_ahead(shipper):
-                self._pushed.add(shipper)
-        if stand != self._seen:
-            self._seen, self._moved, self._busy = stand, now, busy
-        return now - self._moved - max(0.0, busy - self._busy) >= self._seconds
+    def _beat(self) -> None:
+        while self._working.wait():
+            sleep(_BEAT)
+            if self._working.is_set() and monotonic() - self._since >= _BEAT:
+                with suppress(OSError):  # the home was deleted, or its disk is full
+                    os.utime(self._file)
 
 
-def _busy(pid: int) -> float:
-    """Seconds that a process was at work or waited for a core so far; 0 where the system does not tell."""
-    with suppress(OSError):
-        at_work, waited, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
-        return (int(at_work) + int(waited)) / 1e9
-    return 0.0
+class StallTimer:
+    """Measures how long the shipper of a home has made no progress.
+
+    Args:
+        home: The folder that holds the runs.
+        timeout: Seconds without progress until it expires; `TIMEOUT` when absent. Progress is a stored record or a
+            heartbeat. Without a stored record it expires after 30 times as long, whatever the heartbeats.
+    """
+
+    def __init__(self, home: Path, timeout: float | None = None) -> None:
+        self._file = shipper_lock(home)
+        self._timeout = TIMEOUT if timeout is None else timeout
+        self._offset, self._heartbeat = -1, -1
+        self._stored_at = self._progress_at = monotonic()
+
+    def expired(self, offset: int) -> bool:
+        """Whether the shipper has made no progress for the timeout.
+
+        Args:
+            offset: Bytes stored so far.
+        """
+        now, heartbeat = monotonic(), self._last_heartbeat()
+        if offset != self._offset:
+            self._offset, self._stored_at = offset, now
+            self._progress_at = now
+        if heartbeat != self._heartbeat:
+            self._heartbeat, self._progress_at = heartbeat, now
+        return now - self._progress_at >= self._timeout or now - self._stored_at >= _LIMIT * self._timeout
+
+    def _last_heartbeat(self) -> int:
+        try:
+            return self._file.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0

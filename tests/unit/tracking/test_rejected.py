@@ -1,4 +1,4 @@
-"""What cannot be stored is put aside, and nothing else: a store may say no in every way."""
+"""Rejected records: only what the store can never accept is put into `rejected.jsonl`."""
 
 import json
 from pathlib import Path
@@ -11,10 +11,12 @@ from undertow.tracking.mlflow.store import Store
 from undertow.tracking.records import Item, Metric, Param
 from undertow.tracking.shipping.delivery import Delivery
 
-# What cannot be stored
+# With a real store
 
 
-def test_a_poisoned_record_is_put_aside_with_the_reason_and_the_rest_is_shipped(place, folder: RunFolder) -> None:
+def test_a_record_that_cannot_be_stored_is_rejected_with_the_reason_and_the_rest_is_shipped(
+    place, folder: RunFolder
+) -> None:
     with Outbox(folder.outbox) as outbox:
         outbox.start(folder.identity, params={"cell.name": "lstm"})
     sync(place.path)
@@ -38,7 +40,7 @@ def test_a_poisoned_record_is_put_aside_with_the_reason_and_the_rest_is_shipped(
     assert "c?" in reasons[2]["item"]
 
 
-def test_a_missing_artifact_is_put_aside_and_the_status_still_arrives(place, folder: RunFolder) -> None:
+def test_a_missing_artifact_is_rejected_and_the_status_is_still_shipped(place, folder: RunFolder) -> None:
     with Outbox(folder.outbox) as outbox:
         outbox.start(folder.identity)
         outbox.artifact("checkpoints/gone.ckpt")
@@ -49,7 +51,7 @@ def test_a_missing_artifact_is_put_aside_and_the_status_still_arrives(place, fol
     assert place.statuses() == ["FAILED"]
 
 
-def test_a_run_deleted_in_mlflow_waits_for_a_person_and_holds_up_nobody(place, folder: RunFolder) -> None:
+def test_a_run_deleted_in_mlflow_is_blocked_and_other_runs_are_shipped(place, folder: RunFolder) -> None:
     place.write(folder, status=None)
     sync(place.path)
     place.client().delete_run(str(folder.progress().run_id))
@@ -83,11 +85,11 @@ def test_a_deleted_experiment_is_restored_for_a_new_run(place, folder: RunFolder
     assert place.ask("select name, lifecycle_stage from experiments where name = 'waves'") == [("waves", "active")]
 
 
-# A store that says no, in every way
+# With a store that raises each error
 
 
-class StubbornSink(Store):
-    """Stores in memory; raises what `refuse` says about a batch."""
+class FailingStore(Store):
+    """Stores in memory; raises the error that `refuse` returns for a batch."""
 
     def __init__(self, refuse) -> None:  # type: ignore[no-untyped-def]
         super().__init__("stub://", Path())
@@ -95,13 +97,13 @@ class StubbornSink(Store):
         self.stored: list[Item] = []
         self.calls: list[int] = []
 
-    def answers(self) -> bool:
+    def is_reachable(self) -> bool:
         return True
 
     def run_id(self, identity: object, started_at: int) -> str:
         return "r" * 32
 
-    def check(self, run_id: str) -> None:
+    def require_writable(self, run_id: str) -> None:
         pass
 
     def delete_duplicates(self, identity: object, run_id: str) -> None:
@@ -122,9 +124,9 @@ def thousand(folder: RunFolder) -> RunFolder:
     return folder
 
 
-def test_the_offender_is_found_by_halves(thousand: RunFolder) -> None:
-    store = StubbornSink(lambda _, items: Rejected("no 617") if any(i.step == 617 for i in items) else None)
-    Delivery(thousand, store).visit()
+def test_the_rejected_record_is_found_by_bisection(thousand: RunFolder) -> None:
+    store = FailingStore(lambda _, items: Rejected("no 617") if any(i.step == 617 for i in items) else None)
+    Delivery(thousand, store).ship()
     assert [item.step for item in store.stored if isinstance(item, Metric)] == [s for s in range(1000) if s != 617]
     assert len(store.calls) <= 2 * 11
     [line] = thousand.rejected.read_text().splitlines()
@@ -132,70 +134,70 @@ def test_the_offender_is_found_by_halves(thousand: RunFolder) -> None:
     assert thousand.shipped
 
 
-def test_a_store_that_is_away_leaves_the_cursor_where_it_was(thousand: RunFolder) -> None:
-    store = StubbornSink(lambda store, items: Unreachable("away") if len(store.calls) < 3 else None)
+def test_an_unreachable_store_does_not_move_the_cursor(thousand: RunFolder) -> None:
+    store = FailingStore(lambda store, items: Unreachable("down") if len(store.calls) < 3 else None)
     delivery = Delivery(thousand, store)
     for _ in range(2):
         with pytest.raises(Unreachable):
-            delivery.visit()
+            delivery.ship()
         assert thousand.progress().left == 1000
-    delivery.visit()
+    delivery.ship()
     assert thousand.shipped
     assert not thousand.rejected.exists()
 
 
 def test_a_slow_store_gets_smaller_batches(thousand: RunFolder) -> None:
-    store = StubbornSink(lambda _, items: Unreachable("timeout") if len(items) > 130 else None)
+    store = FailingStore(lambda _, items: Unreachable("timeout") if len(items) > 130 else None)
     delivery = Delivery(thousand, store)
     for _ in range(30):
         try:
-            delivery.visit()
+            delivery.ship()
             break
         except Unreachable:
             continue
     assert [item.step for item in store.stored if isinstance(item, Metric)] == list(range(1000))
 
 
-def test_a_store_that_was_away_for_long_gets_large_batches_again(thousand: RunFolder) -> None:
-    store = StubbornSink(lambda store, items: Unreachable("away") if len(store.calls) <= 12 else None)
+def test_a_store_that_was_down_for_long_gets_large_batches_again(thousand: RunFolder) -> None:
+    store = FailingStore(lambda store, items: Unreachable("down") if len(store.calls) <= 12 else None)
     delivery = Delivery(thousand, store)
     for _ in range(12):
         with pytest.raises(Unreachable):
-            delivery.visit()
-    delivery.visit()
+            delivery.ship()
+    delivery.ship()
     assert len(store.stored) == 1000
     assert len(store.calls) < 12 + 10
 
 
-def test_a_doubtful_refusal_is_believed_only_when_it_is_repeated(thousand: RunFolder) -> None:
-    def refuse(_: StubbornSink, items: list[Metric]) -> MaybeRejected | None:
+def test_a_record_that_may_be_accepted_later_is_rejected_after_the_last_attempt(thousand: RunFolder) -> None:
+    def refuse(_: FailingStore, items: list[Metric]) -> MaybeRejected | None:
         return MaybeRejected("BAD_REQUEST") if any(item.step == 0 for item in items) else None
 
-    delivery = Delivery(thousand, StubbornSink(refuse), doubts=3)
+    delivery = Delivery(thousand, FailingStore(refuse), attempts=3)
     for _ in range(2):
         with pytest.raises(Unreachable):
-            delivery.visit()
+            delivery.ship()
     assert not thousand.rejected.exists()
-    delivery.visit()
+    delivery.ship()
     assert thousand.progress().rejected == 1
     assert thousand.shipped
 
 
-def test_one_bad_parameter_among_many_is_the_only_one_put_aside(folder: RunFolder) -> None:
+def test_one_bad_parameter_among_many_is_the_only_one_rejected(folder: RunFolder) -> None:
     with Outbox(folder.outbox) as outbox:
         outbox.start(folder.identity, params={f"p{number}": "x" for number in range(90)})
-    store = StubbornSink(lambda _, items: Rejected("no") if any(item.key == "p40" for item in items) else None)
-    Delivery(folder, store).visit()
+    store = FailingStore(lambda _, items: Rejected("no") if any(item.key == "p40" for item in items) else None)
+    Delivery(folder, store).ship()
     assert {item.key for item in store.stored if isinstance(item, Param)} == {f"p{n}" for n in range(90)} - {"p40"}
 
 
-def test_a_held_run_is_not_split_and_not_rejected(thousand: RunFolder) -> None:
-    class Deleted(StubbornSink):
-        def check(self, run_id: str) -> None:
+def test_a_blocked_run_is_not_split_and_not_rejected(thousand: RunFolder) -> None:
+    class Deleted(FailingStore):
+        def require_writable(self, run_id: str) -> None:
             raise RunBlocked("deleted")
 
     delivery = Delivery(thousand, Deleted(lambda store, items: Rejected("inactive")))
     with pytest.raises(RunBlocked):
-        delivery.visit()
+        delivery.ship()
     assert not thousand.rejected.exists()
     assert thousand.progress().left == 1000

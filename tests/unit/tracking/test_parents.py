@@ -1,4 +1,4 @@
-"""Parents and children: a child hangs below its parent, and waits for no parent that never comes."""
+"""Parents and children: a child is shipped below its parent, and does not wait for a parent that is never shipped."""
 
 import shutil
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from undertow.tracking.shipping.cursor import Cursor
 
 @pytest.fixture
 def family(place) -> Iterator[tuple[RunFolder, RunFolder]]:
-    """A parent that lives and has said nothing yet, and a finished child that comes before it in the home."""
+    """A parent that is alive and has no records yet, and a finished child that is sorted before it."""
     parent = place.new_run("study")
     child = place.new_run("lstm-T256-s0", parent=parent.identity.uuid)
     place.write(child, rows=10)
@@ -24,14 +24,14 @@ def family(place) -> Iterator[tuple[RunFolder, RunFolder]]:
 
 
 def parent_of(place, child: RunFolder) -> object:
-    """What MLflow has as the parent of a run: the name of that run, None for a run of its own."""
+    """The name of a run's parent in MLflow; None if it has none."""
     of_child = f"select run_uuid from tags where key = 'undertow.run' and value = '{child.identity.uuid}'"
     of_parent = f"select value from tags where key = 'mlflow.parentRunId' and run_uuid in ({of_child})"
     found = place.ask(f"select name from runs where run_uuid in ({of_parent})")
     return found[0][0] if found else None
 
 
-def test_a_child_hangs_below_its_parent_whichever_comes_first(place, family: tuple[RunFolder, RunFolder]) -> None:
+def test_a_child_is_below_its_parent_whichever_is_shipped_first(place, family: tuple[RunFolder, RunFolder]) -> None:
     parent, child = family
     with Outbox(parent.outbox) as outbox:
         outbox.start(parent.identity)
@@ -43,10 +43,12 @@ def test_a_child_hangs_below_its_parent_whichever_comes_first(place, family: tup
     assert parent_of(place, parent) is None
 
 
-def test_a_child_waits_for_a_parent_that_has_still_to_speak(place, family: tuple[RunFolder, RunFolder]) -> None:
+def test_a_child_waits_for_a_parent_that_is_alive_and_has_no_records_yet(
+    place, family: tuple[RunFolder, RunFolder]
+) -> None:
     parent, child = family
     with pytest.raises(ParentMissing):
-        place.delivery(child).visit()
+        place.delivery(child).ship()
     [result] = sync(place.path)
     assert (result.folder, result.left) == (child.path, child.progress().left)
     assert parent.identity.uuid in str(result.error)
@@ -57,18 +59,18 @@ def test_a_child_waits_for_a_parent_that_has_still_to_speak(place, family: tuple
     assert parent_of(place, child) == "study"
 
 
-@pytest.mark.parametrize("fate", ["silent death", "folder deleted", "store deleted", "another experiment"])
-def test_a_parent_that_never_comes_holds_up_no_child(
-    place, family: tuple[RunFolder, RunFolder], empty_store: Path, fate: str
+@pytest.mark.parametrize("case", ["no records", "folder deleted", "store deleted", "another experiment"])
+def test_a_child_does_not_wait_for_a_parent_that_is_never_shipped(
+    place, family: tuple[RunFolder, RunFolder], empty_store: Path, case: str
 ) -> None:
     parent, child = family
-    if fate == "another experiment":
+    if case == "another experiment":
         child = place.new_run("lstm-T512-s0", parent=parent.identity.uuid, experiment="tides")
         place.write(child, rows=10)
         child.release()
-    elif fate == "folder deleted":
+    elif case == "folder deleted":
         shutil.rmtree(parent.path)
-    elif fate == "store deleted":
+    elif case == "store deleted":
         with Outbox(parent.outbox) as outbox:
             outbox.start(parent.identity)
             outbox.status("FINISHED")
@@ -80,7 +82,7 @@ def test_a_parent_that_never_comes_holds_up_no_child(
     assert parent_of(place, child) is None
 
 
-def test_a_parent_that_only_the_store_knows_is_a_parent_still(place, family: tuple[RunFolder, RunFolder]) -> None:
+def test_a_parent_without_a_folder_is_found_in_the_store(place, family: tuple[RunFolder, RunFolder]) -> None:
     parent, child = family
     with Outbox(parent.outbox) as outbox:
         outbox.start(parent.identity)
@@ -90,10 +92,10 @@ def test_a_parent_that_only_the_store_knows_is_a_parent_still(place, family: tup
     assert parent_of(place, child) == "study"
 
 
-def test_two_writers_of_one_run_end_in_one_run_with_all_its_children(
+def test_two_writers_of_one_run_end_with_one_run_and_all_its_children(
     place, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Both made the run in the same moment; it is the older one that stays, whoever of them ends first."""
+    """Both created the run at the same moment; the older one is kept, whichever writer ends first."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     uri = f"sqlite:///{place.path / 'mlflow.db'}"
     writers = [place.new_run("study", uuid="5" * 32)]
@@ -101,9 +103,9 @@ def test_two_writers_of_one_run_end_in_one_run_with_all_its_children(
     store = Store(uri, place.path / "artifacts")
     client = place.client()
     older = store.run_id(writers[0].identity, 1000)
-    twin = client.create_run("1", start_time=2000, run_name="study", tags={"undertow.run": "5" * 32}).info.run_id
-    Cursor(0, twin).save(writers[1].cursor)
-    child = client.create_run("1", tags={"mlflow.parentRunId": twin}).info.run_id
+    duplicate = client.create_run("1", start_time=2000, run_name="study", tags={"undertow.run": "5" * 32}).info.run_id
+    Cursor(0, duplicate).save(writers[1].cursor)
+    child = client.create_run("1", tags={"mlflow.parentRunId": duplicate}).info.run_id
     for number, writer in enumerate(writers):
         with Outbox(writer.outbox) as outbox:
             outbox.start(writer.identity, tags={f"writer.{number}": "was here"})

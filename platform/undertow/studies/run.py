@@ -15,7 +15,6 @@ from uuid import uuid4
 from undertow._system.gc import importing
 from undertow._system.stopping import StopRequest
 from undertow.errors import Interrupted
-from undertow.report.ahead import import_ahead
 from undertow.report.results import StudyResults
 from undertow.studies.plan.load import LoadedStudy, load_study, load_study_mapping
 from undertow.studies.progress import TerminalView
@@ -110,7 +109,6 @@ def run_study(
             ledger.retry()
         parent = ParentRun.open(home, loaded, ledger.about["run"], made_from)
         shipper = start_shipper(home)
-        import_ahead()  # the forkserver still imports, too: at the end of the study nobody would be left to wait for
         driver = Driver(
             loaded,
             ledger,

@@ -18,7 +18,7 @@ from undertow.studies.plan.load import LoadedStudy, load_study
 from undertow.studies.run import run_study
 from undertow.studies.store.ledger import Ledger
 from undertow.studies.store.results import read_results
-from undertow.studies.work.driver import Watch
+from undertow.studies.work.driver import ProgressView
 
 Bombs = Callable[..., LoadedStudy]
 Until = Callable[..., None]
@@ -154,7 +154,7 @@ def test_a_ledger_locked_for_ten_seconds_is_waited_for(
     assert [trial.attempts for trial in read(home).trials] == [1, 1, 1]
 
 
-def test_a_plugin_that_is_missing_on_resume_is_refused_by_name(home: Path, bombs: Bombs, notes: Watch) -> None:
+def test_a_plugin_that_is_missing_on_resume_is_refused_by_name(home: Path, bombs: Bombs, notes: ProgressView) -> None:
     run_study(bombs("study.vary={seed: [0, 1]}"), home=home, watch=notes, limit=1)
     (home / "bomb.py").unlink()
     with pytest.raises(RequestError, match=r"plugins\.files\.0: there is no file .*bomb\.py"):
@@ -162,7 +162,7 @@ def test_a_plugin_that_is_missing_on_resume_is_refused_by_name(home: Path, bombs
     assert [trial.state for trial in read(home).trials] == ["complete", "waiting"]
 
 
-def test_the_report_renders_with_nothing_and_with_failures_alone(home: Path, bombs: Bombs, notes: Watch) -> None:
+def test_the_report_renders_with_nothing_and_with_failures_alone(home: Path, bombs: Bombs, notes: ProgressView) -> None:
     run_study(bombs("study.vary={seed: [0, 1]}", "cell.options.bomb.mode=raise"), home=home, watch=notes)
     (report,) = home.glob("bombs-*/report.html")
     assert "it broke" in report.read_text()

@@ -47,8 +47,8 @@ import undertow.studies.work.driver, undertow.studies.store.ledger, undertow.stu
 from undertow.cli import main
 
 undertow.studies.work.driver.machine = lambda: sys.argv[1]
-undertow.studies.work.driver._BEAT = 0.5
-undertow.studies.store.ledger.SILENCE = 4.0
+undertow.studies.work.driver._HEARTBEAT_SECONDS = 0.5
+undertow.studies.store.ledger.STALE_SECONDS = 4.0
 sys.exit(main(sys.argv[2:]))
 """
 """The command line on another machine, as far as drivers can tell; the days are shorter there."""

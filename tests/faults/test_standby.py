@@ -36,7 +36,7 @@ def test_a_process_that_dies_standing_by_is_replaced_and_the_last_is_sent_away(
             run=run * 32,
             parent="",
             uri=f"sqlite:///{home}/mlflow.db",
-            config=loaded.experiment({"seed": 0}, "small"),
+            config=loaded.experiment({"seed": 0}),
             plugins=loaded.registry.plugins,
             tags={},
             params={},

@@ -14,7 +14,6 @@ import pytest
 import yaml
 
 from undertow.report.results import TrialResult
-from undertow.studies.store.ledger import Claim
 from undertow.studies.work.driver import Driver
 from undertow.tracking import start_shipper, sync
 
@@ -124,8 +123,8 @@ def test_a_time_budget_starts_nothing_more_and_the_next_command_goes_on(
     file = unshipped.write(study, cell={"name": "rnn", "hidden_size": 4})
     launch = Driver._launch
 
-    def an_hour_passes(driver: Driver, claim: Claim) -> None:
-        launch(driver, claim)
+    def an_hour_passes(driver: Driver, *trial: Any) -> None:
+        launch(driver, *trial)
         driver._started -= 3600
 
     with monkeypatch.context() as patch:

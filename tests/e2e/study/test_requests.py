@@ -40,10 +40,10 @@ def test_a_mapping_without_a_name_is_refused(unshipped, small) -> None:
             "--set study.sampler.name=tpo: study.sampler.name: there is no sampler 'tpo'. Did you mean `tpe`?",
         ),
         ("study.pruner.name=medain", "there is no pruner 'medain'. Did you mean `median`?"),
-        ("study.sampler.options={n_startup_trails: 2}", "(`tpe`) takes no such argument. Did you mean `n_startup_tri"),
+        ("study.sampler.options={n_startup_trails: 2}", "(`tpe`) has no such argument. Did you mean `n_startup_tri"),
         (
             "study.pruner={name: median, options: {n_warmup: 2}}",
-            "(`median`) takes no such argument. Did you mean `n_wa",
+            "(`median`) has no such argument. Did you mean `n_wa",
         ),
         ("study.pruner={name: threshold}", "study.pruner.options: ThresholdPruner: "),
         ("study.sampler.name=nothing", "There is: brute-force, cmaes"),
@@ -110,7 +110,7 @@ def test_one_run_and_many_are_not_taken_for_each_other(unshipped, call, line_of,
     plain.write_text(small.partition("study:")[0])
     one = call("study", "run", plain)
     assert one.code == 2
-    assert f"study: there is none here, so this is a single run: undertow run {plain}" in one.err
+    assert f"study: this section is missing, so this is a single run: undertow run {plain}" in one.err
     assert sorted(path.name for path in unshipped.path.iterdir()) == ["plain.yaml", "small.yaml"]
 
 

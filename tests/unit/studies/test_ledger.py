@@ -1,9 +1,12 @@
 """The ledger: each combination once, whatever dies, and whoever works on it."""
 
+import re
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +14,26 @@ import pytest
 from optuna.exceptions import StorageInternalError
 from sqlalchemy import event
 
-from undertow.config.space import Combination, Params
 from undertow.errors import RequestError
+from undertow.studies.plan.load import LoadedStudy
 from undertow.studies.status import read_status
-from undertow.studies.store.attempt import Work
-from undertow.studies.store.identity import ABOUT
+from undertow.studies.store.identity import SNAPSHOT
 from undertow.studies.store.ledger import Claim, Ledger, Outcome
 from undertow.studies.store.results import read_results
+from undertow.studies.store.trial import Assignment
 from undertow.tracking import tracking_uri
 
 DONE = Outcome(metrics={"val/loss": 0.5}, curves={"gradient/h/by_lag": ([1, 2], [0.0, -1.0])}, steps=3, seconds=2.0)
 Open = Callable[..., Ledger]
 
 
-def works(owner: str) -> Callable[[Combination, Params, Work | None], Work]:
-    def work(combination: Combination, params: Params, before: Work | None) -> Work:
-        return before or Work(owner, "here", f"/runs/{combination}", "1" * 32, str(combination))
-
-    return work
-
-
 def take(ledger: Ledger, owner: str = "me") -> Claim:
+    """Take a trial and assign it: to the folder of the trial before, if there is one."""
     ledger.plan()
-    claim = ledger.claim(works(owner))
+    claim = ledger.take()
     assert claim is not None
+    name = str(claim.combination)
+    ledger.assign(claim, claim.previous or Assignment(owner, "here", f"/runs/{name}", "1" * 32, name))
     return claim
 
 
@@ -48,7 +47,7 @@ def test_each_combination_is_handed_out_once(open_ledger: Open) -> None:
     assert ledger.plan() == 4
     claims = [take(ledger) for _ in range(4)]
     assert len(set(keys(claims))) == 4
-    assert ledger.claim(works("me")) is None
+    assert ledger.take() is None
     assert ledger.plan() == 0
 
 
@@ -57,11 +56,11 @@ def test_two_drivers_that_plan_at_the_same_moment_do_nothing_twice(
 ) -> None:
     one, other = open_ledger(), open_ledger()
     with monkeypatch.context() as patch:
-        patch.setattr(other, "attempts", dict)  # what it sees before the first has written anything
+        patch.setattr(other, "trials", dict)  # what it sees before the first has written anything
         one.plan()
         other.plan()
     claims = []
-    while (claim := one.claim(works("one"))) or (claim := other.claim(works("other"))):
+    while (claim := one.take()) or (claim := other.take()):
         claims.append(claim)
     assert len(claims) == len(set(keys(claims))) == 4
     assert sorted(read_results(one).frame()["state"]) == ["running"] * 4
@@ -90,7 +89,7 @@ def test_what_died_is_tried_again_and_what_cannot_get_better_is_not(
     count = 0
     while ledger.plan():
         claim = take(ledger)
-        assert claim.attempt == count
+        assert claim.count == count
         count += 1
         ledger.fail(claim, kind, "why", Outcome())  # type: ignore[arg-type]
     assert count == attempts
@@ -111,7 +110,8 @@ def test_a_retry_works_where_the_attempt_before_it_worked(open_ledger: Open) -> 
     ledger = open_ledger("study.vary={seed: [0]}")
     first = take(ledger)
     ledger.fail(first, "lost", "killed", Outcome())
-    assert take(ledger).work == first.work
+    name = str(first.combination)
+    assert take(ledger).previous == Assignment("me", "here", f"/runs/{name}", "1" * 32, name)
 
 
 def test_a_retry_of_a_search_keeps_what_was_sampled(open_ledger: Open) -> None:
@@ -119,16 +119,16 @@ def test_a_retry_of_a_search_keeps_what_was_sampled(open_ledger: Open) -> None:
     first = take(ledger)
     assert 0.001 <= float(str(first.params["optim.lr"])) <= 0.1
     ledger.fail(first, "lost", "killed", Outcome())
-    retries = [claim for claim in (take(ledger) for _ in range(8)) if claim.attempt == 1]
+    retries = [claim for claim in (take(ledger) for _ in range(8)) if claim.count == 1]
     assert [claim.params for claim in retries] == [first.params]
 
 
 def test_a_result_of_an_attempt_that_was_given_up_comes_too_late(open_ledger: Open) -> None:
     ledger, other = open_ledger(), open_ledger()
     claim = take(ledger)
-    running = next(tries[-1] for tries in other.attempts().values() if tries[-1].state == "RUNNING")
-    assert other.give_up(running)
-    assert not other.give_up(running)
+    running = next(tries[-1] for tries in other.trials().values() if tries[-1].optuna_state == "RUNNING")
+    assert other.abandon(running)
+    assert not other.abandon(running)
     assert not ledger.complete(claim, [0.5], DONE)
     assert not ledger.fail(claim, "lost", "killed", Outcome())
 
@@ -138,8 +138,8 @@ def test_two_drivers_that_take_at_the_same_moment_do_not_get_the_same(open_ledge
     one, other = open_ledger("study.vary={seed: [0]}"), open_ledger("study.vary={seed: [0]}")
     one.plan()
     engine = one._storage._backend.engine  # type: ignore[attr-defined]
-    claims: list[Claim | None] = []
-    thread = threading.Thread(target=lambda: claims.append(other.claim(works("other"))))
+    claims: dict[str, Claim | None] = {}
+    thread = threading.Thread(target=lambda: claims.update(other=other.take()))
 
     @event.listens_for(engine, "before_cursor_execute")
     def come_between(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
@@ -147,18 +147,18 @@ def test_two_drivers_that_take_at_the_same_moment_do_not_get_the_same(open_ledge
             thread.start()
             thread.join(1.0)
 
-    claims.append(one.claim(works("one")))
+    claims.update(one=one.take())
     thread.join()
     assert thread.ident is not None
-    assert [claim.work.owner for claim in claims if claim] == ["one"]
+    assert [driver for driver, claim in claims.items() if claim] == ["one"]
 
 
 def test_what_is_reported_of_an_attempt_that_was_taken_for_lost_ends_nothing(open_ledger: Open) -> None:
     ledger = open_ledger("study.vary={seed: [0]}", "study.pruner={name: threshold, options: {upper: 0.0}}")
     claim = take(ledger)
     assert ledger.report(claim, 1, 1.0)
-    ((attempt,),) = ledger.attempts().values()
-    assert ledger.give_up(attempt)
+    ((attempt,),) = ledger.trials().values()
+    assert ledger.abandon(attempt)
     assert not ledger.report(claim, 2, 1.0)
 
 
@@ -166,12 +166,12 @@ def test_of_two_that_begin_a_study_at_the_same_moment_one_says_what_it_is(open_l
     import optuna
 
     ledger = open_ledger()
-    said = {**ledger.about, "run": "f" * 32}
+    said = {**ledger.snapshot, "run": "f" * 32}
     optuna.delete_study(study_name="small", storage=ledger._storage)
     created = optuna.create_study(study_name="small", storage=ledger._storage)
-    saying = threading.Timer(0.5, created.set_user_attr, [ABOUT, said])
+    saying = threading.Timer(0.5, created.set_user_attr, [SNAPSHOT, said])
     saying.start()
-    assert open_ledger().about["run"] == "f" * 32
+    assert open_ledger().snapshot["run"] == "f" * 32
     saying.join()
 
 
@@ -180,7 +180,7 @@ def test_failed_combinations_get_another_attempt_when_asked(open_ledger: Open) -
     ledger.fail(take(ledger), "diverged", "NaN", Outcome())
     assert ledger.plan() == 0
     assert ledger.retry() == 1
-    assert take(ledger).attempt == 1
+    assert take(ledger).count == 1
 
 
 def test_the_queue_stays_short_and_still_reaches_everything(open_ledger: Open) -> None:
@@ -188,7 +188,7 @@ def test_the_queue_stays_short_and_still_reaches_everything(open_ledger: Open) -
     found = set()
     for _ in range(100):
         claim = take(ledger)
-        waiting = sum(tries[-1].state == "WAITING" for tries in ledger.attempts().values())
+        waiting = sum(tries[-1].optuna_state == "WAITING" for tries in ledger.trials().values())
         assert waiting <= 32
         found.add(claim.combination.key)
         ledger.complete(claim, [0.5], Outcome())
@@ -200,7 +200,7 @@ def test_another_study_of_the_same_name_is_refused_with_a_diff(open_ledger: Open
     with pytest.raises(RequestError) as error:
         open_ledger("optim.lr=0.5", "study.vary={cell.name: [rnn, gru], seed: [0, 1]}")
     said = str(error.value)
-    assert "there is a study `small` already, and it is another one" in said
+    assert "there is a study `small` already, with another configuration" in said
     assert "-  lr: 0.001" in said
     assert "+  lr: 0.5" in said
     assert "--set study.name=" in said
@@ -280,8 +280,8 @@ def test_a_driver_that_is_not_installed_is_named_with_what_installs_it(
 
 def test_a_driver_on_another_machine_is_at_work_as_long_as_it_says_so(open_ledger: Open) -> None:
     ledger = open_ledger()
-    ledger.beat("lively", {"host": "there/1", "pid": 7, "lock": "lock", "at": time.time() - 20})
-    ledger.beat("silent", {"host": "there/1", "pid": 8, "lock": "lock", "at": time.time() - 200})
+    ledger.heartbeat("lively", {"host": "there/1", "pid": 7, "lock": "lock", "at": time.time() - 20})
+    ledger.heartbeat("silent", {"host": "there/1", "pid": 8, "lock": "lock", "at": time.time() - 200})
     assert read_status(f"sqlite:///{Path('optuna.db').absolute()}", "small").drivers == {"there": [7]}
 
 
@@ -290,7 +290,7 @@ def test_no_password_is_kept_with_a_study(open_ledger: Open) -> None:
         "study.storage=postgresql+psycopg://me:sesame@host/name", "track.uri=postgresql+psycopg://me:sesame@host/name"
     )
     assert "sesame" not in str(ledger.study.user_attrs)
-    assert ledger.about["config"].count("postgresql+psycopg://me:***@host/name") == 2
+    assert ledger.snapshot["config"].count("postgresql+psycopg://me:***@host/name") == 2
 
 
 def test_a_database_that_cannot_be_opened_is_named_without_its_password(load: Callable[..., object]) -> None:
@@ -298,3 +298,75 @@ def test_a_database_that_cannot_be_opened_is_named_without_its_password(load: Ca
         Ledger.find("nosuchdb://me:secret@host/name", "small")
     assert "secret" not in str(error.value)
     assert "nosuchdb://me:***@host/name" in str(error.value)
+
+
+def test_a_trial_that_another_driver_has_abandoned_cannot_be_pruned(open_ledger: Open) -> None:
+    ledger = open_ledger("study.vary={seed: [0]}")
+    claim = take(ledger)
+    ((trial,),) = ledger.trials().values()
+    assert ledger.abandon(trial)
+    assert not ledger.prune(claim, "the gradient is too small", DONE)
+
+
+def test_status_and_results_agree_on_the_state_of_every_combination(open_ledger: Open) -> None:
+    ledger = open_ledger("study.vary={seed: [0, 1, 2, 3, 4, 5]}", "study.retries=1")
+    ledger.complete(take(ledger), [0.5], DONE)
+    ledger.fail(take(ledger), "stopped", "SIGINT", Outcome())
+    ledger.fail(take(ledger), "lost", "SIGKILL", Outcome())
+    ledger.fail(take(ledger), "diverged", "NaN", Outcome())
+    take(ledger)
+    url = f"sqlite:///{Path('optuna.db').absolute()}"
+    for queue in (False, True):  # before and after another trial of those that stopped is put into the queue
+        if queue:
+            ledger.plan()
+        states = Counter(each.state for each in read_results(ledger).trials)
+        assert read_status(url, "small").counts.states == states
+    assert states["failed"] == states["complete"] == 1
+
+
+def test_the_callers_log_level_of_optuna_is_left_alone(open_ledger: Open, capfd: pytest.CaptureFixture[str]) -> None:
+    from optuna import logging
+
+    before = logging.get_verbosity()
+    try:
+        logging.set_verbosity(logging.DEBUG)
+        ledger = open_ledger()
+        ledger.complete(take(ledger), [0.5], DONE)
+        assert logging.get_verbosity() == logging.DEBUG
+    finally:
+        logging.set_verbosity(before)
+    assert capfd.readouterr().err == ""
+
+
+def with_version(loaded: LoadedStudy, version: str) -> LoadedStudy:
+    """The study, with another version of its first plugin."""
+    first, *others = loaded.registry.plugins
+    plugins = (replace(first, version=version), *others)
+    return replace(loaded, registry=replace(loaded.registry, plugins=plugins))
+
+
+def test_other_code_is_refused_unless_allowed_and_then_recorded(
+    home: Path, open_ledger: Open, load: Callable[..., LoadedStudy]
+) -> None:
+    open_ledger()
+    url = f"sqlite:///{home}/optuna.db"
+    loaded = load()
+    changed = with_version(loaded, "999")
+    name, before = next(iter(loaded.registry.versions().items()))
+    change = f"{name}: {before} at the start, 999 now"
+    with pytest.raises(RequestError, match=re.escape(change)):
+        Ledger.open(url, changed, {})
+    ledger = Ledger.open(url, changed, {}, allow_changed_code=True)
+    assert ledger.snapshot["changed_code"] == [change]
+    assert read_results(ledger).facts["changed code"] == change
+    Ledger.open(url, changed, {})
+    with pytest.raises(RequestError, match=f"999 at the start, {before} now"):
+        Ledger.open(url, loaded, {})
+
+
+def test_a_study_of_an_earlier_version_takes_the_versions_of_now(open_ledger: Open) -> None:
+    ledger = open_ledger()
+    snapshot = ledger.snapshot
+    del snapshot["versions"]
+    ledger.study.set_user_attr(SNAPSHOT, snapshot)
+    assert open_ledger().snapshot["versions"]

@@ -100,3 +100,42 @@ def test_a_mistake_in_a_case_is_told_with_its_line(file: Path) -> None:
     file.write_text(STUDY + "  cases:\n    wide: {cell.hidden_size: -1}\n")
     with pytest.raises(RequestError, match=r"lengths\.yaml:12: cell\.hidden_size: -1 is too small"):
         load_study(file)
+
+
+@pytest.mark.parametrize(
+    ("study", "mistake"),
+    [
+        (
+            "{vary: {optim.scheduler.name: [constant, plateau]}, trials: 1, "
+            "search: {optim.scheduler.warmup_steps: {low: 0, high: 100}}}",
+            "a plateau schedule has no warm-up",
+        ),
+        (
+            "{trials: 1, search: {optim.scheduler.warmup_steps: {low: 0, high: 9}, "
+            "optim.scheduler.name: {choices: [constant, plateau]}}}",
+            "a plateau schedule has no warm-up",
+        ),
+        (
+            "{trials: 1, search: {optim.scheduler.name: {choices: [constant, plateau]}, "
+            "optim.scheduler.warmup_steps: {low: 0, high: 9, when: {optim.scheduler.name: plateau}}}}",
+            "a plateau schedule has no warm-up",
+        ),
+        (
+            "{trials: 1, search: {cell.name: {choices: [rnn, lstm]}, "
+            "cell.options.lstm.forget_bias: {choices: [1.0, soon]}}}",
+            "forget_bias",
+        ),
+    ],
+    ids=["varied", "searched", "searched when", "option of a searched cell"],
+)
+def test_a_search_that_is_impossible_anywhere_is_refused(file: Path, study: str, mistake: str) -> None:
+    with pytest.raises(RequestError, match=mistake):
+        load_study(file, [f"study={study}", "cell.name=lstm"])
+
+
+def test_a_searched_value_that_matters_only_where_it_is_possible_is_accepted(file: Path) -> None:
+    study = (
+        "{vary: {optim.scheduler.name: [constant, plateau]}, trials: 1, search: {optim.scheduler.warmup_steps: "
+        "{low: 1, high: 100, when: {optim.scheduler.name: constant}}}}"
+    )
+    assert load_study(file, [f"study={study}", "cell.name=lstm"]).space.search

@@ -32,7 +32,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def busy(name: str, step: int, max_steps: int = 100) -> Any:
-    return SimpleNamespace(work=SimpleNamespace(name=name), follower=SimpleNamespace(step=step), max_steps=max_steps)
+    return SimpleNamespace(
+        assignment=SimpleNamespace(name=name), follower=SimpleNamespace(step=step), max_steps=max_steps
+    )
 
 
 def stand(total: int, best: tuple[float, str] | None = None, **states: int) -> Counts:

@@ -10,10 +10,8 @@ import pytest
 from undertow.config.study_schema import Named
 from undertow.errors import RequestError
 from undertow.studies.plan.sampling import PRUNERS, SAMPLERS, make_pruner, make_sampler
-from undertow.studies.store.attempt import Work
 from undertow.studies.store.ledger import Ledger, Outcome
 
-WORK = Work("me", "here", "/runs/a", "1" * 32, "a")
 HAD = sorted(set(SAMPLERS) - ({"cmaes"} if find_spec("cmaes") is None else set()))
 NEEDED = {"percentile": {"percentile": 25.0}, "threshold": {"lower": 0.0}, "patient": {"patience": 2}}
 
@@ -40,7 +38,7 @@ def test_every_sampler_samples_at_each_point_until_all_is_done(name: str, open_l
     )
     found = []
     while ledger.plan():
-        claim = ledger.claim(lambda *_: WORK)
+        claim = ledger.take()
         assert claim is not None
         found.append(claim.params)
         ledger.complete(claim, [float(len(found) % 5)], Outcome())
@@ -53,7 +51,7 @@ def test_every_pruner_judges_what_is_reported(name: str, open_ledger: Callable[.
     options = json.dumps(NEEDED.get(name, {}))
     ledger = open_ledger("study.vary={seed: [0, 1, 2]}", f"study.pruner={{name: {name}, options: {options}}}")
     while ledger.plan():
-        claim = ledger.claim(lambda *_: WORK)
+        claim = ledger.take()
         assert claim is not None
         judged = [ledger.report(claim, step, -1.0) for step in range(1, 4)]
         assert judged == [name == "threshold"] * 3, "all are alike, and below a threshold of 0"

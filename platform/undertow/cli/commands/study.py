@@ -14,7 +14,7 @@ from undertow.tracking.folder import RunFolder, home_folder
 
 if TYPE_CHECKING:
     from undertow.report.results import StudyResults
-    from undertow.studies.status import Status
+    from undertow.studies.status import StudyStatus
 
 _ANY_WIDTH = 10_000
 
@@ -32,6 +32,9 @@ def study_run_command(
     workers: Annotated[int | None, Parameter(help="Runs at the same time; else `study.workers`.")] = None,
     trials: Annotated[int | None, Parameter(help="End after so many runs; the same command goes on.")] = None,
     retry_failed: Annotated[bool, Parameter(help="Try again what has failed for good.")] = False,
+    allow_changed_code: Annotated[
+        bool, Parameter(help="Continue with other plugins than at the start of the study.")
+    ] = False,
     set: Sets = None,
     plugin: PluginFiles = None,
     home: Home = None,
@@ -53,7 +56,14 @@ def study_run_command(
     from undertow.studies.run import run_study
 
     with redirect_stdout(sys.stderr), TerminalView(loaded, quiet=quiet) as view:
-        results, report = run_study(loaded, home=where, watch=view, limit=trials, retry_failed=retry_failed)
+        results, report = run_study(
+            loaded,
+            home=where,
+            watch=view,
+            limit=trials,
+            retry_failed=retry_failed,
+            allow_changed_code=allow_changed_code,
+        )
     if json:
         emit({**_document(results), "report": str(report), "shipped": RunFolder.open(report.parent).shipped})
     else:
@@ -122,7 +132,7 @@ def study_report_command(
 
     name, url, where = _which(study, plugin, storage, home)
     ledger = Ledger.find(url, name)
-    folder = RunFolder.place(where, name, ledger.about["run"])
+    folder = RunFolder.place(where, name, ledger.snapshot["run"])
     path = output or (folder / REPORT if folder.is_dir() else Path(f"{name}.html"))
     results = read_results(ledger)
     write_report(results, path)
@@ -183,7 +193,7 @@ def _show(results: "StudyResults", report: Path) -> None:
         note(f"{left} of {len(results.trials)} combinations are left: the same command goes on with them.")
 
 
-def _show_status(status: "Status") -> None:
+def _show_status(status: "StudyStatus") -> None:
     from datetime import datetime
 
     from undertow.cli.output.tables import facts
@@ -204,7 +214,7 @@ def _show_status(status: "Status") -> None:
     out().print(facts(shown))
 
 
-def _status_document(status: "Status") -> dict[str, Any]:
+def _status_document(status: "StudyStatus") -> dict[str, Any]:
     counts = status.counts
     return {
         "study": status.name,

@@ -1,4 +1,4 @@
-"""A study runs the code that it was started with, however its files are edited meanwhile."""
+"""A study runs the code that it was started with, even if its files are edited meanwhile."""
 
 import hashlib
 from collections.abc import Callable
@@ -16,7 +16,7 @@ SEEDS = "study.vary={seed: [0, 1, 2, 3]}"
 OTHER = "\nwith open('versions', 'a') as file:\n    file.write('B')\n"
 
 
-class Edits:
+class EditingView:
     """A view that changes the scratch plugin when the first trial has ended."""
 
     def __init__(self, plugin: Path) -> None:
@@ -40,17 +40,17 @@ def test_an_edit_changes_no_trial_and_the_next_start_refuses_it_unless_allowed(
     loaded = bombs(SEEDS, "study.workers=1")
     plugin, versions = home / "bomb.py", home / "versions"
     before = digest(plugin)
-    edits = Edits(plugin)
-    run_study(loaded, home=home, watch=edits, limit=3)
+    view = EditingView(plugin)
+    run_study(loaded, home=home, watch=view, limit=3)
     assert not versions.exists(), "the third trial starts after the edit, and still runs the kept copy"
 
     changed = bombs(SEEDS, "study.workers=1")
     with pytest.raises(RequestError, match="--allow-changed-code") as error:
-        run_study(changed, home=home, watch=edits)
+        run_study(changed, home=home, watch=view)
     assert f"bomb.py: {before} at the start, {digest(plugin)} now" in str(error.value)
     versions.unlink()  # written when this process loaded the edited plugin
 
-    results, report = run_study(changed, home=home, watch=edits, allow_changed_code=True)
+    results, report = run_study(changed, home=home, watch=view, allow_changed_code=True)
     assert [trial.state for trial in results.trials] == ["complete"] * 4
     assert versions.read_text() == "B", "the last trial runs today's code"
     assert f"{before} at the start, {digest(plugin)} now" in results.facts["changed code"]

@@ -1,4 +1,4 @@
-"""The ledger: each combination once, whatever dies, and whoever works on it."""
+"""The ledger: every combination is completed once, whichever driver dies."""
 
 import re
 import sys
@@ -41,7 +41,7 @@ def keys(claims: list[Claim]) -> list[str]:
     return [str(claim.combination) for claim in claims]
 
 
-def test_each_combination_is_handed_out_once(open_ledger: Open) -> None:
+def test_each_combination_is_taken_once(open_ledger: Open) -> None:
     ledger = open_ledger()
     assert ledger.plan() == 4
     assert ledger.plan() == 4
@@ -51,12 +51,12 @@ def test_each_combination_is_handed_out_once(open_ledger: Open) -> None:
     assert ledger.plan() == 0
 
 
-def test_two_drivers_that_plan_at_the_same_moment_do_nothing_twice(
+def test_two_drivers_that_plan_at_the_same_time_take_each_combination_once(
     open_ledger: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = open_ledger(), open_ledger()
     with monkeypatch.context() as patch:
-        patch.setattr(other, "trials", dict)  # what it sees before the first has written anything
+        patch.setattr(other, "trials", dict)  # before the first driver has written anything
         one.plan()
         other.plan()
     claims = []
@@ -81,10 +81,10 @@ def test_results_are_read_back_as_they_were_written(open_ledger: Open) -> None:
     assert first.params == {"cell.name": "rnn", "seed": 0}
 
 
-@pytest.mark.parametrize(("kind", "attempts"), [("lost", 2), ("failed", 2), ("diverged", 1), ("timeout", 1)])
-def test_what_died_is_tried_again_and_what_cannot_get_better_is_not(
-    open_ledger: Open, kind: str, attempts: int
-) -> None:
+@pytest.mark.parametrize(
+    ("kind", "attempts"), [("lost", 2), ("failed", 2), ("diverged", 1), ("timeout", 1), ("invalid", 1)]
+)
+def test_lost_and_failed_trials_are_retried_and_the_others_are_not(open_ledger: Open, kind: str, attempts: int) -> None:
     ledger = open_ledger("study.retries=1", "study.vary={seed: [0]}")
     count = 0
     while ledger.plan():
@@ -97,7 +97,7 @@ def test_what_died_is_tried_again_and_what_cannot_get_better_is_not(
     assert (trial.state, trial.reason, trial.attempts) == ("failed", "why", attempts)
 
 
-def test_what_was_stopped_goes_on_however_often(open_ledger: Open) -> None:
+def test_a_stopped_combination_is_continued_without_limit(open_ledger: Open) -> None:
     ledger = open_ledger("study.retries=0", "study.vary={seed: [0]}")
     for _ in range(5):
         ledger.fail(take(ledger), "stopped", "Ctrl-C", Outcome())
@@ -106,7 +106,7 @@ def test_what_was_stopped_goes_on_however_often(open_ledger: Open) -> None:
     assert ledger.plan() == 0
 
 
-def test_a_retry_works_where_the_attempt_before_it_worked(open_ledger: Open) -> None:
+def test_a_retry_gets_the_assignment_of_the_trial_before_it(open_ledger: Open) -> None:
     ledger = open_ledger("study.vary={seed: [0]}")
     first = take(ledger)
     ledger.fail(first, "lost", "killed", Outcome())
@@ -114,7 +114,7 @@ def test_a_retry_works_where_the_attempt_before_it_worked(open_ledger: Open) -> 
     assert take(ledger).previous == Assignment("me", "here", f"/runs/{name}", "1" * 32, name)
 
 
-def test_a_retry_of_a_search_keeps_what_was_sampled(open_ledger: Open) -> None:
+def test_a_retry_of_a_search_keeps_the_sampled_values(open_ledger: Open) -> None:
     ledger = open_ledger("study.search={optim.lr: {low: 0.001, high: 0.1, log: true}}", "study.trials=2")
     first = take(ledger)
     assert 0.001 <= float(str(first.params["optim.lr"])) <= 0.1
@@ -123,18 +123,18 @@ def test_a_retry_of_a_search_keeps_what_was_sampled(open_ledger: Open) -> None:
     assert [claim.params for claim in retries] == [first.params]
 
 
-def test_a_result_of_an_attempt_that_was_given_up_comes_too_late(open_ledger: Open) -> None:
+def test_an_abandoned_trial_takes_no_result(open_ledger: Open) -> None:
     ledger, other = open_ledger(), open_ledger()
     claim = take(ledger)
-    running = next(tries[-1] for tries in other.trials().values() if tries[-1].optuna_state == "RUNNING")
+    running = next(trials[-1] for trials in other.trials().values() if trials[-1].optuna_state == "RUNNING")
     assert other.abandon(running)
     assert not other.abandon(running)
     assert not ledger.complete(claim, [0.5], DONE)
     assert not ledger.fail(claim, "lost", "killed", Outcome())
 
 
-def test_two_drivers_that_take_at_the_same_moment_do_not_get_the_same(open_ledger: Open) -> None:
-    """One has seen that a trial waits, and is about to write that it takes it, when the other comes."""
+def test_two_drivers_that_take_at_the_same_time_do_not_get_the_same_trial(open_ledger: Open) -> None:
+    """The other driver takes the trial between the moments at which the first reads its state and writes it."""
     one, other = open_ledger("study.vary={seed: [0]}"), open_ledger("study.vary={seed: [0]}")
     one.plan()
     engine = one._storage._backend.engine  # type: ignore[attr-defined]
@@ -142,7 +142,7 @@ def test_two_drivers_that_take_at_the_same_moment_do_not_get_the_same(open_ledge
     thread = threading.Thread(target=lambda: claims.update(other=other.take()))
 
     @event.listens_for(engine, "before_cursor_execute")
-    def come_between(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+    def take_in_between(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
         if statement.startswith("UPDATE trials") and thread.ident is None:
             thread.start()
             thread.join(1.0)
@@ -153,29 +153,29 @@ def test_two_drivers_that_take_at_the_same_moment_do_not_get_the_same(open_ledge
     assert [driver for driver, claim in claims.items() if claim] == ["one"]
 
 
-def test_what_is_reported_of_an_attempt_that_was_taken_for_lost_ends_nothing(open_ledger: Open) -> None:
+def test_a_report_for_an_abandoned_trial_prunes_nothing(open_ledger: Open) -> None:
     ledger = open_ledger("study.vary={seed: [0]}", "study.pruner={name: threshold, options: {upper: 0.0}}")
     claim = take(ledger)
     assert ledger.report(claim, 1, 1.0)
-    ((attempt,),) = ledger.trials().values()
-    assert ledger.abandon(attempt)
+    ((trial,),) = ledger.trials().values()
+    assert ledger.abandon(trial)
     assert not ledger.report(claim, 2, 1.0)
 
 
-def test_of_two_that_begin_a_study_at_the_same_moment_one_says_what_it_is(open_ledger: Open) -> None:
+def test_a_driver_waits_for_the_snapshot_of_the_driver_that_created_the_study(open_ledger: Open) -> None:
     import optuna
 
     ledger = open_ledger()
-    said = {**ledger.snapshot, "run": "f" * 32}
+    snapshot = {**ledger.snapshot, "run": "f" * 32}
     optuna.delete_study(study_name="small", storage=ledger._storage)
     created = optuna.create_study(study_name="small", storage=ledger._storage)
-    saying = threading.Timer(0.5, created.set_user_attr, [SNAPSHOT, said])
-    saying.start()
+    write = threading.Timer(0.5, created.set_user_attr, [SNAPSHOT, snapshot])
+    write.start()
     assert open_ledger().snapshot["run"] == "f" * 32
-    saying.join()
+    write.join()
 
 
-def test_failed_combinations_get_another_attempt_when_asked(open_ledger: Open) -> None:
+def test_failed_combinations_are_retried_on_request(open_ledger: Open) -> None:
     ledger = open_ledger("study.vary={seed: [0]}")
     ledger.fail(take(ledger), "diverged", "NaN", Outcome())
     assert ledger.plan() == 0
@@ -183,12 +183,12 @@ def test_failed_combinations_get_another_attempt_when_asked(open_ledger: Open) -
     assert take(ledger).count == 1
 
 
-def test_the_queue_stays_short_and_still_reaches_everything(open_ledger: Open) -> None:
+def test_the_queue_stays_short_and_every_combination_is_taken(open_ledger: Open) -> None:
     ledger = open_ledger(f"study.vary={{seed: {list(range(100))}}}")
     found = set()
     for _ in range(100):
         claim = take(ledger)
-        waiting = sum(tries[-1].optuna_state == "WAITING" for tries in ledger.trials().values())
+        waiting = sum(trials[-1].optuna_state == "WAITING" for trials in ledger.trials().values())
         assert waiting <= 32
         found.add(claim.combination.key)
         ledger.complete(claim, [0.5], Outcome())
@@ -199,19 +199,19 @@ def test_another_study_of_the_same_name_is_refused_with_a_diff(open_ledger: Open
     open_ledger()
     with pytest.raises(RequestError) as error:
         open_ledger("optim.lr=0.5", "study.vary={cell.name: [rnn, gru], seed: [0, 1]}")
-    said = str(error.value)
-    assert "there is a study `small` already, with another configuration" in said
-    assert "-  lr: 0.001" in said
-    assert "+  lr: 0.5" in said
-    assert "--set study.name=" in said
+    message = str(error.value)
+    assert "there is a study `small` already, with another configuration" in message
+    assert "-  lr: 0.001" in message
+    assert "+  lr: 0.5" in message
+    assert "--set study.name=" in message
 
 
-def test_how_many_work_on_a_study_may_change(open_ledger: Open) -> None:
+def test_the_number_of_slots_may_change(open_ledger: Open) -> None:
     open_ledger()
     assert open_ledger("study.workers=7", "study.retries=3", "track.tags={a: b}").retries == 3
 
 
-def test_more_samples_may_be_asked_for_later(open_ledger: Open) -> None:
+def test_samples_can_be_added_later(open_ledger: Open) -> None:
     search = "study.search={optim.lr: {low: 0.001, high: 0.1}}"
     open_ledger(search, "study.trials=1")
     more = open_ledger(search, "study.trials=3")
@@ -219,7 +219,7 @@ def test_more_samples_may_be_asked_for_later(open_ledger: Open) -> None:
     assert read_results(more).space.samples == 3
 
 
-def test_a_study_that_is_not_there_is_refused_by_the_nearest_name(open_ledger: Open) -> None:
+def test_an_unknown_study_is_an_error_with_the_nearest_name(open_ledger: Open) -> None:
     open_ledger()
     url = f"sqlite:///{Path('optuna.db').absolute()}"
     for look in (Ledger.find, read_status):
@@ -229,7 +229,7 @@ def test_a_study_that_is_not_there_is_refused_by_the_nearest_name(open_ledger: O
             look("sqlite:////nowhere/optuna.db", "small")
 
 
-def test_status_says_what_the_ledger_says(open_ledger: Open) -> None:
+def test_the_status_equals_the_ledger(open_ledger: Open) -> None:
     ledger = open_ledger("study.objectives=[{metric: val/accuracy, direction: maximize}]", "study.retries=0")
     ledger.complete(take(ledger), [0.5], DONE)
     ledger.complete(take(ledger), [0.75], DONE)
@@ -243,15 +243,13 @@ def test_status_says_what_the_ledger_says(open_ledger: Open) -> None:
     assert list(status.running) == ["cell.name=lstm seed=1"]
 
 
-def test_a_result_whose_acknowledgement_was_lost_is_a_result(
-    open_ledger: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_result_is_kept_if_its_acknowledgement_is_lost(open_ledger: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = open_ledger()
     claim = take(ledger)
-    store, lost = ledger._storage.set_trial_state_values, []
+    set_state, lost = ledger._storage.set_trial_state_values, []
 
     def loses_the_first(*args: Any, **kwargs: Any) -> bool:
-        stored = store(*args, **kwargs)
+        stored = set_state(*args, **kwargs)
         if not lost:
             lost.append(stored)
             raise StorageInternalError("the connection was lost after the commit")
@@ -262,26 +260,26 @@ def test_a_result_whose_acknowledgement_was_lost_is_a_result(
     assert lost == [True]
 
 
-def test_a_driver_that_is_not_installed_is_named_with_what_installs_it(
+def test_a_missing_database_driver_is_named_with_the_command_that_installs_it(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     url = "postgresql+psycopg://me:secret@host/name"
-    asked: list[Callable[[], object]] = [
+    calls: list[Callable[[], object]] = [
         lambda: Ledger.find(url, "small"),
         lambda: read_status(url, "small"),
         lambda: tracking_uri(home, url),
     ]
-    for ask in asked:
+    for call in calls:
         with pytest.raises(RequestError, match=r"pip install 'undertow\[postgresql\]'") as error:
-            ask()
+            call()
         assert "postgresql+psycopg://me:***@host/name" in str(error.value)
 
 
-def test_a_driver_on_another_machine_is_at_work_as_long_as_it_says_so(open_ledger: Open) -> None:
+def test_a_driver_on_another_machine_runs_while_its_heartbeats_are_recent(open_ledger: Open) -> None:
     ledger = open_ledger()
-    ledger.heartbeat("lively", {"host": "there/1", "pid": 7, "lock": "lock", "at": time.time() - 20})
-    ledger.heartbeat("silent", {"host": "there/1", "pid": 8, "lock": "lock", "at": time.time() - 200})
+    ledger.heartbeat("alive", {"host": "there/1", "pid": 7, "lock": "lock", "at": time.time() - 20})
+    ledger.heartbeat("stale", {"host": "there/1", "pid": 8, "lock": "lock", "at": time.time() - 200})
     assert read_status(f"sqlite:///{Path('optuna.db').absolute()}", "small").drivers == {"there": [7]}
 
 
@@ -316,7 +314,7 @@ def test_status_and_results_agree_on_the_state_of_every_combination(open_ledger:
     ledger.fail(take(ledger), "diverged", "NaN", Outcome())
     take(ledger)
     url = f"sqlite:///{Path('optuna.db').absolute()}"
-    for queue in (False, True):  # before and after another trial of those that stopped is put into the queue
+    for queue in (False, True):  # before and after the retries are put into the queue
         if queue:
             ledger.plan()
         states = Counter(each.state for each in read_results(ledger).trials)

@@ -1,4 +1,4 @@
-"""A study's configuration: read whole, or refused with the place of every mistake."""
+"""A study's configuration: loaded completely, or refused with the place of every mistake."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +35,7 @@ def test_a_study_is_named_after_its_folder_and_file(file: Path) -> None:
     assert len(list(loaded.space.combinations())) == 2 * 2 * 3 * 2
 
 
-def test_a_combination_becomes_a_whole_configuration_named_by_its_factors(file: Path) -> None:
+def test_a_combination_becomes_a_complete_configuration_named_by_its_factors(file: Path) -> None:
     config = load_study(file).experiment({"cell.name": "lstm", "task.length": 128, "seed": 2, "optim.lr": 0.005})
     assert (config.cell.name, config.task.length, config.seed, config.optim.lr) == ("lstm", 128, 2, 0.005)
     assert config.run_name == "lstm-T128-s2-lr=0.005"
@@ -51,7 +51,7 @@ def test_the_yaml_of_a_study_loads_back_to_an_equal_one(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "message"),
     [
         ("study.vary={cell.name: [rnn, lstn]}", "cell.name: there is no cell 'lstn'. Did you mean `lstm`?"),
         ("study.vary={cell.name: [rnn], task.length: [20]}", "cannot have 20 steps; allowed: 64 or more"),
@@ -71,19 +71,19 @@ def test_the_yaml_of_a_study_loads_back_to_an_equal_one(file: Path) -> None:
         ("study=null", "so this is a single run: undertow run"),
     ],
 )
-def test_a_mistake_is_told_with_its_key_and_remedy(file: Path, override: str, said: str) -> None:
+def test_a_mistake_is_an_error_with_its_key_and_remedy(file: Path, override: str, message: str) -> None:
     with pytest.raises(RequestError) as error:
         load_study(file, [override])
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
-def test_a_mistake_in_the_file_is_told_with_its_line(file: Path) -> None:
+def test_a_mistake_in_the_file_is_an_error_with_its_line(file: Path) -> None:
     file.write_text(STUDY.replace("lstm]", "lstn]"))
     with pytest.raises(RequestError, match=r"lengths\.yaml:5: cell\.name: there is no cell 'lstn'"):
         load_study(file)
 
 
-def test_several_objectives_cannot_be_pruned_by(load: Callable[..., LoadedStudy]) -> None:
+def test_several_objectives_exclude_a_pruner(load: Callable[..., LoadedStudy]) -> None:
     with pytest.raises(RequestError, match="Optuna prunes by one objective only"):
         load("study.objectives=[{metric: val/loss}, {metric: cost/flops}]", "study.pruner.name=median")
 
@@ -96,7 +96,7 @@ def test_a_case_sets_several_keys_and_names_the_run(file: Path) -> None:
     assert chrono.cell.options["lstm"]["chrono"] is True
 
 
-def test_a_mistake_in_a_case_is_told_with_its_line(file: Path) -> None:
+def test_a_mistake_in_a_case_is_an_error_with_its_line(file: Path) -> None:
     file.write_text(STUDY + "  cases:\n    wide: {cell.hidden_size: -1}\n")
     with pytest.raises(RequestError, match=r"lengths\.yaml:12: cell\.hidden_size: -1 is too small"):
         load_study(file)

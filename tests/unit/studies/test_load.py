@@ -139,3 +139,11 @@ def test_a_searched_value_that_matters_only_where_it_is_possible_is_accepted(fil
         "{low: 1, high: 100, when: {optim.scheduler.name: constant}}}}"
     )
     assert load_study(file, [f"study={study}", "cell.name=lstm"]).space.search
+
+
+def test_the_end_of_a_range_that_no_step_reaches_is_not_checked(file: Path) -> None:
+    study = "study={trials: 1, search: {optim.scheduler.warmup_steps: {low: 0, high: 99, step: 100}}}"
+    plateau = ["optim.scheduler.name=plateau", "cell.name=lstm"]
+    assert load_study(file, [study, *plateau]).space.search
+    with pytest.raises(RequestError, match="a plateau schedule has no warm-up"):
+        load_study(file, [study.replace("99", "100"), *plateau])

@@ -215,7 +215,11 @@ def _lowest(each: Range) -> Scalar:
 
 
 def _highest(each: Range) -> Scalar:
-    return each.choices[-1] if each.choices else each.high
+    if each.choices:
+        return each.choices[-1]
+    if isinstance(each.low, int) and isinstance(each.high, int) and isinstance(each.step, int):
+        return each.high - (each.high - each.low) % each.step  # Optuna samples no value beyond
+    return each.high
 
 
 def _first(space: Space) -> dict[str, Scalar]:
@@ -235,7 +239,7 @@ def _corners(space: Space, point: Params) -> Iterator[dict[str, Scalar]]:
     """Combinations at one point of the grid: each end and choice of each searched key, the others at either end."""
     yield _searched(space, point, {}, _lowest)
     for key, each in space.search.items():
-        ends = [value for value in (*each.choices, each.low, each.high) if value is not None]
+        ends = each.choices or (_lowest(each), _highest(each))
         for value, choose in product(ends, (_lowest, _highest)):
             params = _searched(space, point, {**_condition(space, key), key: value}, choose)
             if key in params:

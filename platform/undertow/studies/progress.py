@@ -1,7 +1,7 @@
 """The progress of a study: a live view on a terminal, plain lines elsewhere.
 
 with TerminalView(loaded) as view:
-    run_study(loaded, home=home, view=view)
+    run_study(loaded, home=home, watch=view)
 """
 
 import time

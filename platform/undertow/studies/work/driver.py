@@ -61,7 +61,7 @@ class ProgressView(Protocol):
     """Shows the progress of a study."""
 
     def show(self, counts: Counts, active: Sequence[ActiveTrial], seconds: float) -> None:
-        """Show the progress; called several times a second, `seconds` after this driver began."""
+        """Show the progress, `seconds` after this driver began; called several times a second."""
         ...
 
     def ended(self, name: str, state: str, reason: str) -> None:

@@ -82,7 +82,7 @@ def small() -> str:
 
 
 @pytest.fixture(scope="package")
-def command() -> list[str]:
+def command_line() -> list[str]:
     """The start of a command line in a new process."""
     return [sys.executable, "-m", "undertow.cli"]
 
@@ -131,14 +131,14 @@ class Finished(StudyHome):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, command: list[str]) -> Finished:
+def finished(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, command_line: list[str]) -> Finished:
     """The small study, run once by a process of its own for all tests of the module."""
     home = tmp_path_factory.mktemp("study")
     (home / "mlflow.db").write_bytes(empty_store.read_bytes())
     file = home / "small.yaml"
     file.write_text(SMALL)
     done = subprocess.run(
-        [*command, "study", "run", str(file)],
+        [*command_line, "study", "run", str(file)],
         cwd=home,
         env={**os.environ, "UNDERTOW_HOME": str(home)},
         capture_output=True,

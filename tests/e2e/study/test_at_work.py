@@ -252,7 +252,7 @@ def test_a_study_is_completed_while_its_server_is_down_and_shipped_later(
 
 
 @pytest.mark.slow
-def test_status_shows_a_running_study_and_stop_ends_it(home: Path, call, place, until, command) -> None:
+def test_status_shows_a_running_study_and_stop_ends_it(home: Path, call, place, until, command_line) -> None:
     file = place.write(
         "{name: long, vary: {seed: [0, 1]}, workers: 1}",
         cell={"name": "rnn", "hidden_size": 4},
@@ -260,7 +260,7 @@ def test_status_shows_a_running_study_and_stop_ends_it(home: Path, call, place, 
         track={"uri": "http://127.0.0.1:9"},
     )
     driver = subprocess.Popen(
-        [*command, "study", "run", str(file), "--quiet"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command_line, "study", "run", str(file), "--quiet"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
         until(lambda: (home / "optuna.db").exists() and call("study", "status", "long", "--json").out.count("-T16-s0"))

@@ -102,7 +102,7 @@ def test_ctrl_c_ends_the_demo_loses_nothing_and_the_same_command_goes_on(
         demo.send_signal(signal.SIGINT)
         _, err = demo.communicate(timeout=240)
     assert demo.returncode == 1
-    assert "stopped by SIGINT with 1 of 2 combinations settled. The same command goes on with the rest" in err
+    assert "stopped by SIGINT with 1 of 2 combinations settled. The same command continues with the rest" in err
     assert "Traceback" not in err
     (folder,) = home.glob("lstm-*")
     assert (folder / "checkpoints" / "last.ckpt").exists()

@@ -1,4 +1,4 @@
-"""Studies that go wrong on purpose: a cell that does what it is told to, and a view that remembers."""
+"""Studies with faults: a cell that fails as its option says, and a view that records how trials end."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -37,11 +37,11 @@ class Bomb(Cell):
         if self.mode == "slow" and self.training:
             time.sleep(0.05)
         if self.steps > 5:
-            self.go_off()
+            self.fail()
         h_BH = torch.tanh(z_BH)
         return (h_BH * float("nan") if self.mode == "nan" and self.steps > 5 else h_BH,)
 
-    def go_off(self):
+    def fail(self):
         if self.mode == "raise":
             raise ValueError("it broke")
         if self.mode == "die":
@@ -52,14 +52,14 @@ class Bomb(Cell):
             time.sleep(3600)
         while self.mode == "wait" and os.path.exists("shut"):
             time.sleep(0.05)
-        if self.mode == "once" and not os.path.exists("went-off"):
-            open("went-off", "w").close()
+        if self.mode == "once" and not os.path.exists("failed-once"):
+            open("failed-once", "w").close()
             os.kill(os.getpid(), signal.SIGKILL)
 
 
 @hookimpl
 def undertow_register_cells():
-    yield CellSpec(name="bomb", summary="goes off", factory=":Bomb", options=BombOptions, state=("h",))
+    yield CellSpec(name="bomb", summary="fails on request", factory=":Bomb", options=BombOptions, state=("h",))
 """
 
 STUDY = """\
@@ -78,21 +78,21 @@ study:
 
 
 class Notes:
-    """A view of a study that remembers how each attempt ended."""
+    """A progress view that records how each trial ended."""
 
     def __init__(self) -> None:
         self.ends: list[tuple[str, str, str]] = []
 
-    def show(self, *what: Any) -> None:
+    def show(self, *progress: Any) -> None:
         pass
 
-    def ended(self, name: str, state: str, words: str) -> None:
-        self.ends.append((name, state, words))
+    def ended(self, name: str, state: str, reason: str) -> None:
+        self.ends.append((name, state, reason))
 
 
 @pytest.fixture
 def bombs(home: Path) -> Callable[..., LoadedStudy]:
-    """Load the study of bombs."""
+    """Load the study of the cell that fails."""
     (home / "bomb.py").write_text(BOMB)
     (home / "bombs.yaml").write_text(STUDY)
 
@@ -110,7 +110,7 @@ def notes() -> Notes:
 
 @pytest.fixture
 def home(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home with an MLflow store, and the working folder."""
+    """A home with an MLflow store; it is also the working folder."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("UNDERTOW_STUDY_URI", raising=False)
     monkeypatch.setenv("UNDERTOW_HOME", str(tmp_path))

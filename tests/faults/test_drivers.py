@@ -1,4 +1,4 @@
-"""Drivers that are stopped, killed or many: each combination is done once, and nothing is left behind."""
+"""Drivers that are stopped or killed, and several drivers: every combination is completed once, no process remains."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from undertow.studies.plan.load import LoadedStudy, load_study
 from undertow.studies.run import run_study
 from undertow.studies.store.ledger import Ledger
 from undertow.studies.store.results import read_results
-from undertow.studies.work.driver import Watch
+from undertow.studies.work.driver import ProgressView
 
 Bombs = Callable[..., LoadedStudy]
 Until = Callable[..., None]
@@ -34,11 +34,11 @@ def read(home: Path) -> StudyResults:
 
 @pytest.fixture
 def drive(home: Path, bombs: Bombs) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
-    """Start drivers as a user would."""
+    """Start drivers as a user does."""
     started: list[subprocess.Popen[str]] = []
 
-    def drive(*words: str) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-m", "undertow.cli", "study", "run", "bombs.yaml", *words]
+    def drive(*arguments: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "undertow.cli", "study", "run", "bombs.yaml", *arguments]
         started.append(subprocess.Popen(command, cwd=home, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
         return started[-1]
 
@@ -52,8 +52,8 @@ def is_training(home: Path) -> bool:
     return any(home.glob("*/checkpoints/last.ckpt"))
 
 
-def at_work(home: Path) -> list[psutil.Process]:
-    """Every process that was started for this home, this one and zombies left out."""
+def processes_of(home: Path) -> list[psutil.Process]:
+    """Every process that was started for this home, except this one and zombies."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -64,24 +64,24 @@ def at_work(home: Path) -> list[psutil.Process]:
     return found
 
 
-def once_each(home: Path) -> None:
-    """Every combination complete, each in a run folder of its own that was begun once."""
+def assert_complete_once(home: Path) -> None:
+    """Check that every combination is complete, each in a run folder of its own that was started once."""
     results = read(home)
     assert [trial.state for trial in results.combinations] == ["complete"] * len(results.combinations)
     starts = [path for path in home.glob("*/outbox.jsonl") if '"undertow.trial"' in path.read_text().splitlines()[0]]
     assert len(starts) == len(results.combinations)
 
 
-def test_a_killed_driver_leaves_nothing_behind_and_the_next_one_goes_on(
+def test_a_killed_driver_leaves_no_process_and_the_next_driver_continues(
     home: Path, drive: Callable[..., "subprocess.Popen[str]"], until: Until
 ) -> None:
     first = drive(*SLOW)
     until(lambda: is_training(home))
     first.kill()
     first.wait()
-    until(lambda: not at_work(home))
+    until(lambda: not processes_of(home))
     assert drive(*SLOW).wait(240) == 0
-    once_each(home)
+    assert_complete_once(home)
     assert max(trial.attempts for trial in read(home).combinations) == 2
 
 
@@ -92,18 +92,18 @@ def test_a_second_driver_takes_over_from_one_that_is_killed(
     until(lambda: len(list(home.glob("*/checkpoints/last.ckpt"))) == 2)
     first.kill()
     assert second.wait(240) == 0
-    once_each(home)
+    assert_complete_once(home)
 
 
-def test_ctrl_c_saves_what_is_running_and_a_second_one_ends_it_at_once(
+def test_ctrl_c_saves_the_running_trials_and_a_second_one_kills_them(
     home: Path, drive: Callable[..., "subprocess.Popen[str]"], until: Until
 ) -> None:
     once = drive(*SLOW)
     until(lambda: is_training(home))
     once.send_signal(signal.SIGINT)
-    _, said = once.communicate(timeout=180)
+    _, err = once.communicate(timeout=180)
     assert once.returncode == 1
-    assert "stopped by SIGINT with 0 of 3 combinations settled. The same command goes on with the rest" in said
+    assert "stopped by SIGINT with 0 of 3 combinations settled. The same command continues with the rest" in err
     assert {trial.state for trial in read(home).combinations} == {"stopped", "waiting"}
 
     twice = drive(*SLOW)
@@ -114,32 +114,30 @@ def test_ctrl_c_saves_what_is_running_and_a_second_one_ends_it_at_once(
     assert twice.wait(60) != 0
 
     assert drive(*SLOW).wait(240) == 0
-    once_each(home)
-    until(lambda: not at_work(home))
+    assert_complete_once(home)
+    until(lambda: not processes_of(home))
 
 
-def test_a_study_stops_when_it_is_asked_to(
-    home: Path, drive: Callable[..., "subprocess.Popen[str]"], until: Until
-) -> None:
+def test_a_study_stops_on_request(home: Path, drive: Callable[..., "subprocess.Popen[str]"], until: Until) -> None:
     driver = drive(*SLOW)
     until(lambda: is_training(home))
     subprocess.run([sys.executable, "-m", "undertow.cli", "study", "stop", "bombs"], cwd=home, check=True)
-    _, said = driver.communicate(timeout=180)
-    assert "stopped by `undertow study stop`" in said
+    _, err = driver.communicate(timeout=180)
+    assert "stopped by `undertow study stop`" in err
 
 
-def test_eight_workers_of_two_drivers_do_each_of_48_combinations_once(
+def test_eight_slots_of_two_drivers_run_each_of_48_combinations_once(
     home: Path, drive: Callable[..., "subprocess.Popen[str]"]
 ) -> None:
     grid = ["--set", f"study.vary={{seed: {list(range(48))}}}", "--set", "train.max_steps=2", "--workers", "4"]
     drivers = [drive(*grid), drive(*grid)]
-    said = [driver.communicate(timeout=240)[1] for driver in drivers]
-    assert [driver.returncode for driver in drivers] == [0, 0], said
-    once_each(home)
+    errors = [driver.communicate(timeout=240)[1] for driver in drivers]
+    assert [driver.returncode for driver in drivers] == [0, 0], errors
+    assert_complete_once(home)
     assert [trial.attempts for trial in read(home).combinations] == [1] * 48
 
 
-def test_a_ledger_locked_for_ten_seconds_is_waited_for(
+def test_a_driver_waits_for_a_ledger_that_is_locked_for_ten_seconds(
     home: Path, drive: Callable[..., "subprocess.Popen[str]"], until: Until
 ) -> None:
     driver = drive(*SLOW)
@@ -150,11 +148,11 @@ def test_a_ledger_locked_for_ten_seconds_is_waited_for(
         assert driver.poll() is None
         blocker.execute("ROLLBACK")
     assert driver.wait(240) == 0
-    once_each(home)
+    assert_complete_once(home)
     assert [trial.attempts for trial in read(home).combinations] == [1, 1, 1]
 
 
-def test_a_plugin_that_is_missing_on_resume_is_refused_by_name(home: Path, bombs: Bombs, notes: Watch) -> None:
+def test_a_missing_plugin_is_an_error_on_resume(home: Path, bombs: Bombs, notes: ProgressView) -> None:
     run_study(bombs("study.vary={seed: [0, 1]}"), home=home, watch=notes, limit=1)
     (home / "bomb.py").unlink()
     with pytest.raises(RequestError, match=r"plugins\.files\.0: there is no file .*bomb\.py"):
@@ -162,7 +160,7 @@ def test_a_plugin_that_is_missing_on_resume_is_refused_by_name(home: Path, bombs
     assert [trial.state for trial in read(home).combinations] == ["complete", "waiting"]
 
 
-def test_the_report_renders_with_nothing_and_with_failures_alone(home: Path, bombs: Bombs, notes: Watch) -> None:
+def test_a_report_of_failures_alone_is_written(home: Path, bombs: Bombs, notes: ProgressView) -> None:
     run_study(bombs("study.vary={seed: [0, 1]}", "cell.options.bomb.mode=raise"), home=home, watch=notes)
     (report,) = home.glob("bombs-*/report.html")
     assert "it broke" in report.read_text()

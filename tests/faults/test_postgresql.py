@@ -1,4 +1,4 @@
-"""Studies and tracking on a real PostgreSQL server: several machines, a server that goes away, passwords kept."""
+"""Studies and tracking on a PostgreSQL server: several machines, a server that crashes, passwords that are kept."""
 
 import json
 import os
@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.postgresql]
 
 FINE = ["--set", "study.vary={seed: [0, 1, 2, 3]}", "--set", "train.max_steps=4"]
 GATED = ["--set", "study.vary={cell.options.bomb.mode: [wait], seed: [0, 1, 2]}"]
-"""Trials that wait, for as long as there is a file `shut`: a loaded machine must not decide who is killed at what."""
+"""Trials that wait while the file `shut` exists: what is killed when must not depend on the load of the machine."""
 RUN = """\
 question: Is it all there?
 task: {name: digits-by-pixel, length: 64}
@@ -41,29 +41,31 @@ cell: {name: rnn, hidden_size: 4}
 train: {max_steps: 30, val_every: 10, val_examples: 32, batch_size: 8}
 probes: [{name: gradient-profile, every: 10}]
 """
-ELSEWHERE = """
+OTHER_MACHINE = """
 import sys
 import undertow.studies.work.driver, undertow.studies.store.ledger, undertow.studies.status
 from undertow.cli import main
 
 undertow.studies.work.driver.machine = lambda: sys.argv[1]
-undertow.studies.work.driver._BEAT = 0.5
-undertow.studies.store.ledger.SILENCE = 4.0
+undertow.studies.work.driver._HEARTBEAT_SECONDS = 0.5
+undertow.studies.store.ledger.STALE_SECONDS = 4.0
 sys.exit(main(sys.argv[2:]))
 """
-"""The command line on another machine, as far as drivers can tell; the days are shorter there."""
+"""The command line on what drivers take for another machine, with shorter times between heartbeats."""
 
 
 @pytest.fixture
 def cli(home: Path, bombs: Bombs) -> Iterator[Cli]:
-    """Start commands as a user would, each with a home of its own, as on a machine of its own."""
+    """Start commands as a user does, each with a home of its own, as on a machine of its own."""
     bombs()  # writes the study's files
     started: list[subprocess.Popen[str]] = []
 
-    def cli(*words: str, at: str = "here", machine: str | None = None, **environment: str) -> "subprocess.Popen[str]":
-        command = [sys.executable, *(["-c", ELSEWHERE, machine] if machine else ["-m", "undertow.cli"]), *words]
-        said = {**os.environ, "UNDERTOW_HOME": str(home / at), **environment}
-        started.append(subprocess.Popen(command, cwd=home, env=said, text=True, stdout=-1, stderr=-1))
+    def cli(
+        *arguments: str, at: str = "here", machine: str | None = None, **environment: str
+    ) -> "subprocess.Popen[str]":
+        command = [sys.executable, *(["-c", OTHER_MACHINE, machine] if machine else ["-m", "undertow.cli"]), *arguments]
+        variables = {**os.environ, "UNDERTOW_HOME": str(home / at), **environment}
+        started.append(subprocess.Popen(command, cwd=home, env=variables, text=True, stdout=-1, stderr=-1))
         return started[-1]
 
     yield cli
@@ -74,12 +76,12 @@ def cli(home: Path, bombs: Bombs) -> Iterator[Cli]:
 
 @pytest.fixture
 def stores(new_database: NewDatabase, tracked: str) -> dict[str, str]:
-    """Where a study and its runs are kept, as environment: two databases, one of them with MLflow's tables."""
+    """The databases of a study and of its runs, as environment variables; the second has MLflow's tables."""
     return {"UNDERTOW_STUDY_URI": new_database(), "MLFLOW_TRACKING_URI": new_database(tracked)}
 
 
 def trial_of(driver: "subprocess.Popen[str]") -> psutil.Process | None:
-    """The process that trains for a driver now."""
+    """The process that trains for a driver."""
     for process in psutil.Process(driver.pid).children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             if any(file.path.endswith("/output.log") for file in process.open_files()):
@@ -88,14 +90,14 @@ def trial_of(driver: "subprocess.Popen[str]") -> psutil.Process | None:
 
 
 def ended(process: "subprocess.Popen[str]", code: int = 0) -> str:
-    """What a process said, once it has ended as it should."""
+    """The output of a process, after it ended with this exit code."""
     out, err = process.communicate(timeout=300)
     assert process.returncode == code, err
     return out + err
 
 
 def results(stores: dict[str, str]) -> StudyResults:
-    """What the study came to, with no connection left open."""
+    """The results of the study, with no connection left open."""
     ledger = Ledger.find(stores["UNDERTOW_STUDY_URI"], "bombs")
     try:
         return read_results(ledger)
@@ -105,7 +107,7 @@ def results(stores: dict[str, str]) -> StudyResults:
 
 
 def runs(postgresql: Any, stores: dict[str, str], tag: str) -> Counter[str]:
-    """The runs in MLflow that have a tag, by status; twins that gave way are left out."""
+    """The runs in MLflow that have a tag, by status, except deleted duplicates."""
     tagged = f"SELECT run_uuid FROM tags WHERE key = '{tag}'"
     query = f"SELECT status FROM runs WHERE lifecycle_stage = 'active' AND run_uuid IN ({tagged})"
     return Counter(status for (status,) in postgresql.ask(query, stores["MLFLOW_TRACKING_URI"]))
@@ -117,33 +119,33 @@ def stored(postgresql: Any, url: str) -> str:
     return "\n".join(str(postgresql.ask(f'SELECT * FROM "{table}"', url)) for (table,) in tables)
 
 
-def test_two_drivers_share_one_grid_over_empty_databases_and_tell_nobody_the_password(
+def test_two_drivers_share_one_grid_in_empty_databases_and_no_password_is_written(
     home: Path, cli: Cli, new_database: NewDatabase, postgresql: Any
 ) -> None:
     stores = {"UNDERTOW_STUDY_URI": new_database(), "MLFLOW_TRACKING_URI": new_database()}
     uri = f"track.uri={stores['MLFLOW_TRACKING_URI']}"
     storage = f"study.storage={stores['UNDERTOW_STUDY_URI']}"
     both = [cli("study", "run", "bombs.yaml", *FINE, "--set", uri, "--set", storage, at=at) for at in ("one", "other")]
-    said = "".join(ended(driver) for driver in both)
+    written = "".join(ended(driver) for driver in both)
     assert [trial.attempts for trial in results(stores).combinations] == [1] * 4
-    said += "".join(ended(sync) for sync in [cli("sync", str(home / at)) for at in ("one", "other")])
+    written += "".join(ended(sync) for sync in [cli("sync", str(home / at)) for at in ("one", "other")])
     assert runs(postgresql, stores, "undertow.trial") == {"FINISHED": 4}
     assert runs(postgresql, stores, "undertow.kind") == {"FINISHED": 1}
 
     where = ["--storage", stores["UNDERTOW_STUDY_URI"]]
     status = cli("study", "status", "bombs", *where, "--json")
     report = cli("study", "report", "bombs", *where, "--output", "report.html", "--json")
-    stand = json.loads(ended(status))
-    assert (stand["settled"], stand["total"], stand["drivers"]) == (4, 4, {})
-    said += str(stand) + ended(report) + (home / "report.html").read_text()
-    said += "".join(stored(postgresql, url) for url in stores.values())
+    document = json.loads(ended(status))
+    assert (document["settled"], document["total"], document["drivers"]) == (4, 4, {})
+    written += str(document) + ended(report) + (home / "report.html").read_text()
+    written += "".join(stored(postgresql, url) for url in stores.values())
     private = {path for path in home.rglob("run.json") if path.stat().st_mode & 0o077 == 0}
     files = [path for path in home.rglob("*") if path.is_file() and path not in private]
-    said += "".join(path.read_text("utf-8", errors="replace") for path in files)
+    written += "".join(path.read_text("utf-8", errors="replace") for path in files)
     password = postgresql.url.password
     assert password
-    assert ":***@" in said
-    assert password not in said
+    assert ":***@" in written
+    assert password not in written
 
 
 @pytest.mark.parametrize("machines", [("here", "here"), ("there", "here")], ids=["one machine", "two machines"])
@@ -168,7 +170,7 @@ def test_a_driver_and_the_trial_of_another_are_killed_and_the_study_completes(
     assert sorted(trial.attempts for trial in study.combinations) == [1, 2, 2]
     ended(cli("sync", str(home / "one")))
     ended(cli("sync", str(home / "other")))
-    # What the dead driver had begun stays in its home, and ends there; the killed trial went on in its own run.
+    # The run of the dead driver stays in its home and ends there; the killed trial was resumed in its own run.
     assert runs(postgresql, stores, "undertow.trial") == {"FINISHED": 3, "KILLED": 1}
 
 
@@ -182,21 +184,21 @@ def test_a_study_is_stopped_by_its_address_and_outlives_a_crash_of_the_server(
     where = ["--storage", stores["UNDERTOW_STUDY_URI"]]
     first = cli("study", "run", "bombs.yaml", *GATED, **stores)
     until(lambda: trial_of(first), seconds=240)
-    stand = json.loads(ended(cli("study", "status", "bombs", *where, "--json")))
-    assert [*stand["drivers"].values()] == [[first.pid]]
-    assert stand["running"]
+    document = json.loads(ended(cli("study", "status", "bombs", *where, "--json")))
+    assert [*document["drivers"].values()] == [[first.pid]]
+    assert document["running"]
     ended(cli("study", "stop", "bombs", *where))
-    time.sleep(4)  # until the driver has heard it
+    time.sleep(4)  # until the driver has read the request
     shut.unlink()
     assert "stopped by `undertow study stop`" in ended(first, 1)
 
-    # Stopped runs take another attempt; the crash of the server must cost none.
+    # Stopped combinations get another trial; the crash of the server must cost none.
     attempts = [max(1, trial.attempts + (trial.state == "stopped")) for trial in results(stores).combinations]
     shut.touch()
     second = cli("study", "run", "bombs.yaml", *GATED, **stores)
     until(lambda: trial_of(second), seconds=240)
     postgresql.stop("immediate")
-    shut.unlink()  # so that runs end while nobody can be told of it
+    shut.unlink()  # so that runs end while the server is down
     time.sleep(4)
     assert second.poll() is None
     postgresql.start()
@@ -229,15 +231,15 @@ def test_a_run_is_in_the_database_with_every_row_once(
 
 
 @pytest.mark.parametrize("look", [read_status, Ledger.find], ids=["status", "ledger"])
-def test_a_server_that_is_not_there_is_told_at_once_and_without_the_password(
+def test_an_unreachable_server_is_an_error_at_once_and_without_the_password(
     postgresql: Any, look: Callable[[str, str], object]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    for wrong, said in (({"port": port}, "refused"), ({"password": "sesame"}, "")):
+    for wrong, reason in (({"port": port}, "refused"), ({"password": "sesame"}, "")):
         url = postgresql.url.set(**wrong).render_as_string(hide_password=False)
         began = time.monotonic()
-        with pytest.raises(RequestError, match=rf"study\.storage: .*:\*\*\*@.* cannot be opened: .*{said}") as error:
+        with pytest.raises(RequestError, match=rf"study\.storage: .*:\*\*\*@.* cannot be opened: .*{reason}") as error:
             look(url, "bombs")
         assert time.monotonic() - began < 2.0
         assert str(wrong.get("password", postgresql.url.password)) not in str(error.value)
@@ -251,7 +253,7 @@ def test_looking_at_an_empty_database_leaves_it_empty(new_database: NewDatabase,
     assert stored(postgresql, url) == ""
 
 
-def test_a_store_that_is_not_there_does_not_hold_up_the_others(postgresql: Any) -> None:
+def test_an_unreachable_store_does_not_delay_the_others(postgresql: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     store = Store(postgresql.url.set(port=port).render_as_string(hide_password=False), Path("artifacts"))

@@ -1,4 +1,4 @@
-"""Who stands by for the next trial may die, and never outlives whoever it waits for."""
+"""The process that is forked in advance for the next trial: it is replaced if it dies, and ends with the executor."""
 
 import os
 import signal
@@ -23,9 +23,7 @@ SMALL = {
 
 
 @pytest.mark.slow
-def test_a_process_that_dies_standing_by_is_replaced_and_the_last_is_sent_away(
-    home: Path, until: Callable[..., None]
-) -> None:
+def test_a_spare_process_that_dies_is_replaced_and_the_last_one_ends(home: Path, until: Callable[..., None]) -> None:
     loaded = load_study_mapping(SMALL, [])
     executor = LocalExecutor()
 
@@ -36,7 +34,7 @@ def test_a_process_that_dies_standing_by_is_replaced_and_the_last_is_sent_away(
             run=run * 32,
             parent="",
             uri=f"sqlite:///{home}/mlflow.db",
-            config=loaded.experiment({"seed": 0}, "small"),
+            config=loaded.experiment({"seed": 0}),
             plugins=loaded.registry.plugins,
             tags={},
             params={},

@@ -1,4 +1,4 @@
-"""Trials that go wrong, each alone: what fails is failed with its reason, and the others go on."""
+"""Faults of a trial: that trial alone fails, with its reason, and the others run."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,17 +7,17 @@ import pytest
 
 from undertow.studies.plan.load import LoadedStudy
 from undertow.studies.run import run_study
-from undertow.studies.work.driver import Watch
+from undertow.studies.work.driver import ProgressView
 
 Bombs = Callable[..., LoadedStudy]
 
 pytestmark = pytest.mark.slow
 
 
-def test_each_fault_costs_its_own_trial_only(
-    bombs: Bombs, home: Path, notes: Watch, monkeypatch: pytest.MonkeyPatch
+def test_each_fault_fails_its_own_trial_only(
+    bombs: Bombs, home: Path, notes: ProgressView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("undertow.studies.work.driver._GRACE", 0.5)
+    monkeypatch.setattr("undertow.studies.work.driver._SAVE_SECONDS", 0.5)
     modes = ["raise", "die", "memory", "nan", "hang", "fine"]
     results, _ = run_study(
         bombs("study.trial_timeout=6", "study.memory_per_trial=0.5", modes=modes), home=home, watch=notes
@@ -34,7 +34,9 @@ def test_each_fault_costs_its_own_trial_only(
     assert found["fine"].steps == 20
 
 
-def test_what_died_goes_on_from_its_checkpoint_in_the_same_run(bombs: Bombs, home: Path, notes: Watch) -> None:
+def test_a_lost_trial_resumes_from_its_checkpoint_in_the_same_run(
+    bombs: Bombs, home: Path, notes: ProgressView
+) -> None:
     results, _ = run_study(bombs("study.retries=1", modes=["once"]), home=home, watch=notes)
     (trial,) = results.combinations
     assert (trial.state, trial.attempts, trial.steps) == ("complete", 2, 20)
@@ -46,7 +48,9 @@ def test_what_died_goes_on_from_its_checkpoint_in_the_same_run(bombs: Bombs, hom
     assert '"status":"FINISHED"' in outbox
 
 
-def test_a_gradient_that_cannot_reach_the_cue_is_pruned_at_once(bombs: Bombs, home: Path, notes: Watch) -> None:
+def test_a_run_whose_gradient_does_not_reach_the_cue_is_pruned_at_once(
+    bombs: Bombs, home: Path, notes: ProgressView
+) -> None:
     loaded = bombs(
         "task={name: digits-by-pixel, length: 256}",
         "cell={name: rnn, hidden_size: 4}",
@@ -61,7 +65,7 @@ def test_a_gradient_that_cannot_reach_the_cue_is_pruned_at_once(bombs: Bombs, ho
     assert trial.steps < 50000
 
 
-def test_a_pruner_of_optuna_ends_a_run_that_lags_behind(bombs: Bombs, home: Path, notes: Watch) -> None:
+def test_a_pruner_of_optuna_ends_a_run_that_is_worse(bombs: Bombs, home: Path, notes: ProgressView) -> None:
     loaded = bombs(
         "study.vary={seed: [0, 1]}",
         "study.pruner={name: threshold, options: {upper: 0.001}}",

@@ -1,7 +1,8 @@
-"""Studies: many runs of one experiment, as Optuna plans them, and one report of what they showed.
+"""Studies: many runs of one experiment, planned with Optuna, and one report of their results.
 
     undertow study run experiments/vanishing/digits.yaml
 
-`space` says which combinations there are, `ledger` which of them are taken (Optuna's database is the only record),
-`driver` keeps the workers of `executor` busy with `trial`s, `results` reads back what came of them, `report` shows it.
+`plan` loads the configuration and checks every combination. `store` records in Optuna's database, the only record,
+which combinations are taken and what their results are. `work` runs the trials: a driver keeps the slots busy with
+trials in processes of their own. `run` does all of it; `status` and `progress` show how far it is.
 """

@@ -1,4 +1,4 @@
-"""How a study goes: a live view on a terminal, plain lines elsewhere.
+"""The progress of a study: a live view on a terminal, plain lines elsewhere.
 
 with TerminalView(loaded) as view:
     run_study(loaded, home=home, watch=view)
@@ -18,7 +18,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from undertow.studies.plan.load import LoadedStudy
     from undertow.studies.store.counts import Counts
-    from undertow.studies.work.driver import Busy
+    from undertow.studies.work.driver import ActiveTrial
 
 _LINES_SECONDS = 10.0
 _SHOWN = 16
@@ -38,7 +38,7 @@ class TerminalView:
         self._quiet = quiet
         self._console = Console(stderr=True, markup=False, highlight=False, emoji=False)
         self._live: Live | None = None
-        self._before: int | None = None  # settled when this driver began
+        self._settled_before: int | None = None  # when this driver began
         self._next_line = time.monotonic() + _LINES_SECONDS
 
     def __enter__(self) -> Self:
@@ -52,31 +52,31 @@ class TerminalView:
             self._live.stop()
             self._live = None
 
-    def show(self, counts: "Counts", busy: "Sequence[Busy]", first_seconds: float) -> None:
-        """Called several times a second."""
-        left = self._left(counts, busy, first_seconds)
+    def show(self, counts: "Counts", active: "Sequence[ActiveTrial]", seconds: float) -> None:
+        """Show the progress; called several times a second."""
+        left = self._time_left(counts, active, seconds)
         if self._live is not None:
-            self._live.update(self._picture(counts, busy, left))
+            self._live.update(self._bars(counts, active, left))
         elif not self._quiet and time.monotonic() > self._next_line:
             self._next_line = time.monotonic() + _LINES_SECONDS
             self._console.print(f"{self._name}: {self._counts(counts)}{left}", highlight=False, soft_wrap=True)
 
-    def ended(self, name: str, state: str, words: str) -> None:
-        """An attempt has ended: a line, that stays."""
+    def ended(self, name: str, state: str, reason: str) -> None:
+        """Print a line for a trial that has ended."""
         if not self._quiet:
             style = {"complete": "green", "pruned": "yellow"}.get(state, "red")
-            line = Text.assemble((f"{state:9}", style), f" {name}  {words}")
+            line = Text.assemble((f"{state:9}", style), f" {name}  {reason}")
             self._console.print(line, soft_wrap=True)
 
-    def _left(self, counts: "Counts", busy: "Sequence[Busy]", seconds: float) -> str:
-        """By what all workers together have settled since this driver began; what is half done counts half."""
-        if self._before is None:
-            self._before = counts.settled
-        if counts.settled in (self._before, counts.total):
+    def _time_left(self, counts: "Counts", active: "Sequence[ActiveTrial]", seconds: float) -> str:
+        """Estimated from what all slots have settled since this driver began; a trial that is half done counts half."""
+        if self._settled_before is None:
+            self._settled_before = counts.settled
+        if counts.settled in (self._settled_before, counts.total):
             return ""
-        under_way = sum(min(each.follower.step / each.max_steps, 1.0) for each in busy)
-        rest = max(counts.total - counts.settled - under_way, 0.0)
-        seconds_each = seconds / (counts.settled - self._before + under_way)
+        in_progress = sum(min(each.follower.step / each.max_steps, 1.0) for each in active)
+        rest = max(counts.total - counts.settled - in_progress, 0.0)
+        seconds_each = seconds / (counts.settled - self._settled_before + in_progress)
         return f", about {timedelta(seconds=round(seconds_each * rest))} left"
 
     def _counts(self, counts: "Counts") -> str:
@@ -85,13 +85,13 @@ class TerminalView:
         best = f", best {self._objective} {counts.best[0]:.4g} ({counts.best[1]})" if counts.best else ""
         return ", ".join([f"{states.get('complete', 0)} of {counts.total} done", *counted]) + best
 
-    def _picture(self, counts: "Counts", busy: "Sequence[Busy]", left: str) -> Group:
+    def _bars(self, counts: "Counts", active: "Sequence[ActiveTrial]", left: str) -> Group:
         bars = Table.grid(padding=(0, 2))
         whole = ProgressBar(total=max(counts.total, 1), completed=counts.settled, width=40)
         bars.add_row(Text(self._name, style="bold"), whole, self._counts(counts) + left)
-        for each in busy[:_SHOWN]:
+        for each in active[:_SHOWN]:
             steps = ProgressBar(total=each.max_steps, completed=each.follower.step, width=40)
-            bars.add_row(f"  {each.work.name}", steps, f"step {each.follower.step} of {each.max_steps}")
-        if len(busy) > _SHOWN:
-            bars.add_row(f"  and {len(busy) - _SHOWN} more", "", "")
+            bars.add_row(f"  {each.assignment.name}", steps, f"step {each.follower.step} of {each.max_steps}")
+        if len(active) > _SHOWN:
+            bars.add_row(f"  and {len(active) - _SHOWN} more", "", "")
         return Group(bars)

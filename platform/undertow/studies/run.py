@@ -1,20 +1,22 @@
-"""A whole study, from its configuration to its report.
+"""Run a whole study, from its configuration to its report.
 
     study, frame = undertow.study("experiments/vanishing/digits.yaml", set=["train.max_steps=100"])
     frame.groupby(["cell.name", "task.length"])["gradient/h/reach"].mean()
 
-Refused before anything is written, or recorded to its end; the same call goes on with whatever is missing.
+A wrong request is refused before anything is written. A study that was stopped is continued by the same call.
 """
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from undertow._system.stopping import StopRequest
-from undertow.errors import Interrupted
-from undertow.report.ahead import import_ahead
+from undertow.errors import Interrupted, RequestError
+from undertow.plugins.frozen import keep_copies
+from undertow.plugins.scratch import describe
 from undertow.report.results import StudyResults
 from undertow.studies.plan.load import LoadedStudy, load_study, load_study_mapping
 from undertow.studies.progress import TerminalView
@@ -22,11 +24,11 @@ from undertow.studies.store.counts import Counts
 from undertow.studies.store.ledger import Ledger
 from undertow.studies.store.results import read_results
 from undertow.studies.store.storage import storage_url
-from undertow.studies.work.driver import Driver, Watch
+from undertow.studies.work.driver import Driver, ProgressView
 from undertow.studies.work.executor import LocalExecutor
 from undertow.studies.work.parent import ParentRun
-from undertow.studies.work.slots import shares, visible_gpus
-from undertow.tracking import Provenance, RunFolder, home_folder, provenance, start_shipper
+from undertow.studies.work.slots import machine_slots, visible_gpus
+from undertow.tracking import Provenance, RunFolder, home_folder, provenance, start_shipper, tracking_uri
 from undertow.tracking.mlflow.views import chart_view
 from undertow.tracking.records import RunStatus
 
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 REPORT = "report.html"
-"""The report's name in the study's folder."""
+"""The file name of the report in the study's folder."""
 
 
 def study(
@@ -46,25 +48,27 @@ def study(
     home: str | os.PathLike[str] | None = None,
     limit: int | None = None,
     retry_failed: bool = False,
+    allow_changed_code: bool = False,
     progress: bool = True,
 ) -> "tuple[Study, DataFrame]":
-    """Run what a study has left, as `undertow study run` does, and write its report.
+    """Run the combinations of a study that are left, and write its report, as `undertow study run` does.
 
     Args:
-        config: A YAML file with a `study` section, or the same as a mapping, which has to have `study.name`.
+        config: A YAML file with a `study` section, or the same as a mapping, which must have `study.name`.
         set: Overrides, ``"study.workers=2"``.
         plugins: Python files with scratch plugins.
         home: Where run folders and the default stores are; `UNDERTOW_HOME`, or ``runs``, when None.
-        limit: Attempts to start at most.
-        retry_failed: Give what has failed for good another attempt.
-        progress: Show how far it is, on standard error.
+        limit: Trials to start at most.
+        retry_failed: Retry failed combinations.
+        allow_changed_code: Continue with other plugins than those that the study was started with. The report says so.
+        progress: Show the progress on standard error.
 
     Returns:
-        Optuna's study, and a row for each combination: its factors, how it stands, every metric by its name.
+        Optuna's study, and a row for each combination: its factors, its state, every metric by its name.
 
     Raises:
         RequestError: The request is wrong; nothing was written.
-        Interrupted: Ctrl-C, SIGTERM or `undertow study stop`; the same call goes on with the rest.
+        Interrupted: Ctrl-C, SIGTERM or `undertow study stop`; the same call continues.
     """
     files = [Path(plugin) for plugin in plugins]
     if isinstance(config, Mapping):
@@ -72,84 +76,123 @@ def study(
     else:
         loaded = load_study(Path(config), set, files)
     with TerminalView(loaded, quiet=not progress) as view:
-        where = Path(home).absolute() if home else home_folder()
-        results, _ = run_study(loaded, home=where, watch=view, limit=limit, retry_failed=retry_failed)
+        results, _ = run_study(
+            loaded,
+            home=Path(home).absolute() if home else home_folder(),
+            watch=view,
+            limit=limit,
+            retry_failed=retry_failed,
+            allow_changed_code=allow_changed_code,
+        )
     return results.study, results.frame()
 
 
 def run_study(
-    loaded: LoadedStudy, *, home: Path, watch: Watch, limit: int | None = None, retry_failed: bool = False
+    loaded: LoadedStudy,
+    *,
+    home: Path,
+    watch: ProgressView,
+    limit: int | None = None,
+    retry_failed: bool = False,
+    allow_changed_code: bool = False,
 ) -> tuple[StudyResults, Path]:
-    """Run what a study has left, and write its report.
+    """Run the combinations of a study that are left, and write its report.
 
     Args:
         loaded: The study.
         home: Where run folders and the default stores are.
-        watch: Told how it goes.
-        limit: Attempts to start at most.
-        retry_failed: Give what has failed for good another attempt.
+        watch: Shows the progress.
+        limit: Trials to start at most.
+        retry_failed: Retry failed combinations.
+        allow_changed_code: Continue with other plugins than those that the study was started with.
 
     Returns:
-        What the study came to so far, and its report.
+        The results so far, and the path of the report.
 
     Raises:
         RequestError: The request is wrong; nothing was written.
-        Interrupted: It was stopped before its end; the same call goes on with it.
+        Interrupted: The study was stopped before its end; the same call continues.
     """
-    workers = shares(loaded.config, loaded.first.train, cpus=_cpus(), gpus=visible_gpus())
+    slots = machine_slots(loaded.config, loaded.first.train, cpus=_cpus(), gpus=visible_gpus())
+    tracking_uri(home, loaded.first.track.uri)  # a wrong address is refused before the study is written
     stop = StopRequest()
     with stop.listening():
-        executor = LocalExecutor(_modules(loaded))  # first of all: it imports while the stores are opened
+        executor = LocalExecutor(_modules(loaded))  # the first step: it imports while the databases are opened
         made_from = provenance(loaded.registry.versions(), loaded.first.seed)
         ledger = Ledger.open(
-            storage_url(home, loaded.config.storage), loaded, {"run": uuid4().hex, "facts": _facts(made_from)}
+            storage_url(home, loaded.config.storage),
+            loaded,
+            {"run": uuid4().hex, "facts": _facts(made_from)},
+            allow_changed_code=allow_changed_code,
         )
+        loaded = freeze_code(loaded, home, ledger.snapshot)
         if retry_failed:
             ledger.retry()
-        parent = ParentRun.open(home, loaded, ledger.about["run"], made_from)
+        uuid = ledger.snapshot["run"]
+        parent = ParentRun.open(home, loaded, uuid, made_from)
         shipper = start_shipper(home)
-        import_ahead()  # the forkserver still imports, too: at the end of the study nobody would be left to wait for
         driver = Driver(
-            loaded,
-            ledger,
-            executor,
-            home,
-            workers,
-            parent=ledger.about["run"],
-            tags=made_from.tags,
-            watch=watch,
-            limit=limit,
+            loaded, ledger, executor, home, slots, parent=uuid, tags=made_from.tags, watch=watch, limit=limit
         )
         try:
-            stand = driver.run(stop)
-        except BaseException:  # whatever it is, it goes on up; MLflow must not show the study as running
+            counts = driver.run(stop)
+        except BaseException:  # re-raised: MLflow must not show the study as running
             if parent is not None:
                 parent.close("KILLED")
             raise
         finally:
             executor.close()
         results = read_results(ledger)
-        # The one who ends a study writes its report, even if another driver began it.
-        parent = parent or ParentRun.open(home, loaded, ledger.about["run"], made_from)
+        # The driver that ends a study writes the report, even if another driver held the parent run at the start.
+        parent = parent or ParentRun.open(home, loaded, uuid, made_from)
         if parent is not None:
-            _hand_in(parent, results, stand)
+            _log_artifacts(parent, results, counts)
             shipper.wait(parent.folder, unless=lambda: stop.reason is not None)
-    if stop.reason is not None and stand.settled < stand.total:
+    if stop.reason is not None and counts.settled < counts.total:
         raise Interrupted(
-            f"{loaded.name}: stopped by {stop.reason} with {stand.settled} of {stand.total} combinations settled. "
-            "The same command goes on with the rest"
+            f"{loaded.name}: stopped by {stop.reason} with {counts.settled} of {counts.total} combinations settled. "
+            "The same command continues with the rest"
         )
-    return results, RunFolder.place(home, loaded.name, ledger.about["run"]) / REPORT
+    return results, RunFolder.place(home, loaded.name, uuid) / REPORT
 
 
-def _hand_in(parent: ParentRun, results: StudyResults, stand: Counts) -> None:
-    """The report and the table, as far as the study has come."""
+def freeze_code(loaded: LoadedStudy, home: Path, snapshot: Mapping[str, Any]) -> LoadedStudy:
+    """Keep copies of the scratch plugins in the study's folder.
+
+    Each home has its own copies. A change of code that was allowed gets a new folder of copies.
+
+    Args:
+        loaded: The study, with the original files.
+        home: Where run folders are.
+        snapshot: The study's snapshot.
+
+    Returns:
+        The study with the copies in the place of the files.
+
+    Raises:
+        RequestError: A file was edited after it was loaded.
+    """
+    changes = len(snapshot.get("changed_code", []))
+    folder = RunFolder.place(home, loaded.name, snapshot["run"]) / (f"plugins-{changes}" if changes else "plugins")
+    copies = keep_copies(loaded.files, folder)
+    versions = {plugin.name: plugin.version for plugin in loaded.registry.plugins if plugin.scratch}
+    for file, copy in zip(loaded.files, copies, strict=True):
+        if (found := describe(copy).version) != versions[str(file)]:
+            raise RequestError(
+                f"{file} was loaded as {versions[str(file)]}, but its copy {copy} is {found}. If the file was edited "
+                "meanwhile, run the same command again; else delete the copy first."
+            )
+    return replace(loaded, files=tuple(copies))
+
+
+def _log_artifacts(parent: ParentRun, results: StudyResults, counts: Counts) -> None:
+    """Record the report and the table with the results so far."""
     from undertow.report import markdown_table, write_report
 
     report = write_report(results, parent.folder.path / REPORT)
-    states = ", ".join(f"{count} {state}" for state, count in stand.states.items())
+    states = ", ".join(f"{number} {state}" for state, number in counts.states.items())
     parent.close(
-        _status(stand),
+        _status(counts),
         description=f"{results.question}\n\n{markdown_table(results)}",
         artifacts=[report],
         tags={"undertow.study.states": states or "nothing done"},
@@ -158,21 +201,21 @@ def _hand_in(parent: ParentRun, results: StudyResults, stand: Counts) -> None:
 
 
 def _view(results: StudyResults) -> Mapping[str, str]:
-    """A saved view of the study's charts in MLflow: the curves of all state parts, grouped by what is varied."""
+    """A saved view of the study's charts in MLflow: the curves of all state parts, grouped by the varied keys."""
     curves = sorted({name for trial in results.combinations for name in trial.curves if "/layer" not in name})
     factors = [key for key in results.space.vary if key != "seed"]
     search = f"tags.`undertow.study` = '{results.name}'"
     return chart_view(results.name, group_by=factors or None, metrics=curves, search=search) if curves else {}
 
 
-def _status(stand: Counts) -> RunStatus:
-    if stand.settled < stand.total:
+def _status(counts: Counts) -> RunStatus:
+    if counts.settled < counts.total:
         return "KILLED"
-    return "FINISHED" if stand.states.get("complete") else "FAILED"
+    return "FINISHED" if counts.states.get("complete") else "FAILED"
 
 
 def _modules(loaded: LoadedStudy) -> list[str]:
-    """The modules of every class that the study's runs will ask for, and of the hooks of every plugin."""
+    """The modules of every class that the study's runs use, and those of the hooks of every plugin."""
     specs = loaded.registry
     chosen = [loaded.space.chosen(point) for point in loaded.space.points()]
     wanted = [
@@ -181,7 +224,7 @@ def _modules(loaded: LoadedStudy) -> list[str]:
         *(specs.probe(each.name) for each in loaded.first.probes),
     ]
     classes = {spec.factory.partition(":")[0] for spec in wanted} - {""}
-    hooks = {plugin.module for plugin in specs.plugins if not plugin.scratch}  # a trial loads every plugin again
+    hooks = {plugin.module for plugin in specs.plugins if not plugin.scratch}  # every trial loads all plugins
     return sorted(classes | hooks)
 
 
@@ -190,5 +233,5 @@ def _facts(made_from: Provenance) -> dict[str, str]:
 
 
 def _cpus() -> int:
-    """The cores that this process may use."""
+    """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

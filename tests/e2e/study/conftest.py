@@ -1,4 +1,4 @@
-"""A small study to run, a home to look into, and the commands, called in this process or in one of their own."""
+"""A small study, a home whose stores can be read, and the commands, called in this process or in a new one."""
 
 import os
 import sqlite3
@@ -36,8 +36,8 @@ study:
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a command said, and its exit code."""
+class Output:
+    """The output and the exit code of a command."""
 
     code: int
     out: str
@@ -46,12 +46,12 @@ class Said:
 
 @dataclass(frozen=True)
 class StudyHome:
-    """A home in which studies are run, seen through its stores."""
+    """A home in which studies run, and its stores."""
 
     path: Path
 
     def write(self, study: str, **changes: Any) -> Path:
-        """A file with the small experiment, changed, and this study."""
+        """Write a file with the small experiment, with changes, and this study."""
         mapping = {**yaml.safe_load(SMALL), "probes": [], **changes, "study": yaml.safe_load(study)}
         file = self.path / "mine.yaml"
         file.write_text(yaml.safe_dump(mapping))
@@ -60,18 +60,18 @@ class StudyHome:
     def read(self, name: str) -> StudyResults:
         return read_results(Ledger.find(f"sqlite:///{self.path}/optuna.db", name))
 
-    def ask(self, statement: str, *values: str) -> list[tuple[Any, ...]]:
-        """Ask MLflow's store."""
+    def query(self, statement: str, *values: str) -> list[tuple[Any, ...]]:
+        """Query MLflow's store."""
         with closing(sqlite3.connect(f"{(self.path / 'mlflow.db').as_uri()}?mode=ro", uri=True)) as store:
             return store.execute(statement, values).fetchall()
 
     def tags(self, name: str) -> dict[str, str]:
-        """The tags of the one run of this name."""
+        """The tags of the run with this name."""
         statement = "SELECT t.key, t.value FROM tags t JOIN runs r ON r.run_uuid = t.run_uuid WHERE r.name = ?"
-        return dict(self.ask(statement, name))
+        return dict(self.query(statement, name))
 
     def shipped(self) -> bool:
-        """Whether MLflow knows the end of every run."""
+        """Whether MLflow has the complete record of every run."""
         return all(folder.shipped for folder in RunFolder.all(self.path))
 
 
@@ -82,19 +82,19 @@ def small() -> str:
 
 
 @pytest.fixture(scope="package")
-def words() -> list[str]:
-    """The words that begin a command in a process of its own."""
+def command_line() -> list[str]:
+    """The start of a command line in a new process."""
     return [sys.executable, "-m", "undertow.cli"]
 
 
 @pytest.fixture
-def call(capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """Run a command in this process, which has imported everything already."""
+def call(capfd: pytest.CaptureFixture[str]) -> Callable[..., Output]:
+    """Run a command in this process, which has imported all libraries."""
 
-    def call(*words: object) -> Said:
+    def call(*arguments: object) -> Output:
         capfd.readouterr()
-        code = main([str(word) for word in words])
-        return Said(code, *capfd.readouterr())
+        code = main([str(each) for each in arguments])
+        return Output(code, *capfd.readouterr())
 
     return call
 
@@ -107,22 +107,22 @@ def stores_in_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def place(home: Path, empty_store: Path) -> StudyHome:
-    """A home with an empty store of MLflow's, whose tables would take seconds to make."""
+    """A home with an empty store of MLflow's: to create its tables takes seconds."""
     (home / "mlflow.db").write_bytes(empty_store.read_bytes())
     return StudyHome(home)
 
 
 @dataclass(frozen=True)
 class Finished(StudyHome):
-    """The small study after its end.
+    """The finished small study.
 
     Attributes:
         file: Its configuration.
-        said: What the command said.
+        output: The output of the command.
     """
 
     file: Path
-    said: Said
+    output: Output
 
     @property
     def report(self) -> Path:
@@ -131,38 +131,38 @@ class Finished(StudyHome):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, words: list[str]) -> Finished:
-    """The small study, run by a process of its own, once for all who look at it."""
+def finished(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, command_line: list[str]) -> Finished:
+    """The small study, run once by a process of its own for all tests of the module."""
     home = tmp_path_factory.mktemp("study")
     (home / "mlflow.db").write_bytes(empty_store.read_bytes())
     file = home / "small.yaml"
     file.write_text(SMALL)
     done = subprocess.run(
-        [*words, "study", "run", str(file)],
+        [*command_line, "study", "run", str(file)],
         cwd=home,
         env={**os.environ, "UNDERTOW_HOME": str(home)},
         capture_output=True,
         text=True,
         check=False,
     )
-    return Finished(home, file, Said(done.returncode, done.stdout, done.stderr))
+    return Finished(home, file, Output(done.returncode, done.stdout, done.stderr))
 
 
-class Nobody:
-    """Takes the place of the shipper."""
+class NoShipper:
+    """Replaces the shipper."""
 
-    def wait(self, *what: object, **until: object) -> bool:
+    def wait(self, *folder: object, **options: object) -> bool:
         return True
 
 
 @pytest.fixture
 def unshipped(home: Path, monkeypatch: pytest.MonkeyPatch) -> StudyHome:
-    """An empty home from which nothing is shipped: the shipper takes seconds to start."""
-    monkeypatch.setattr("undertow.studies.run.start_shipper", lambda home: Nobody())
+    """An empty home without a shipper, which takes seconds to start."""
+    monkeypatch.setattr("undertow.studies.run.start_shipper", lambda home: NoShipper())
     return StudyHome(home)
 
 
 @pytest.fixture
 def line_of() -> Callable[[str], int]:
-    """The line of the small study in which something stands."""
+    """The line number of a text in the small study."""
     return lambda text: SMALL[: SMALL.index(text)].count("\n") + 1

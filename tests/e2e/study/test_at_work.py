@@ -1,4 +1,4 @@
-"""Studies at work: from a script, in a search, stopped, pruned, tried again, and without a server."""
+"""Running studies: from a script, with a search, stopped, pruned, retried, and without a server."""
 
 import json
 import os
@@ -14,7 +14,6 @@ import pytest
 import yaml
 
 from undertow.report.results import CombinationResult
-from undertow.studies.store.ledger import Claim
 from undertow.studies.work.driver import Driver
 from undertow.tracking import start_shipper, sync
 
@@ -42,15 +41,15 @@ mapping = {
 before = signal.getsignal(signal.SIGINT)
 study, frame = undertow.study(mapping, set=["train.max_steps=3"], progress=False)
 assert signal.getsignal(signal.SIGINT) is before
-print(type(study).__name__, study.study_name, len(study.trials))
+print(type(study).__name__, study.study_name, len(study.combinations))
 print(frame[["cell.name", "seed", "state", "steps"]].to_csv(index=False))
 print(sorted(frame.columns) == sorted(set(frame.columns)) and bool((frame["val/loss"] > 0).all()))
 """
 
 
 @pytest.mark.slow
-def test_a_plain_script_gets_the_study_and_a_frame(place) -> None:
-    """Without `if __name__ == "__main__"`: the processes of its trials must not run it again."""
+def test_a_script_gets_the_study_and_a_frame(place) -> None:
+    """It has no `if __name__ == "__main__"`: the processes of its trials must not run it again."""
     (place.path / "script.py").write_text(SCRIPT)
     done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -77,7 +76,7 @@ samples: 3
 
 
 @pytest.mark.slow
-def test_a_search_takes_its_samples_at_each_point_and_what_matters_there(unshipped, call) -> None:
+def test_a_search_samples_the_keys_that_matter_at_each_point_of_the_grid(unshipped, call) -> None:
     file = unshipped.write(SEARCH)
     assert call("study", "run", file, "--quiet").code == 0
     first = unshipped.read("search").combinations
@@ -100,7 +99,7 @@ def test_a_search_takes_its_samples_at_each_point_and_what_matters_there(unshipp
 
 
 @pytest.mark.slow
-def test_two_objectives_make_a_front(unshipped, call) -> None:
+def test_two_objectives_make_a_pareto_front(unshipped, call) -> None:
     study = """\
         name: front
         search: {cell.hidden_size: {low: 2, high: 16}}
@@ -109,30 +108,30 @@ def test_two_objectives_make_a_front(unshipped, call) -> None:
         objectives: [{metric: val/loss}, {metric: cost/parameters}]
     """
     file = unshipped.write(study, cell={"name": "rnn"}, probes=[{"name": "cost"}])
-    said = call("study", "run", file, "--json", "--quiet")
-    document: Document = json.loads(said.out)
-    assert said.code == 0
+    output = call("study", "run", file, "--json", "--quiet")
+    document: Document = json.loads(output.out)
+    assert output.code == 0
     assert [len(trial["values"]) for trial in document["trials"]] == [2] * 4
     assert "Pareto" in Path(document["report"]).read_text()
 
 
 @pytest.mark.slow
-def test_a_time_budget_starts_nothing_more_and_the_next_command_goes_on(
+def test_after_its_time_budget_a_study_starts_no_trial_and_the_next_command_continues(
     unshipped, call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = "{name: budget, vary: {seed: [0, 1, 2]}, time_budget: 3600, workers: 1}"
     file = unshipped.write(study, cell={"name": "rnn", "hidden_size": 4})
     launch = Driver._launch
 
-    def an_hour_passes(driver: Driver, claim: Claim) -> None:
-        launch(driver, claim)
+    def an_hour_passes(driver: Driver, *trial: Any) -> None:
+        launch(driver, *trial)
         driver._started -= 3600
 
     with monkeypatch.context() as patch:
         patch.setattr(Driver, "_launch", an_hour_passes)
-        said = call("study", "run", file, "--quiet")
-    assert said.code == 0
-    assert "2 of 3 combinations are left: run the same command to continue." in said.err
+        output = call("study", "run", file, "--quiet")
+    assert output.code == 0
+    assert "2 of 3 combinations are left: the same command goes on with them." in output.err
     assert [trial.state for trial in unshipped.read("budget").combinations] == ["complete", "waiting", "waiting"]
     limited = call("study", "run", file, "--quiet", "--trials", "1")
     assert "1 of 3 combinations are left" in limited.err
@@ -141,13 +140,13 @@ def test_a_time_budget_starts_nothing_more_and_the_next_command_goes_on(
     assert [(trial.state, trial.attempts) for trial in trials] == [("complete", 1)] * 3
 
 
-WEAK = """
+FAILING = """
 import os
 import torch
 from undertow import Cell, CellSpec, hookimpl
 
 
-class Weak(Cell):
+class Failing(Cell):
     def initial_state(self, batch_size):
         return (torch.zeros(batch_size, self.hidden_size),)
 
@@ -156,38 +155,40 @@ class Weak(Cell):
         self.input_map = torch.nn.Linear(input_size, hidden_size)
 
     def step(self, z, state):
-        if self.training and not os.path.exists({cure!r}):
-            raise ValueError("it is not well")
+        if self.training and not os.path.exists({fixed!r}):
+            raise ValueError("it failed")
         return (torch.tanh(self.input_map(z)),)
 
 
 @hookimpl
 def undertow_register_cells():
-    yield CellSpec(name="weak", summary="needs a cure", factory=":Weak", state=("h",))
+    yield CellSpec(name="failing", summary="fails until there is a file", factory=":Failing", state=("h",))
 """
 
 
 @pytest.mark.slow
-def test_what_has_failed_for_good_is_tried_again_when_asked(unshipped, call) -> None:
-    (unshipped.path / "weak.py").write_text(WEAK.format(cure=str(unshipped.path / "cure")))
-    file = unshipped.write("{name: weak, vary: {seed: [0, 1]}, retries: 0}", cell={"name": "weak", "hidden_size": 4})
-    run = ["study", "run", file, "--plugin", "weak.py", "--quiet"]
+def test_failed_combinations_are_retried_on_request(unshipped, call) -> None:
+    (unshipped.path / "failing.py").write_text(FAILING.format(fixed=str(unshipped.path / "fixed")))
+    file = unshipped.write(
+        "{name: failing, vary: {seed: [0, 1]}, retries: 0}", cell={"name": "failing", "hidden_size": 4}
+    )
+    run = ["study", "run", file, "--plugin", "failing.py", "--quiet"]
     assert call(*run).code == 1
-    assert [trial.state for trial in unshipped.read("weak").combinations] == ["failed", "failed"]
-    status = call("study", "status", "weak")
-    assert status.out.count("ValueError: it is not well") == 2
-    assert call("study", "status", file, "--plugin", "weak.py").out == status.out, "by the file, whose cell it brings"
-    (unshipped.path / "cure").touch()
+    assert [trial.state for trial in unshipped.read("failing").combinations] == ["failed", "failed"]
+    status = call("study", "status", "failing")
+    assert status.out.count("ValueError: it failed") == 2
+    assert call("study", "status", file, "--plugin", "failing.py").out == status.out, "by the file that names the cell"
+    (unshipped.path / "fixed").touch()
     assert call(*run).code == 1
-    assert [trial.attempts for trial in unshipped.read("weak").combinations] == [1, 1], "it was not asked to try again"
+    assert [trial.attempts for trial in unshipped.read("failing").combinations] == [1, 1], "a retry was not requested"
     assert call(*run, "--retry-failed").code == 0
-    trials = unshipped.read("weak").combinations
+    trials = unshipped.read("failing").combinations
     assert [(trial.state, trial.attempts) for trial in trials] == [("complete", 2)] * 2
-    assert len(list(unshipped.path.glob("weak-T*/run.json"))) == 2, "an attempt goes on in the folder of the one before"
+    assert len(list(unshipped.path.glob("failing-T*/run.json"))) == 2, "a retry uses the run folder of the trial before"
 
 
 @pytest.mark.slow
-def test_a_pruner_ends_runs_over_two_processes_each(call, place, until) -> None:
+def test_a_pruner_ends_a_run_of_two_processes(call, place, until) -> None:
     study = """\
         name: pruned
         vary: {seed: [0]}
@@ -200,14 +201,14 @@ def test_a_pruner_ends_runs_over_two_processes_each(call, place, until) -> None:
         cell={"name": "rnn", "hidden_size": 4},
         train={**train, "devices": 2, "strategy": "ddp", "accelerator": "cpu"},
     )
-    said = call("study", "run", file, "--quiet")
-    assert said.code == 1, "nothing is complete"
+    output = call("study", "run", file, "--quiet")
+    assert output.code == 1, "nothing is complete"
     (trial,) = place.read("pruned").combinations
     assert trial.state == "pruned"
     assert "threshold: val/loss is" in trial.reason
     assert trial.steps < 100_000
     until(lambda: place.shipped())
-    assert dict(place.ask("SELECT name, status FROM runs")) == {trial.run_name: "KILLED", "pruned": "FAILED"}
+    assert dict(place.query("SELECT name, status FROM runs")) == {trial.run_name: "KILLED", "pruned": "FAILED"}
     until(lambda: not ranks(trial.folder), 30)
 
 
@@ -223,26 +224,26 @@ def ranks(folder: str) -> list[psutil.Process]:
 
 
 @pytest.mark.slow
-def test_a_study_whose_server_is_down_runs_to_its_end_and_is_shipped_later(
+def test_a_study_is_completed_while_its_server_is_down_and_shipped_later(
     home: Path, call, monkeypatch: pytest.MonkeyPatch, place
 ) -> None:
     monkeypatch.setattr("undertow.tracking.shipping.wait.TIMEOUT", 1.0)
     file = place.write("{name: adrift, vary: {seed: [0, 1]}}", cell={"name": "rnn", "hidden_size": 4})
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    said = call("study", "run", file)
-    assert said.code == 0, said.err
-    assert "adrift is not completely in the tracking store yet; no record is lost." in said.err
-    assert f"undertow sync {home}" in said.err
+    output = call("study", "run", file)
+    assert output.code == 0, output.err
+    assert "adrift has not wholly reached the tracking store yet; nothing is lost." in output.err
+    assert f"undertow sync {home}" in output.err
     assert [trial.state for trial in place.read("adrift").combinations] == ["complete", "complete"]
     shipper = start_shipper(home)
-    os.kill(shipper.pid, signal.SIGKILL)  # or it would go on trying, and hold the home
+    os.kill(shipper.pid, signal.SIGKILL)  # else it keeps trying, and holds its lock
     shipper.close(10)
 
-    # The server is back, under another name: what a run folder says of its store is all that sync goes by.
+    # The server is back at another address: sync uses only the address in the run folder.
     for path in home.glob("*/run.json"):
         path.write_text(path.read_text().replace("http://127.0.0.1:9", f"sqlite:///{home}/mlflow.db"))
     assert not any(result.left or result.error for result in sync(home))
-    runs = place.ask("SELECT run_uuid, name, status FROM runs")
+    runs = place.query("SELECT run_uuid, name, status FROM runs")
     assert {name: status for _, name, status in runs} == {
         "adrift": "FINISHED", "rnn-T16-s0": "FINISHED", "rnn-T16-s1": "FINISHED"
     }  # fmt: skip
@@ -251,7 +252,7 @@ def test_a_study_whose_server_is_down_runs_to_its_end_and_is_shipped_later(
 
 
 @pytest.mark.slow
-def test_status_tells_of_a_study_at_work_and_stop_ends_it(home: Path, call, place, until, words) -> None:
+def test_status_shows_a_running_study_and_stop_ends_it(home: Path, call, place, until, command_line) -> None:
     file = place.write(
         "{name: long, vary: {seed: [0, 1]}, workers: 1}",
         cell={"name": "rnn", "hidden_size": 4},
@@ -259,7 +260,7 @@ def test_status_tells_of_a_study_at_work_and_stop_ends_it(home: Path, call, plac
         track={"uri": "http://127.0.0.1:9"},
     )
     driver = subprocess.Popen(
-        [*words, "study", "run", str(file), "--quiet"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command_line, "study", "run", str(file), "--quiet"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
         until(lambda: (home / "optuna.db").exists() and call("study", "status", "long", "--json").out.count("-T16-s0"))

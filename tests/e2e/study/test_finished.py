@@ -1,4 +1,4 @@
-"""What a study leaves behind: tables, a report, charts, MLflow's tree of runs, and answers about it."""
+"""A finished study: tables, a report, charts, MLflow's tree of runs, and the commands that read it."""
 
 import json
 from pathlib import Path
@@ -13,45 +13,45 @@ Document = dict[str, Any]
 
 @pytest.mark.slow
 def test_a_study_ends_with_a_table_its_report_and_its_charts(finished) -> None:
-    said = finished.said
-    assert said.code == 0, said.err
-    rows = [line.split()[:2] for line in said.out.splitlines() if line.split()[:1] in (["rnn"], ["lstm"])]
+    output = finished.output
+    assert output.code == 0, output.err
+    rows = [line.split()[:2] for line in output.out.splitlines() if line.split()[:1] in (["rnn"], ["lstm"])]
     assert sorted(rows) == sorted([cell, length] for cell in ("rnn", "lstm") for length in ("16", "32"))
-    assert "half-life of h" in said.out
-    assert f"Report: {finished.report}\n" in said.err
-    assert "Look with: undertow ui\n" in said.err
-    (experiment,) = finished.ask("SELECT experiment_id FROM experiments WHERE name = 'tides'")
-    assert f"http://127.0.0.1:5000/#/experiments/{experiment[0]}/runs?compareRunsMode=CHART" in said.err
-    assert "&viewStateShareKey=" in said.err
-    assert "left" not in said.err.splitlines()[-1]
+    assert "half-life of h" in output.out
+    assert f"Report: {finished.report}\n" in output.err
+    assert "Look with: undertow ui\n" in output.err
+    (experiment,) = finished.query("SELECT experiment_id FROM experiments WHERE name = 'tides'")
+    assert f"http://127.0.0.1:5000/#/experiments/{experiment[0]}/runs?compareRunsMode=CHART" in output.err
+    assert "&viewStateShareKey=" in output.err
+    assert "left" not in output.err.splitlines()[-1]
 
 
 @pytest.mark.slow
-def test_every_run_hangs_below_the_study_and_names_it(finished, until) -> None:
+def test_every_run_is_a_child_of_the_study_and_names_it(finished, until) -> None:
     until(lambda: finished.shipped())
-    runs = finished.ask("SELECT run_uuid, name, status, experiment_id FROM runs ORDER BY start_time")
+    runs = finished.query("SELECT run_uuid, name, status, experiment_id FROM runs ORDER BY start_time")
     assert sorted(name for _, name, _, _ in runs) == sorted([*NAMES, "small"])
     assert {status for _, _, status, _ in runs} == {"FINISHED"}
     assert len({experiment for *_, experiment in runs}) == 1
     (parent,) = [each for each, name, _, _ in runs if name == "small"]
     for trial in finished.read("small").combinations:
-        said = finished.tags(trial.run_name)
-        assert said["mlflow.parentRunId"] == parent
-        assert said["undertow.study"] == "small"
-        assert said["undertow.trial"] == str(trial.number)
-        assert said["undertow.run"] == trial.run
-        assert said["undertow.factor.cell.name"] == trial.params["cell.name"]
-        assert said["undertow.seed"] == str(trial.params["seed"])
+        tags = finished.tags(trial.run_name)
+        assert tags["mlflow.parentRunId"] == parent
+        assert tags["undertow.study"] == "small"
+        assert tags["undertow.trial"] == str(trial.number)
+        assert tags["undertow.run"] == trial.run
+        assert tags["undertow.factor.cell.name"] == trial.params["cell.name"]
+        assert tags["undertow.seed"] == str(trial.params["seed"])
 
 
 @pytest.mark.slow
 def test_the_study_s_own_run_holds_its_question_table_report_and_view(finished, until) -> None:
     until(lambda: finished.shipped())
-    said = finished.tags("small")
-    assert said["undertow.kind"] == "study"
-    assert said["undertow.study"] == "small"
-    assert said["undertow.study.states"] == "8 complete"
-    question, _, table = said["mlflow.note.content"].partition("\n\n")
+    tags = finished.tags("small")
+    assert tags["undertow.kind"] == "study"
+    assert tags["undertow.study"] == "small"
+    assert tags["undertow.study.states"] == "8 complete"
+    question, _, table = tags["mlflow.note.content"].partition("\n\n")
     assert question == "Does the gradient reach the first mark?"
     assert [line.split("|")[1].strip() for line in table.splitlines() if line.count("|") > 2][2:] == [
         "rnn",
@@ -59,28 +59,28 @@ def test_the_study_s_own_run_holds_its_question_table_report_and_view(finished, 
         "rnn",
         "lstm",
     ]
-    (where,) = finished.ask("SELECT artifact_uri FROM runs WHERE name = 'small'")
+    (where,) = finished.query("SELECT artifact_uri FROM runs WHERE name = 'small'")
     kept = Path(where[0].removeprefix("file://"))
     assert {path.name for path in kept.iterdir()} >= {"report.html", "config.yaml"}
     assert (kept / "report.html").read_bytes() == finished.report.read_bytes()
-    keys = [key for (key,) in finished.ask("SELECT key FROM experiment_tags")]
+    keys = [key for (key,) in finished.query("SELECT key FROM experiment_tags")]
     assert any(key.startswith("mlflow.sharedViewState.") for key in keys)
 
 
 @pytest.mark.slow
-def test_the_same_command_again_does_nothing_more_and_says_the_same(
+def test_the_same_command_again_runs_nothing_and_prints_the_same(
     finished, call, monkeypatch: pytest.MonkeyPatch, until
 ) -> None:
     monkeypatch.setenv("UNDERTOW_HOME", str(finished.path))
     before = sorted(path.name for path in finished.path.glob("*/run.json"))
     again = call("study", "run", finished.file)
     assert again.code == 0
-    assert again.out == finished.said.out
-    assert again.err.splitlines() == finished.said.err.splitlines()[-len(again.err.splitlines()) :]
+    assert again.out == finished.output.out
+    assert again.err.splitlines() == finished.output.err.splitlines()[-len(again.err.splitlines()) :]
     assert sorted(path.name for path in finished.path.glob("*/run.json")) == before
     assert [trial.attempts for trial in finished.read("small").combinations] == [1] * 8
     until(lambda: finished.shipped())
-    assert finished.ask("SELECT COUNT(*) FROM runs") == [(9,)]
+    assert finished.query("SELECT COUNT(*) FROM runs") == [(9,)]
 
 
 @pytest.mark.slow
@@ -90,7 +90,7 @@ def test_a_narrow_terminal_gets_a_narrow_table_without_intervals(
     monkeypatch.setenv("UNDERTOW_HOME", str(finished.path))
     monkeypatch.setenv("COLUMNS", "84")
     narrow = call("study", "run", finished.file).out.splitlines()
-    assert any("[" in line for line in finished.said.out.splitlines())
+    assert any("[" in line for line in finished.output.out.splitlines())
     assert not any("[" in line for line in narrow)
     assert max(map(len, narrow)) <= 84
     assert len(narrow) == 2 + 1 + 4
@@ -98,9 +98,9 @@ def test_a_narrow_terminal_gets_a_narrow_table_without_intervals(
 
 @pytest.mark.slow
 def test_json_has_every_combination(finished, call) -> None:
-    said = call("study", "run", finished.file, "--home", finished.path, "--json", "--quiet")
-    document: Document = json.loads(said.out)
-    assert said.code == 0
+    output = call("study", "run", finished.file, "--home", finished.path, "--json", "--quiet")
+    document: Document = json.loads(output.out)
+    assert output.code == 0
     assert document["study"] == "small"
     assert document["report"] == str(finished.report)
     assert document["shipped"] is True
@@ -113,7 +113,7 @@ def test_json_has_every_combination(finished, call) -> None:
 
 
 @pytest.mark.slow
-def test_status_says_how_it_stands(finished, call) -> None:
+def test_status_counts_the_combinations(finished, call) -> None:
     best = min(finished.read("small").combinations, key=lambda trial: trial.values[0])
     text = call("study", "status", "small", "--home", finished.path)
     assert text.code == 0
@@ -129,12 +129,12 @@ def test_status_says_how_it_stands(finished, call) -> None:
 
 
 @pytest.mark.slow
-def test_the_report_is_written_where_it_is_asked_for(finished, call, home: Path) -> None:
+def test_the_report_is_written_to_the_requested_file(finished, call, home: Path) -> None:
     written = call("study", "report", finished.file, "--home", finished.path)
     assert (written.code, written.out) == (0, f"{finished.report}\n")
     elsewhere = home / "there.html"
-    said = call("study", "report", "small", "--home", finished.path, "--output", elsewhere, "--json")
-    document: Document = json.loads(said.out)
+    output = call("study", "report", "small", "--home", finished.path, "--output", elsewhere, "--json")
+    document: Document = json.loads(output.out)
     assert document["report"] == str(elsewhere)
     assert len(document["trials"]) == 8
     page = elsewhere.read_text()
@@ -144,11 +144,11 @@ def test_the_report_is_written_where_it_is_asked_for(finished, call, home: Path)
 
 @pytest.mark.slow
 @pytest.mark.browser
-def test_pictures_are_drawn_when_asked_for(finished, call, home: Path) -> None:
-    said = call(
+def test_pictures_are_written_on_request(finished, call, home: Path) -> None:
+    output = call(
         "study", "report", "small", "--home", finished.path, "--output", home / "a.html", "--pictures", home / "drawn"
     )
-    report, *drawn = map(Path, said.out.splitlines())
+    report, *drawn = map(Path, output.out.splitlines())
     assert report == home / "a.html"
     assert set(drawn) == set((home / "drawn").iterdir())
     pictures = [path for path in drawn if path.suffix == ".png"]
@@ -157,17 +157,17 @@ def test_pictures_are_drawn_when_asked_for(finished, call, home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_stopping_what_is_not_at_work_says_so_and_stops_nothing_later(finished, call) -> None:
-    said = call("study", "stop", "small", "--home", finished.path)
-    assert said.code == 0
-    assert "no driver is running" in said.err
+def test_stopping_a_study_without_a_driver_stops_no_later_driver(finished, call) -> None:
+    output = call("study", "stop", "small", "--home", finished.path)
+    assert output.code == 0
+    assert "nobody is at work on it" in output.err
     assert call("study", "run", finished.file, "--home", finished.path, "--quiet").code == 0
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["status", "stop", "report"])
-def test_a_name_that_is_not_there_is_answered_with_the_nearest(finished, call, command: str) -> None:
-    said = call("study", command, "smal", "--home", finished.path)
-    assert said.code == 2
-    assert "there is no study `smal`" in said.err
-    assert "Did you mean `small`?" in said.err
+def test_an_unknown_name_is_an_error_with_the_nearest_name(finished, call, command: str) -> None:
+    output = call("study", command, "smal", "--home", finished.path)
+    assert output.code == 2
+    assert "there is no study `smal`" in output.err
+    assert "Did you mean `small`?" in output.err

@@ -1,4 +1,4 @@
-"""Requests that are wrong, and what is said of them before anything is written."""
+"""Wrong requests: an error before anything is written."""
 
 from pathlib import Path
 
@@ -17,10 +17,12 @@ samples: 3
 
 
 @pytest.mark.parametrize("command", ["status", "stop", "report"])
-def test_without_a_database_a_command_says_how_to_get_one(call, home: Path, command: str) -> None:
-    said = call("study", command, "small")
-    assert said.code == 2
-    assert f"there is no study database {home / 'optuna.db'} yet: start one with `undertow study run FILE`" in said.err
+def test_without_a_database_the_error_names_the_command_that_creates_one(call, home: Path, command: str) -> None:
+    output = call("study", command, "small")
+    assert output.code == 2
+    assert (
+        f"there is no study database {home / 'optuna.db'} yet: start one with `undertow study run FILE`" in output.err
+    )
     assert list(home.iterdir()) == []
 
 
@@ -33,17 +35,17 @@ def test_a_mapping_without_a_name_is_refused(unshipped, small) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         (
             "study.sampler.name=tpo",
             "--set study.sampler.name=tpo: study.sampler.name: there is no sampler 'tpo'. Did you mean `tpe`?",
         ),
         ("study.pruner.name=medain", "there is no pruner 'medain'. Did you mean `median`?"),
-        ("study.sampler.options={n_startup_trails: 2}", "(`tpe`) takes no such argument. Did you mean `n_startup_tri"),
+        ("study.sampler.options={n_startup_trails: 2}", "(`tpe`) has no such argument. Did you mean `n_startup_tri"),
         (
             "study.pruner={name: median, options: {n_warmup: 2}}",
-            "(`median`) takes no such argument. Did you mean `n_wa",
+            "(`median`) has no such argument. Did you mean `n_wa",
         ),
         ("study.pruner={name: threshold}", "study.pruner.options: ThresholdPruner: "),
         ("study.sampler.name=nothing", "There is: brute-force, cmaes"),
@@ -51,54 +53,54 @@ def test_a_mapping_without_a_name_is_refused(unshipped, small) -> None:
         ("study.workers=0", "study.workers: 0 is not among the choices; allowed: auto or a whole number >= 1"),
     ],
 )
-def test_a_wrong_request_is_told_and_nothing_is_written(unshipped, call, wrong: str, said: str) -> None:
+def test_a_wrong_request_is_an_error_and_nothing_is_written(unshipped, call, wrong: str, message: str) -> None:
     file = unshipped.write(SEARCH)
     done = call("study", "run", file, "--set", wrong)
     assert done.code == 2
-    assert said in done.err
+    assert message in done.err
     assert "Traceback" not in done.err
     assert sorted(path.name for path in unshipped.path.iterdir()) == ["mine.yaml"]
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--workers", "0"], "--workers: 0 is too small; allowed: a whole number >= 1"),
         (["--trials", "0"], "--trials: 0 is too small; allowed: a whole number >= 1"),
         (["--trials", "many"], "many"),
     ],
 )
-def test_too_little_work_is_refused_by_the_option_it_was_asked_with(
-    unshipped, call, options: list[str], said: str
+def test_a_number_below_one_is_an_error_that_names_the_option(
+    unshipped, call, options: list[str], message: str
 ) -> None:
     done = call("study", "run", unshipped.write(SEARCH), *options)
     assert done.code == 2
-    assert said in done.err
+    assert message in done.err
     assert "Traceback" not in done.err
     assert not (unshipped.path / "optuna.db").exists()
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("task.length: [16, 32]", "task.lenght: [16, 32]", "task.lenght: unknown key. Did you mean `length`?"),
         ("task.length: [16, 32]", "task.length: [16, 1]", "task.length: task `adding` cannot have 1 steps; allowed: "),
         ("task.length: [16, 32]", "train.batch_size: [8, 0]", "train.batch_size: 0 is too small"),
     ],
 )
-def test_what_is_varied_wrongly_is_told_with_its_line(
-    unshipped, call, old: str, new: str, said: str, line_of, small
+def test_a_wrong_varied_value_is_an_error_with_its_line(
+    unshipped, call, old: str, new: str, message: str, line_of, small
 ) -> None:
     file = unshipped.path / "mine.yaml"
     file.write_text(small.replace(old, new))
     for command in (["study", "run"], ["check"]):
         done = call(*command, file)
         assert done.code == 2
-        assert f"mine.yaml:{line_of(old)}: {said}" in done.err
+        assert f"mine.yaml:{line_of(old)}: {message}" in done.err
     assert not (unshipped.path / "optuna.db").exists()
 
 
-def test_one_run_and_many_are_not_taken_for_each_other(unshipped, call, line_of, small) -> None:
+def test_a_file_of_a_run_is_no_study_and_a_study_is_no_run(unshipped, call, line_of, small) -> None:
     file = unshipped.path / "small.yaml"
     file.write_text(small)
     many = call("run", file)
@@ -110,7 +112,7 @@ def test_one_run_and_many_are_not_taken_for_each_other(unshipped, call, line_of,
     plain.write_text(small.partition("study:")[0])
     one = call("study", "run", plain)
     assert one.code == 2
-    assert f"study: there is none here, so this is a single run: undertow run {plain}" in one.err
+    assert f"study: this section is missing, so this is a single run: undertow run {plain}" in one.err
     assert sorted(path.name for path in unshipped.path.iterdir()) == ["plain.yaml", "small.yaml"]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from undertow.report.results import StudyResults, TrialResult
+from undertow.report.results import CombinationResult, StudyResults
 from undertow.studies import run
 
 Call = Callable[..., Any]
@@ -16,7 +16,7 @@ Call = Callable[..., Any]
 def study(runs: Path, digits: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A study file; running it returns one complete combination at once."""
     nothing: Any = None
-    results = StudyResults("digits", "", "", nothing, (), {}, (TrialResult({}, 0, "complete"),), nothing)
+    results = StudyResults("digits", "", "", nothing, (), {}, (CombinationResult({}, 0, "complete"),), nothing)
     monkeypatch.setattr(run, "run_study", lambda *_, **__: (results, runs / "digits" / "report.html"))
     path = Path("study.yaml")
     path.write_text(f"{digits.read_text()}study: {{name: digits, vary: {{seed: [0]}}}}\n")

@@ -1,4 +1,4 @@
-"""A small study and its ledger, without a trial ever running."""
+"""A small study and its ledger. No trial runs."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +9,11 @@ import pytest
 from undertow.studies.plan.load import LoadedStudy, load_study_mapping
 from undertow.studies.store.ledger import Ledger
 
-Mapped = dict[str, Any]
+Mapping = dict[str, Any]
 
 
 @pytest.fixture
-def mapping() -> Mapped:
+def mapping() -> Mapping:
     return {
         "question": "Does it hold?",
         "task": {"name": "digit"},
@@ -23,7 +23,7 @@ def mapping() -> Mapped:
 
 
 @pytest.fixture
-def load(mapping: Mapped) -> Callable[..., LoadedStudy]:
+def load(mapping: Mapping) -> Callable[..., LoadedStudy]:
     def load(*overrides: str) -> LoadedStudy:
         return load_study_mapping(mapping, overrides)
 
@@ -32,7 +32,7 @@ def load(mapping: Mapped) -> Callable[..., LoadedStudy]:
 
 @pytest.fixture(scope="session")
 def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database of Optuna's to copy, made once."""
+    """An empty database of Optuna's to copy, made once."""
     from undertow.studies.store.storage import open_storage
 
     path = tmp_path_factory.mktemp("ledger") / "optuna.db"
@@ -42,7 +42,7 @@ def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def open_ledger(home: Path, empty_ledger: Path, load: Callable[..., LoadedStudy]) -> Callable[..., Ledger]:
-    """Open the ledger of the small study, again and again if need be."""
+    """Open the ledger of the small study, as often as needed."""
     file = home / "optuna.db"
     file.write_bytes(empty_ledger.read_bytes())
 

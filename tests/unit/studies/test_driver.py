@@ -1,26 +1,31 @@
-"""The driver: it leaves only when nothing is left."""
+"""The driver: it fills its slots, records how each trial ended, and ends when no trial is left."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from undertow._system.stopping import StopRequest
-from undertow.config.space import Combination, Params
+from undertow.config.schema import ExperimentConfig
+from undertow.config.space import Params
+from undertow.errors import RequestError
+from undertow.report.results import StudyResults
 from undertow.runs.process import Result
 from undertow.studies.plan.load import LoadedStudy
-from undertow.studies.store.attempt import Work
+from undertow.studies.store.counts import Counts
 from undertow.studies.store.ledger import Ledger
+from undertow.studies.store.results import read_results
+from undertow.studies.store.trial import Assignment
 from undertow.studies.work.driver import Driver
-from undertow.studies.work.executor import Running
+from undertow.studies.work.executor import Executor, Running
 from undertow.studies.work.job import Job
 from undertow.studies.work.slots import Slot
 
 
-class Done:
-    """An attempt that has ended."""
+class EndedTrial:
+    """A trial that has ended."""
 
     exit_code = 0
 
@@ -31,8 +36,8 @@ class Done:
         pass
 
 
-class AtOnce:
-    """An executor whose trials end as they begin."""
+class InstantExecutor:
+    """An executor whose trials are complete at once."""
 
     def __init__(self) -> None:
         self.jobs: list[Job] = []
@@ -41,7 +46,7 @@ class AtOnce:
         self.jobs.append(job)
         job.place.mkdir(parents=True)
         Result("FINISHED", steps=1, metrics={"val/loss": 0.5}).write(job.place / "result.json")
-        return Done()
+        return EndedTrial()
 
     def wait(self, running: Sequence[Running], seconds: float) -> None:
         time.sleep(0.05)
@@ -50,28 +55,28 @@ class AtOnce:
         pass
 
 
-class Blind:
+class NoView:
     """A view that shows nothing."""
 
-    def show(self, *what: Any) -> None:
+    def show(self, *progress: Any) -> None:
         pass
 
-    def ended(self, *what: Any) -> None:
+    def ended(self, *trial: Any) -> None:
         pass
 
 
 @pytest.mark.parametrize(
     ("study", "order"),
     [
-        ("study.vary={seed: [0, 1]}", ["claim", "claim", "complete", "complete"]),
+        ("study.vary={seed: [0, 1]}", ["take", "take", "complete", "complete"]),
         (
             "study={name: small, search: {optim.lr: {low: 0.1, high: 0.2}}, samples: 2}",
-            ["claim", "complete", "claim", "complete"],
+            ["take", "complete", "take", "complete"],
         ),
     ],
-    ids=["a grid does not wait for the books", "a sampler hears of the last before it chooses the next"],
+    ids=["a grid fills the slot first", "a sampler gets the last result before it chooses"],
 )
-def test_a_free_worker_gets_its_next_run_and_the_last_is_written_down(
+def test_a_free_slot_gets_its_next_trial_and_the_last_one_is_recorded(
     home: Path,
     load: Callable[..., LoadedStudy],
     open_ledger: Callable[..., Ledger],
@@ -81,42 +86,43 @@ def test_a_free_worker_gets_its_next_run_and_the_last_is_written_down(
 ) -> None:
     calls: list[str] = []
 
-    def note(name: str) -> None:
+    def record_calls(name: str) -> None:
         method = getattr(Ledger, name)
 
-        def noting(ledger: Ledger, *args: Any) -> Any:
+        def recorded(ledger: Ledger, *args: Any) -> Any:
             found = method(ledger, *args)
             if found:
                 calls.append(name)
             return found
 
-        monkeypatch.setattr(Ledger, name, noting)
+        monkeypatch.setattr(Ledger, name, recorded)
 
-    note("claim")
-    note("complete")
+    record_calls("take")
+    record_calls("complete")
     slots = [Slot(threads=1)]
-    driver = Driver(load(study), open_ledger(study), AtOnce(), home, slots, parent="0" * 32, tags={}, watch=Blind())
+    driver = Driver(
+        load(study), open_ledger(study), InstantExecutor(), home, slots, parent="0" * 32, tags={}, watch=NoView()
+    )
     assert driver.run(StopRequest()).states == {"complete": 2}
     assert calls == order
 
 
-def test_a_driver_without_work_takes_over_what_another_machine_leaves_behind(
+def test_a_driver_without_trials_takes_over_those_of_a_dead_driver(
     home: Path,
     load: Callable[..., LoadedStudy],
     open_ledger: Callable[..., Ledger],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What it waits for is given up between two looks at the queue: it must look once more before it goes."""
+    """The trial is abandoned between two reads of the queue: the driver must read it once more before it ends."""
 
-    def elsewhere(combination: Combination, params: Params, before: Work | None) -> Work:
-        return Work("dead", "another machine", "/nowhere", "1" * 32, "abandoned")
-
-    monkeypatch.setattr("undertow.studies.store.ledger.SILENCE", 0.5)
+    monkeypatch.setattr("undertow.studies.store.ledger.STALE_SECONDS", 0.5)
     other = open_ledger("study.vary={seed: [0]}")
     other.plan()
-    assert other.claim(elsewhere)
-    other.beat("dead", {"host": "another machine", "pid": 1, "lock": "/nowhere.lock", "at": 0.0})
-    executor = AtOnce()
+    claim = other.take()
+    assert claim is not None
+    other.assign(claim, Assignment("dead", "another machine", "/nowhere", "1" * 32, "abandoned"))
+    other.heartbeat("dead", {"host": "another machine", "pid": 1, "lock": "/nowhere.lock", "at": 0.0})
+    executor = InstantExecutor()
     driver = Driver(
         load("study.vary={seed: [0]}"),
         open_ledger("study.vary={seed: [0]}"),
@@ -125,8 +131,121 @@ def test_a_driver_without_work_takes_over_what_another_machine_leaves_behind(
         [Slot(threads=1)],
         parent="0" * 32,
         tags={},
-        watch=Blind(),
+        watch=NoView(),
     )
-    stand = driver.run(StopRequest())
+    counts = driver.run(StopRequest())
     assert len(executor.jobs) == 1
-    assert stand.states == {"complete": 1}
+    assert counts.states == {"complete": 1}
+
+
+class DeadTrial(EndedTrial):
+    """A trial whose process ended with this exit code."""
+
+    def __init__(self, exit_code: int) -> None:
+        self.exit_code = exit_code
+
+
+class ScriptedExecutor(InstantExecutor):
+    """An executor whose trials end at once, each with the next result and exit code; None writes no result."""
+
+    def __init__(self, *ends: tuple[Result | None, int]) -> None:
+        super().__init__()
+        self.ends = list(ends)
+
+    def launch(self, job: Job) -> Running:
+        self.jobs.append(job)
+        result, exit_code = self.ends.pop(0)
+        job.place.mkdir(parents=True, exist_ok=True)
+        (job.place / "run.json").touch()
+        if result is not None:
+            result.write(job.place / "result.json")
+        return DeadTrial(exit_code)
+
+
+@pytest.fixture
+def drive(
+    home: Path, load: Callable[..., LoadedStudy], open_ledger: Callable[..., Ledger]
+) -> Callable[..., StudyResults]:
+    """Run a study to its end in one slot."""
+
+    def drive(executor: Executor, *overrides: str) -> StudyResults:
+        ledger = open_ledger(*overrides)
+        slots = [Slot(threads=1)]
+        Driver(load(*overrides), ledger, executor, home, slots, parent="0" * 32, tags={}, watch=NoView()).run(
+            StopRequest()
+        )
+        return read_results(ledger)
+
+    return drive
+
+
+def test_a_trial_whose_configuration_cannot_be_resolved_fails_once_and_the_others_run(
+    drive: Callable[..., StudyResults], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve, run = LoadedStudy.experiment, Driver.run
+
+    def experiment(loaded: LoadedStudy, params: Params) -> ExperimentConfig:
+        if params.get("seed") == 1:
+            raise RequestError("seed: 1 is impossible")
+        return resolve(loaded, params)
+
+    def run_patched(driver: Driver, stop: StopRequest) -> Counts:
+        with monkeypatch.context() as patch:  # only now: all combinations were checked when the study was loaded
+            patch.setattr(LoadedStudy, "experiment", experiment)
+            return run(driver, stop)
+
+    monkeypatch.setattr(Driver, "run", run_patched)
+    executor = InstantExecutor()
+    trials = drive(executor, "study.vary={seed: [0, 1, 2]}", "study.retries=3").combinations
+    assert [(trial.state, trial.attempts) for trial in trials] == [("complete", 1), ("failed", 1), ("complete", 1)]
+    assert trials[1].reason == "seed: 1 is impossible"
+    assert len(executor.jobs) == 2
+
+
+def test_a_process_that_dies_before_it_writes_anything_is_lost_with_its_own_reason(
+    drive: Callable[..., StudyResults],
+) -> None:
+    """The result of an earlier trial in the same folder is not taken for its own."""
+    executor = ScriptedExecutor((Result("KILLED", "it was stopped"), 0), (None, 3))
+    (trial,) = drive(executor, "study.vary={seed: [0]}", "study.retries=1").combinations
+    assert (trial.state, trial.attempts) == ("failed", 2)
+    assert trial.reason == "its process ended with exit code 3 before it wrote a result"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "memory"),
+    [
+        ("MemoryError", "MemoryError: ", True),
+        ("OutOfMemoryError", "OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", True),
+        (
+            "RuntimeError",
+            "RuntimeError: [enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: "
+            "you tried to allocate 4503599627370496 bytes.",
+            True,
+        ),
+        ("ValueError", "ValueError: the budget allocates 3 of 2 heads", False),
+        ("RuntimeError", "RuntimeError: cuDNN could not use its allocator's stream", False),
+    ],
+)
+def test_only_errors_of_an_allocator_are_out_of_memory(
+    drive: Callable[..., StudyResults], error: str, reason: str, memory: bool
+) -> None:
+    executor = ScriptedExecutor((Result("FAILED", reason, error), 0))
+    (trial,) = drive(executor, "study.vary={seed: [0]}", "study.retries=0").combinations
+    assert trial.reason == ("out of memory: " if memory else "") + reason
+
+
+def test_a_heartbeat_that_fails_at_the_end_still_releases_the_lock(
+    home: Path, drive: Callable[..., StudyResults], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heartbeat = Ledger.heartbeat
+
+    def fails_at_the_end(ledger: Ledger, driver: str, record: Mapping[str, Any]) -> None:
+        if not record:
+            raise ConnectionError("the database is gone")
+        heartbeat(ledger, driver, record)
+
+    monkeypatch.setattr(Ledger, "heartbeat", fails_at_the_end)
+    with pytest.raises(ConnectionError):
+        drive(InstantExecutor(), "study.vary={seed: [0]}")
+    assert list(home.glob(".driver-*.lock")) == []

@@ -1,4 +1,4 @@
-"""A study's configuration: read whole, or refused with the place of every mistake."""
+"""A study's configuration: loaded completely, or refused with the place of every mistake."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +35,7 @@ def test_a_study_is_named_after_its_folder_and_file(file: Path) -> None:
     assert len(list(loaded.space.combinations())) == 2 * 2 * 3 * 2
 
 
-def test_a_combination_becomes_a_whole_configuration_named_by_its_factors(file: Path) -> None:
+def test_a_combination_becomes_a_complete_configuration_named_by_its_factors(file: Path) -> None:
     config = load_study(file).experiment({"cell.name": "lstm", "task.length": 128, "seed": 2, "optim.lr": 0.005})
     assert (config.cell.name, config.task.length, config.seed, config.optim.lr) == ("lstm", 128, 2, 0.005)
     assert config.run_name == "lstm-T128-s2-lr=0.005"
@@ -51,7 +51,7 @@ def test_the_yaml_of_a_study_loads_back_to_an_equal_one(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "message"),
     [
         ("study.vary={cell.name: [rnn, lstn]}", "cell.name: there is no cell 'lstn'. Did you mean `lstm`?"),
         ("study.vary={cell.name: [rnn], task.length: [20]}", "cannot have 20 steps; allowed: 64 or more"),
@@ -67,24 +67,24 @@ def test_the_yaml_of_a_study_loads_back_to_an_equal_one(file: Path) -> None:
         ("study.objectives=[{metric: val/acuracy}]", "has no metric 'val/acuracy'. Did you mean `val/accuracy`?"),
         ("study.sampler.name=grid", "there is no sampler 'grid'"),
         ("study.pruner.name=medain", "there is no pruner 'medain'. Did you mean `median`?"),
-        ("study.trials=3", "--set study.trials=3: study.trials: renamed to `study.samples`"),
+        ("study.combinations=3", "--set study.combinations=3: study.combinations: renamed to `study.samples`"),
         ("study.wrokers=2", "study.wrokers: unknown key. Did you mean `workers`?"),
         ("study=null", "so this is a single run: undertow run"),
     ],
 )
-def test_a_mistake_is_told_with_its_key_and_remedy(file: Path, override: str, said: str) -> None:
+def test_a_mistake_is_an_error_with_its_key_and_remedy(file: Path, override: str, message: str) -> None:
     with pytest.raises(RequestError) as error:
         load_study(file, [override])
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
-def test_a_mistake_in_the_file_is_told_with_its_line(file: Path) -> None:
+def test_a_mistake_in_the_file_is_an_error_with_its_line(file: Path) -> None:
     file.write_text(STUDY.replace("lstm]", "lstn]"))
     with pytest.raises(RequestError, match=r"lengths\.yaml:5: cell\.name: there is no cell 'lstn'"):
         load_study(file)
 
 
-def test_several_objectives_cannot_be_pruned_by(load: Callable[..., LoadedStudy]) -> None:
+def test_several_objectives_exclude_a_pruner(load: Callable[..., LoadedStudy]) -> None:
     with pytest.raises(RequestError, match="Optuna prunes by one objective only"):
         load("study.objectives=[{metric: val/loss}, {metric: cost/flops}]", "study.pruner.name=median")
 
@@ -97,7 +97,54 @@ def test_a_case_sets_several_keys_and_names_the_run(file: Path) -> None:
     assert chrono.cell.options["lstm"]["chrono"] is True
 
 
-def test_a_mistake_in_a_case_is_told_with_its_line(file: Path) -> None:
+def test_a_mistake_in_a_case_is_an_error_with_its_line(file: Path) -> None:
     file.write_text(STUDY + "  cases:\n    wide: {cell.hidden_size: -1}\n")
     with pytest.raises(RequestError, match=r"lengths\.yaml:12: cell\.hidden_size: -1 is too small"):
         load_study(file)
+
+
+@pytest.mark.parametrize(
+    ("study", "mistake"),
+    [
+        (
+            "{vary: {optim.scheduler.name: [constant, plateau]}, trials: 1, "
+            "search: {optim.scheduler.warmup_steps: {low: 0, high: 100}}}",
+            "a plateau schedule has no warm-up",
+        ),
+        (
+            "{trials: 1, search: {optim.scheduler.warmup_steps: {low: 0, high: 9}, "
+            "optim.scheduler.name: {choices: [constant, plateau]}}}",
+            "a plateau schedule has no warm-up",
+        ),
+        (
+            "{trials: 1, search: {optim.scheduler.name: {choices: [constant, plateau]}, "
+            "optim.scheduler.warmup_steps: {low: 0, high: 9, when: {optim.scheduler.name: plateau}}}}",
+            "a plateau schedule has no warm-up",
+        ),
+        (
+            "{trials: 1, search: {cell.name: {choices: [rnn, lstm]}, "
+            "cell.options.lstm.forget_bias: {choices: [1.0, soon]}}}",
+            "forget_bias",
+        ),
+    ],
+    ids=["varied", "searched", "searched when", "option of a searched cell"],
+)
+def test_a_search_that_is_impossible_anywhere_is_refused(file: Path, study: str, mistake: str) -> None:
+    with pytest.raises(RequestError, match=mistake):
+        load_study(file, [f"study={study}", "cell.name=lstm"])
+
+
+def test_a_searched_value_that_matters_only_where_it_is_possible_is_accepted(file: Path) -> None:
+    study = (
+        "{vary: {optim.scheduler.name: [constant, plateau]}, trials: 1, search: {optim.scheduler.warmup_steps: "
+        "{low: 1, high: 100, when: {optim.scheduler.name: constant}}}}"
+    )
+    assert load_study(file, [f"study={study}", "cell.name=lstm"]).space.search
+
+
+def test_the_end_of_a_range_that_no_step_reaches_is_not_checked(file: Path) -> None:
+    study = "study={trials: 1, search: {optim.scheduler.warmup_steps: {low: 0, high: 99, step: 100}}}"
+    plateau = ["optim.scheduler.name=plateau", "cell.name=lstm"]
+    assert load_study(file, [study, *plateau]).space.search
+    with pytest.raises(RequestError, match="a plateau schedule has no warm-up"):
+        load_study(file, [study.replace("99", "100"), *plateau])

@@ -1,4 +1,4 @@
-"""How a study goes, as a person sees it: lines where there is no terminal, a picture that moves where there is."""
+"""The progress view: plain lines without a terminal, live bars on a terminal."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -31,17 +31,19 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def busy(name: str, step: int, max_steps: int = 100) -> Any:
-    return SimpleNamespace(work=SimpleNamespace(name=name), follower=SimpleNamespace(step=step), max_steps=max_steps)
+def active(name: str, step: int, max_steps: int = 100) -> Any:
+    return SimpleNamespace(
+        assignment=SimpleNamespace(name=name), follower=SimpleNamespace(step=step), max_steps=max_steps
+    )
 
 
-def stand(total: int, best: tuple[float, str] | None = None, **states: int) -> Counts:
+def counts(total: int, best: tuple[float, str] | None = None, **states: int) -> Counts:
     return Counts(total, states, best)
 
 
 @pytest.fixture
 def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[TerminalView], str]:
-    """Put a view on a terminal; what it has last drawn."""
+    """Show views on a terminal; the function returns what a view shows now."""
     terminal = Console(file=io.StringIO(), force_terminal=True, width=200, color_system=None)
 
     def drawn(view: TerminalView) -> str:
@@ -54,7 +56,7 @@ def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[TerminalView], s
     return drawn
 
 
-def test_without_a_terminal_each_end_is_a_line(
+def test_without_a_terminal_each_trial_that_ends_is_a_line(
     load: Callable[..., LoadedStudy], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with TerminalView(load()) as view:
@@ -71,24 +73,26 @@ def test_without_a_terminal_the_counts_come_every_ten_seconds(
     with TerminalView(load()) as view:
         for second in range(25):
             clock.now = float(second)
-            view.show(stand(4, (0.25, "rnn-T1-s0"), complete=1, failed=1, running=2), [], clock.now)
+            view.show(counts(4, (0.25, "rnn-T1-s0"), complete=1, failed=1, running=2), [], clock.now)
     lines = capsys.readouterr().err.splitlines()
     assert lines == ["small: 1 of 4 done, 2 running, 1 failed, best val/loss 0.25 (rnn-T1-s0)"] * 2
 
 
-def test_quiet_is_quiet(load: Callable[..., LoadedStudy], capsys: pytest.CaptureFixture[str], clock: Clock) -> None:
+def test_a_quiet_view_prints_nothing(
+    load: Callable[..., LoadedStudy], capsys: pytest.CaptureFixture[str], clock: Clock
+) -> None:
     with TerminalView(load(), quiet=True) as view:
         clock.now = 100.0
-        view.show(stand(4, running=1), [busy("rnn", 1)], 100.0)
+        view.show(counts(4, running=1), [active("rnn", 1)], 100.0)
         view.ended("rnn", "complete", "")
     assert capsys.readouterr() == ("", "")
 
 
-def test_on_a_terminal_every_run_at_work_has_a_bar(
+def test_on_a_terminal_every_running_trial_has_a_bar(
     load: Callable[..., LoadedStudy], on_a_terminal: Callable[[TerminalView], str]
 ) -> None:
     with TerminalView(load()) as view:
-        view.show(stand(8, complete=1, running=2, waiting=5), [busy("rnn-T1-s0", 40), busy("lstm-T1-s0", 0)], 9.0)
+        view.show(counts(8, complete=1, running=2, waiting=5), [active("rnn-T1-s0", 40), active("lstm-T1-s0", 0)], 9.0)
         lines = on_a_terminal(view).splitlines()
     assert "small" in lines[0]
     assert "1 of 8 done, 2 running" in lines[0]
@@ -96,54 +100,54 @@ def test_on_a_terminal_every_run_at_work_has_a_bar(
     assert [line.split("step ")[1].strip() for line in lines[1:]] == ["40 of 100", "0 of 100"]
 
 
-def test_on_a_terminal_many_workers_do_not_fill_the_screen(
+def test_on_a_terminal_many_slots_do_not_fill_the_screen(
     load: Callable[..., LoadedStudy], on_a_terminal: Callable[[TerminalView], str]
 ) -> None:
     with TerminalView(load()) as view:
-        view.show(stand(99, running=40), [busy(f"run-{number}", 1) for number in range(40)], 1.0)
+        view.show(counts(99, running=40), [active(f"run-{number}", 1) for number in range(40)], 1.0)
         lines = on_a_terminal(view).splitlines()
     assert len(lines) == 18
     assert "and 24 more" in lines[-1]
 
 
 def left(load: Callable[..., LoadedStudy], on_a_terminal: Callable[[TerminalView], str], *shown: Sequence[Any]) -> str:
-    """What the view says of the time left, after it was shown all this."""
+    """The time left that a view shows after these calls of `show`."""
     with TerminalView(load()) as view:
-        for what in shown:
-            view.show(*what)
-        _, about, said = on_a_terminal(view).splitlines()[0].partition(", about ")
-    return said.strip() if about else ""
+        for progress_args in shown:
+            view.show(*progress_args)
+        _, about, rest = on_a_terminal(view).splitlines()[0].partition(", about ")
+    return rest.strip() if about else ""
 
 
-def test_the_time_left_is_that_of_all_workers_together(
+def test_the_time_left_is_that_of_all_slots_together(
     load: Callable[..., LoadedStudy], on_a_terminal: Callable[[TerminalView], str]
 ) -> None:
-    """Two workers, 10 s a run: two of 8 runs are done and two half done after 15 s: 5 are left, 5 s each."""
-    two = [busy("rnn-T1-s0", 50), busy("lstm-T1-s0", 50)]
+    """Two slots, 10 s a run: two of 8 runs are done and two half done after 15 s: 5 are left, 5 s each."""
+    two = [active("rnn-T1-s0", 50), active("lstm-T1-s0", 50)]
     assert (
-        left(load, on_a_terminal, (stand(8), [], 0.0), (stand(8, complete=2, running=2), two, 15.0)) == "0:00:25 left"
+        left(load, on_a_terminal, (counts(8), [], 0.0), (counts(8, complete=2, running=2), two, 15.0)) == "0:00:25 left"
     )
 
 
-def test_what_was_done_before_this_driver_began_says_nothing_of_its_pace(
+def test_runs_that_were_complete_before_this_driver_began_do_not_count_for_its_speed(
     load: Callable[..., LoadedStudy], on_a_terminal: Callable[[TerminalView], str]
 ) -> None:
-    begun = stand(100, complete=90, waiting=10)
-    assert left(load, on_a_terminal, (begun, [], 0.0)) == ""
-    assert left(load, on_a_terminal, (begun, [], 0.0), (stand(100, complete=91), [], 10.0)) == "0:01:30 left"
+    before = counts(100, complete=90, waiting=10)
+    assert left(load, on_a_terminal, (before, [], 0.0)) == ""
+    assert left(load, on_a_terminal, (before, [], 0.0), (counts(100, complete=91), [], 10.0)) == "0:01:30 left"
 
 
-def test_an_attempt_that_is_tried_again_brings_the_end_no_nearer(
+def test_a_trial_that_is_retried_does_not_change_the_time_left(
     load: Callable[..., LoadedStudy], on_a_terminal: Callable[[TerminalView], str]
 ) -> None:
     with TerminalView(load()) as view:
-        view.show(stand(4, running=1), [], 0.0)
+        view.show(counts(4, running=1), [], 0.0)
         view.ended("rnn-T1-s0", "lost", "its process was ended by SIGKILL")
-        view.show(stand(4, running=1), [], 10.0)
+        view.show(counts(4, running=1), [], 10.0)
         assert "left" not in on_a_terminal(view)
 
 
-def test_a_study_that_is_done_has_no_time_left(
+def test_a_finished_study_has_no_time_left(
     load: Callable[..., LoadedStudy], on_a_terminal: Callable[[TerminalView], str]
 ) -> None:
-    assert left(load, on_a_terminal, (stand(2), [], 0.0), (stand(2, complete=1, pruned=1), [], 10.0)) == ""
+    assert left(load, on_a_terminal, (counts(2), [], 0.0), (counts(2, complete=1, pruned=1), [], 10.0)) == ""

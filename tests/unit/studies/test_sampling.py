@@ -10,28 +10,28 @@ import pytest
 from undertow.config.study_schema import Named
 from undertow.errors import RequestError
 from undertow.studies.plan.sampling import PRUNERS, SAMPLERS, make_pruner, make_sampler
-from undertow.studies.store.attempt import Work
 from undertow.studies.store.ledger import Ledger, Outcome
 
-WORK = Work("me", "here", "/runs/a", "1" * 32, "a")
-HAD = sorted(set(SAMPLERS) - ({"cmaes"} if find_spec("cmaes") is None else set()))
+INSTALLED = sorted(set(SAMPLERS) - ({"cmaes"} if find_spec("cmaes") is None else set()))
 NEEDED = {"percentile": {"percentile": 25.0}, "threshold": {"lower": 0.0}, "patient": {"patience": 2}}
 
 
-@pytest.mark.parametrize("name", HAD)
-def test_every_sampler_can_be_had_by_its_name(name: str) -> None:
+@pytest.mark.parametrize("name", INSTALLED)
+def test_every_sampler_is_made_by_its_name(name: str) -> None:
     assert type(make_sampler(Named(name=name), seed=0)).__name__ == SAMPLERS[name]
 
 
 @pytest.mark.parametrize("name", PRUNERS)
-def test_every_pruner_can_be_had_by_its_name(name: str) -> None:
+def test_every_pruner_is_made_by_its_name(name: str) -> None:
     pruner = make_pruner(Named(name=name, options=NEEDED.get(name, {})))
     assert type(pruner).__name__ == PRUNERS[name]
 
 
-@pytest.mark.parametrize("name", HAD)
-def test_every_sampler_samples_at_each_point_until_all_is_done(name: str, open_ledger: Callable[..., Ledger]) -> None:
-    """More often than there are different values, and past the number of samples after which each begins to think."""
+@pytest.mark.parametrize("name", INSTALLED)
+def test_every_sampler_samples_at_each_point_until_no_trial_is_left(
+    name: str, open_ledger: Callable[..., Ledger]
+) -> None:
+    """More samples than there are values, and more than the random ones with which each sampler begins."""
     ledger = open_ledger(
         "study.vary={seed: [0, 1]}",
         "study.search={cell.name: {choices: [rnn, lstm]}, cell.options.lstm.forget_bias: {low: 0, high: 1, step: 1}}",
@@ -40,7 +40,7 @@ def test_every_sampler_samples_at_each_point_until_all_is_done(name: str, open_l
     )
     found = []
     while ledger.plan():
-        claim = ledger.claim(lambda *_: WORK)
+        claim = ledger.take()
         assert claim is not None
         found.append(claim.params)
         ledger.complete(claim, [float(len(found) % 5)], Outcome())
@@ -49,14 +49,14 @@ def test_every_sampler_samples_at_each_point_until_all_is_done(name: str, open_l
 
 
 @pytest.mark.parametrize("name", PRUNERS)
-def test_every_pruner_judges_what_is_reported(name: str, open_ledger: Callable[..., Ledger]) -> None:
+def test_every_pruner_uses_the_reported_values(name: str, open_ledger: Callable[..., Ledger]) -> None:
     options = json.dumps(NEEDED.get(name, {}))
     ledger = open_ledger("study.vary={seed: [0, 1, 2]}", f"study.pruner={{name: {name}, options: {options}}}")
     while ledger.plan():
-        claim = ledger.claim(lambda *_: WORK)
+        claim = ledger.take()
         assert claim is not None
-        judged = [ledger.report(claim, step, -1.0) for step in range(1, 4)]
-        assert judged == [name == "threshold"] * 3, "all are alike, and below a threshold of 0"
+        prunes = [ledger.report(claim, step, -1.0) for step in range(1, 4)]
+        assert prunes == [name == "threshold"] * 3, "all are alike, and below a threshold of 0"
         ledger.complete(claim, [0.0], Outcome())
 
 
@@ -67,7 +67,7 @@ def test_a_sampler_whose_library_is_missing_names_it() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["study.sampler.options={seeed: 1}", "study.pruner={name: patient}"])
-def test_what_cannot_be_made_is_refused_before_the_database_is(
+def test_wrong_arguments_are_refused_before_the_database_is_written(
     wrong: str, open_ledger: Callable[..., Ledger], home: Path
 ) -> None:
     before = (home / "optuna.db").read_bytes()
@@ -76,12 +76,12 @@ def test_what_cannot_be_made_is_refused_before_the_database_is(
     assert (home / "optuna.db").read_bytes() == before
 
 
-def test_an_argument_that_optuna_does_not_take_is_refused() -> None:
+def test_an_argument_that_optuna_does_not_have_is_refused() -> None:
     with pytest.raises(RequestError, match=r"n_startup_trails: Optuna's TPESampler .* Did you mean `n_startup_trials`"):
         make_sampler(Named(name="tpe", options={"n_startup_trails": 3}), seed=0)
 
 
-def test_a_pruner_that_lacks_an_argument_says_so() -> None:
+def test_a_missing_argument_of_a_pruner_is_named() -> None:
     with pytest.raises(RequestError, match=r"study\.pruner\.options: PercentilePruner: .*percentile"):
         make_pruner(Named(name="percentile"))
 

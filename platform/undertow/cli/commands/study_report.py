@@ -31,7 +31,7 @@ def study_report_command(
 
     location = locate_study(study, plugin, storage, home)
     ledger = Ledger.find(location.storage_url, location.name)
-    folder = RunFolder.place(location.home, location.name, ledger.about["run"])
+    folder = RunFolder.place(location.home, location.name, ledger.snapshot["run"])
     path = output or (folder / REPORT if folder.is_dir() else Path(f"{location.name}.html"))
     results = read_results(ledger)
     write_report(results, path)

@@ -21,6 +21,7 @@ def study_run_command(
     workers: Annotated[int | None, Parameter(help="Number of parallel runs. Default: study.workers.")] = None,
     trials: Annotated[int | None, Parameter(help="Stop after this many trials; a later call continues.")] = None,
     retry_failed: Annotated[bool, Parameter(help="Run failed combinations again.")] = False,
+    allow_changed_code: Annotated[bool, Parameter(help="Continue with changed plugins or data.")] = False,
     set: Sets = None,
     plugin: PluginFiles = None,
     home: Home = None,
@@ -42,7 +43,14 @@ def study_run_command(
     from undertow.studies.run import run_study
 
     with redirect_stdout(sys.stderr), TerminalView(loaded, quiet=quiet) as view:
-        results, report = run_study(loaded, home=folder, watch=view, limit=trials, retry_failed=retry_failed)
+        results, report = run_study(
+            loaded,
+            home=folder,
+            watch=view,
+            limit=trials,
+            retry_failed=retry_failed,
+            allow_changed_code=allow_changed_code,
+        )
     with showing_results("the study"):
         if json:
             emit({**study_document(results), "report": str(report), "shipped": RunFolder.open(report.parent).shipped})

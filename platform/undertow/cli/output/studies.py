@@ -16,7 +16,7 @@ from undertow.tracking.folder import RunFolder
 
 if TYPE_CHECKING:
     from undertow.report.results import StudyResults
-    from undertow.studies.status import Status
+    from undertow.studies.status import StudyStatus
 
 
 def print_study(results: "StudyResults", report: Path) -> None:
@@ -73,7 +73,7 @@ def study_document(results: "StudyResults") -> dict[str, Any]:
     }
 
 
-def print_status(status: "Status") -> None:
+def print_status(status: "StudyStatus") -> None:
     """Print how many combinations are in each state, the drivers, the running trials and the failures."""
     counts = status.counts
     shown = {"study": status.name, "combinations": str(counts.total), "settled": str(counts.settled)}
@@ -91,7 +91,7 @@ def print_status(status: "Status") -> None:
     out().print(key_values(shown))
 
 
-def status_document(status: "Status") -> dict[str, Any]:
+def status_document(status: "StudyStatus") -> dict[str, Any]:
     """Return the JSON object of a study's state."""
     counts = status.counts
     return {

@@ -1,17 +1,19 @@
-"""Read a study's configuration: one experiment, what is varied and searched in it, every combination checked.
+"""Load a study's configuration: one experiment and what is varied and searched in it, with every combination checked.
 
     loaded = load_study("experiments/vanishing/digits.yaml", overrides=["train.max_steps=100"])
     for combination in loaded.space.combinations():
         config = loaded.experiment(combination.params)       # resolved, ready to run
 
-Nothing is written and neither torch nor Optuna is imported. A study loads its plugins strictly: a broken one must not
-quietly take a cell out of a comparison.
+Nothing is written, and neither torch nor Optuna is imported. A study loads its plugins in strict mode: a broken plugin
+is an error, so that no cell is silently missing from a comparison.
 """
 
 import copy
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,7 @@ class LoadedStudy:
         config: Its `study` section.
         space: What is varied and searched.
         registry: The plugins it was checked against.
+        files: Scratch plugins that its runs load.
     """
 
     name: str
@@ -47,15 +50,14 @@ class LoadedStudy:
     config: StudyConfig
     space: Space
     registry: Registry
+    files: tuple[Path, ...]
     _source: Source
-    _files: tuple[Path, ...]
 
-    def experiment(self, params: Params, run_name: str | None = None) -> ExperimentConfig:
+    def experiment(self, params: Params) -> ExperimentConfig:
         """The resolved configuration of one run.
 
         Args:
-            params: Values by dotted key, in the place of those written in the file.
-            run_name: Its name in MLflow; made from its factors when None.
+            params: Values by dotted key; they replace those of the file.
 
         Raises:
             RequestError: These values are not allowed.
@@ -64,35 +66,35 @@ class LoadedStudy:
         for key, value in self.settings(params).items():
             source.assign(key.split("."), value, _place(self.config, self._source, key, value), default_at)
         found = host_checked(source)
-        plugins = found.plugins.model_copy(update={"files": list(self._files), "strict": True})
+        plugins = found.plugins.model_copy(update={"files": list(self.files), "strict": True})
         config = resolve(found.model_copy(update={"plugins": plugins}), source, self.registry)
         track = config.track.model_copy(
             update={
-                "run_name": run_name or config.run_name + _suffix(params),
+                "run_name": config.run_name + _suffix(params),
                 "experiment": self.name if config.track.experiment == "default" else config.track.experiment,
             }
         )
         return config.model_copy(update={"track": track})
 
     def settings(self, params: Params) -> dict[str, Scalar]:
-        """These values, with those that their case stands for in its place."""
+        """These values, with the settings of their case in place of its name."""
         case = self.config.cases.get(str(params.get("case")), {})
         return {**case, **{key: value for key, value in params.items() if key != "case"}}
 
     @cached_property
     def first(self) -> ExperimentConfig:
-        """The configuration of the first combination: what all of them share, and one value of what they do not."""
+        """The configuration of the first combination: the shared values, and one value of each key that differs."""
         return self.experiment(_first(self.space))
 
     def origins(self) -> dict[str, str]:
-        """By dotted key, where each value that the runs share came from; what differs says how."""
+        """By dotted key, where each value came from; a key that differs between runs has `(vary)` or `(search)`."""
         found = origins(self.first, self._source)
         for section, values in (("vary", self.config.vary), ("search", self.config.search)):
             found |= {key: f"{self._source.place('study', section, key).origin} ({section})" for key in values}
         return found
 
     def yaml(self) -> str:
-        """The whole study as YAML that loads back to an equal one, but for passwords: it is stored and shown."""
+        """The study as YAML that loads back to an equal one, except for passwords: it is stored and shown."""
         shared = without_password(self.first).model_dump(mode="json", exclude={"study"})
         shared["track"]["run_name"] = None
         study = self.config.model_dump(mode="json") | {"name": self.name}
@@ -102,7 +104,7 @@ class LoadedStudy:
 
 
 def is_study(path: str | Path) -> bool:
-    """Whether a file describes a study; one that cannot be read does not."""
+    """Whether a file describes a study; False if it cannot be read."""
     try:
         return read_file(Path(path)).data.get("study") is not None
     except RequestError:
@@ -110,15 +112,15 @@ def is_study(path: str | Path) -> bool:
 
 
 def load_study(path: str | Path, overrides: Iterable[str] = (), plugin_files: Iterable[str | Path] = ()) -> LoadedStudy:
-    """Read a YAML file with a `study` section, and check every combination.
+    """Load a YAML file with a `study` section, and check every combination.
 
     Args:
         path: The file.
         overrides: ``KEY=VALUE``; ``study.retries=2`` as well as ``train.max_steps=100``.
-        plugin_files: Scratch plugins beside those of the file, relative to the working folder.
+        plugin_files: Scratch plugins in addition to those of the file, relative to the working folder.
 
     Raises:
-        RequestError: Something is wrong with the request; a line for each mistake.
+        RequestError: The request is wrong; a line for each mistake.
     """
     path = Path(path)
     resolved = path.resolve()
@@ -130,10 +132,10 @@ def load_study(path: str | Path, overrides: Iterable[str] = (), plugin_files: It
 def load_study_mapping(
     mapping: Mapping[str, Any], overrides: Iterable[str] = (), plugin_files: Iterable[str | Path] = ()
 ) -> LoadedStudy:
-    """Do what `load_study` does, for a Python mapping in the place of a file; it has to name the study.
+    """Load a study from a Python mapping, which must have `study.name`; the rest as for `load_study`.
 
     Raises:
-        RequestError: Something is wrong with the request; a line for each mistake.
+        RequestError: The request is wrong; a line for each mistake.
     """
     return _load(read_mapping(mapping), Path(), overrides, plugin_files, None, "")
 
@@ -150,8 +152,8 @@ def _load(
         source.override(text, default_at)
     if source.data.get("study") is None:
         raise RequestError(
-            f"{source.place().source}: study: there is none here, so this is a single run: undertow run {file}\n"
-            "A study says what to vary, such as `study: {vary: {cell.name: [rnn, lstm], seed: [0, 1, 2]}}`."
+            f"{source.place().source}: study: this section is missing, so this is a single run: undertow run {file}\n"
+            "A study has a section such as `study: {vary: {cell.name: [rnn, lstm], seed: [0, 1, 2]}}`."
         )
     study = _study_section(source)
     name = study.name or default_name
@@ -165,7 +167,7 @@ def _load(
         start.assign(key.split("."), value, _place(study, source, key, value), default_at)
     permitted, registry = load_permitted(host_checked(start), start, folder, plugin_files)
     registry.require_all_loaded()
-    loaded = LoadedStudy(name, file, study, space, registry, experiment, tuple(permitted.plugins.files))
+    loaded = LoadedStudy(name, file, study, space, registry, tuple(permitted.plugins.files), experiment)
     problems = [*_unknown_names(study, source), *_wrong_combinations(loaded)]
     if problems := problems or _unknown_metrics(loaded, source):
         raise RequestError("\n".join(dict.fromkeys(problems)))
@@ -195,7 +197,7 @@ def _space(study: StudyConfig, data: Mapping[str, Any]) -> Space:
 
 
 def _place(study: StudyConfig, source: Source, key: str, value: Scalar) -> Place:
-    """Where a value that a combination has was written."""
+    """Where a value of a combination was written."""
     for name, settings in study.cases.items():
         if key in settings and settings[key] == value:
             return source.place("study", "cases", name, key)
@@ -208,25 +210,71 @@ def _range(config: SearchConfig) -> Range:
     return Range(config.low, config.high, config.log, config.step, tuple(config.choices or ()), config.when)
 
 
+def _lowest(each: Range) -> Scalar:
+    return each.choices[0] if each.choices else each.low
+
+
+def _highest(each: Range) -> Scalar:
+    if each.choices:
+        return each.choices[-1]
+    if isinstance(each.low, int) and isinstance(each.high, int) and isinstance(each.step, int):
+        return each.high - (each.high - each.low) % each.step  # Optuna samples no value beyond
+    return each.high
+
+
 def _first(space: Space) -> dict[str, Scalar]:
-    """The first point of the grid with the lowest value or first choice of all that is searched there."""
-    params = dict(next(space.points()))
+    """The first point of the grid, with the lowest value or the first choice of every key that is searched there."""
+    return _searched(space, next(space.points()), {}, _lowest)
+
+
+def _searched(space: Space, point: Params, fixed: Params, choose: Callable[[Range], Scalar]) -> dict[str, Scalar]:
+    """A point of the grid with a value for every key that is searched there: a fixed one, or a chosen one."""
+    params = dict(point)
     while searched := space.searched_at(params):
-        key, each = next(iter(searched.items()))
-        params[key] = each.choices[0] if each.choices else each.low
+        params |= {key: fixed[key] if key in fixed else choose(each) for key, each in searched.items()}
     return params
 
 
+def _corners(space: Space, point: Params) -> Iterator[dict[str, Scalar]]:
+    """Combinations at one point of the grid: each end and choice of each searched key, the others at either end."""
+    yield _searched(space, point, {}, _lowest)
+    for key, each in space.search.items():
+        ends = each.choices or (_lowest(each), _highest(each))
+        for value, choose in product(ends, (_lowest, _highest)):
+            params = _searched(space, point, {**_condition(space, key), key: value}, choose)
+            if key in params:
+                yield params
+
+
+def _condition(space: Space, key: str) -> dict[str, Scalar]:
+    """The values of other searched keys at which a key matters."""
+    needed: dict[str, Scalar] = {}
+    pending = [key]
+    while pending:
+        current = pending.pop()
+        conditions = dict(space.search[current].when)
+        section, _, option = current.partition(".options.")
+        if option and section in ("cell", "task"):
+            conditions[f"{section}.name"] = option.partition(".")[0]
+        new = {other: value for other, value in conditions.items() if other in space.search and other not in needed}
+        needed |= new
+        pending += new
+    return needed
+
+
 def _wrong_combinations(loaded: LoadedStudy) -> list[str]:
-    """What is wrong with any combination: every point with one seed, every seed, and every end of what is searched."""
-    first_seed = loaded.space.vary.get("seed", (None,))[0]
-    first = _first(loaded.space)
-    tried: list[Params] = [first | p for p in loaded.space.points() if p.get("seed", first_seed) == first_seed]
-    tried += [first | {"seed": seed} for seed in loaded.space.vary.get("seed", ())[1:]]
-    for key, each in loaded.space.search.items():
-        tried += [first | {key: value} for value in (*each.choices, each.low, each.high) if value is not None]
+    """The mistakes of all combinations: the corners of the search at every point with the first seed, and all seeds."""
+    space = loaded.space
+    first_seed, *more_seeds = space.vary.get("seed", (None,))
+    tried = [
+        params
+        for point in space.points()
+        if point.get("seed", first_seed) == first_seed
+        for params in _corners(space, point)
+    ]
+    tried += [_first(space) | {"seed": seed} for seed in more_seeds]
     problems: list[str] = []
-    for params in tried:
+    for params in {json.dumps(each, sort_keys=True): each for each in tried}.values():
         try:
             loaded.experiment(params)
         except RequestError as error:
@@ -241,7 +289,7 @@ def _unknown_names(study: StudyConfig, source: Source) -> list[str]:
         ("pruner", study.pruner.name, PRUNERS),
     ):
         if name not in known:
-            more = " A grid is what `vary` is for." if name == "grid" else ""
+            more = " For a grid, use `vary`." if name == "grid" else ""
             problems.append(
                 f"{source.place('study', section, 'name')}: study.{section}.name: there is no {section} {shown(name)}."
                 f"{did_you_mean(name, known)}{more}"
@@ -257,7 +305,7 @@ def _unknown_names(study: StudyConfig, source: Source) -> list[str]:
 
 
 def _unknown_metrics(loaded: LoadedStudy, source: Source) -> list[str]:
-    """Objectives that no run can record: what is validated is known, what probes measure has their first word."""
+    """Objectives that no run can record. The metrics of training and validation are known; those of probes are not."""
     points = loaded.space.points()
     tasks = {str(name) for point in points if (name := loaded.space.chosen(point).get("task.name")) is not None}
     problems = []
@@ -274,9 +322,9 @@ def _unknown_metrics(loaded: LoadedStudy, source: Source) -> list[str]:
 
 
 def _suffix(params: Params) -> str:
-    """What a run's name says beside cell, length and seed: the last word of each further key, and its value."""
-    words = {key.rsplit(".", 1)[-1]: value for key, value in params.items() if key not in _IN_EVERY_NAME}
+    """The end of a run's name: the last part of each key except cell, length and seed, and its value."""
+    factors = {key.rsplit(".", 1)[-1]: value for key, value in params.items() if key not in _IN_EVERY_NAME}
     return "".join(
-        f"-{value}" if word == "case" else f"-{word}={value:.4g}" if isinstance(value, float) else f"-{word}={value}"
-        for word, value in words.items()
+        f"-{value}" if name == "case" else f"-{name}={value:.4g}" if isinstance(value, float) else f"-{name}={value}"
+        for name, value in factors.items()
     )

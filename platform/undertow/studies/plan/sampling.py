@@ -1,4 +1,4 @@
-"""Optuna's samplers and pruners, by name and with their own arguments.
+"""Optuna's samplers and pruners, by name, with Optuna's own arguments.
 
 sampler = make_sampler(Named(name="tpe", options={"n_startup_trials": 20}), seed=0)
 pruner = make_pruner(Named(name="median", options={"n_warmup_steps": 200}))
@@ -40,31 +40,31 @@ PRUNERS: Mapping[str, str] = {
 
 
 def make_sampler(config: Named, seed: int) -> "BaseSampler":
-    """The sampler of a study.
+    """Make the sampler of a study.
 
     Args:
         config: Name and arguments.
-        seed: Where its own choices start, unless the arguments have a `seed`.
+        seed: Its random seed, unless the arguments have a `seed`.
 
     Raises:
-        RequestError: An argument that it does not take, or a library that it needs is not installed.
+        RequestError: The sampler has no such argument, or a library that it needs is not installed.
     """
     from optuna import samplers
 
-    if config.name == "cmaes" and find_spec("cmaes") is None:  # Optuna finds out when it first samples
+    if config.name == "cmaes" and find_spec("cmaes") is None:  # Optuna fails only when it first samples
         raise RequestError("study.sampler.name: `cmaes` needs a library that is not installed: pip install cmaes")
-    kind = getattr(samplers, SAMPLERS[config.name])
-    if config.name == "brute-force":  # having tried everything, it would stop the `Study.optimize` that is not there
-        kind = type(kind.__name__, (kind,), {"after_trial": lambda *_: None})
-    made: BaseSampler = _made("sampler", config.name, kind, {"seed": seed, **config.options})
-    return made
+    sampler_class = getattr(samplers, SAMPLERS[config.name])
+    if config.name == "brute-force":  # after its last value it would stop `Study.optimize`, which does not run here
+        sampler_class = type(sampler_class.__name__, (sampler_class,), {"after_trial": lambda *_: None})
+    sampler: BaseSampler = _construct("sampler", config.name, sampler_class, {"seed": seed, **config.options})
+    return sampler
 
 
 def make_pruner(config: Named) -> "BasePruner":
-    """The pruner of a study; `patient` takes the name of the one that it wraps as `wrapped_pruner`.
+    """Make the pruner of a study; `patient` takes the name of the pruner that it wraps as `wrapped_pruner`.
 
     Raises:
-        RequestError: An argument that it does not take, or one that is missing.
+        RequestError: The pruner has no such argument, or one is missing.
     """
     from optuna import pruners
 
@@ -76,23 +76,25 @@ def make_pruner(config: Named) -> "BasePruner":
                 f"study.pruner.options.wrapped_pruner: there is no pruner {inner!r}.{did_you_mean(str(inner), PRUNERS)}"
             )
         options["wrapped_pruner"] = make_pruner(Named(name=inner))
-    made: BasePruner = _made("pruner", config.name, getattr(pruners, PRUNERS[config.name]), options)
-    return made
+    pruner: BasePruner = _construct("pruner", config.name, getattr(pruners, PRUNERS[config.name]), options)
+    return pruner
 
 
-def _made(what: str, name: str, kind: type[Any], options: dict[str, Any]) -> Any:
-    known = [each for each in inspect.signature(kind).parameters if each not in ("args", "kwargs")]
+def _construct(section: str, name: str, cls: type[Any], options: dict[str, Any]) -> Any:
+    known = [each for each in inspect.signature(cls).parameters if each not in ("args", "kwargs")]
     for option in options:
         if option not in known:
             raise RequestError(
-                f"study.{what}.options.{option}: Optuna's {kind.__name__} (`{name}`) takes no such argument."
+                f"study.{section}.options.{option}: Optuna's {cls.__name__} (`{name}`) has no such argument."
                 f"{did_you_mean(option, known)}"
             )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # several are marked experimental; choosing one by name is asking for it
-            return kind(**options)
+            warnings.simplefilter(
+                "ignore"
+            )  # several are marked experimental; the configuration names it, so it is intended
+            return cls(**options)
     except ImportError as error:
-        raise RequestError(f"study.{what}.name: `{name}` needs a library that is not installed: {error}") from error
+        raise RequestError(f"study.{section}.name: `{name}` needs a library that is not installed: {error}") from error
     except (TypeError, ValueError) as error:
-        raise RequestError(f"study.{what}.options: {kind.__name__}: {error}") from error
+        raise RequestError(f"study.{section}.options: {cls.__name__}: {error}") from error

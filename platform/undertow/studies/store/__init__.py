@@ -1,1 +1,1 @@
-"""What is taken and what came of it: Optuna's database (`storage`), seen as trials of combinations (`ledger`)."""
+"""Which combinations are taken, and their results: Optuna's database (`storage`) as a `ledger` of trials (`trial`)."""

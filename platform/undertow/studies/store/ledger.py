@@ -1,17 +1,18 @@
-"""The ledger: Optuna's database, the only record of which combination is taken and what came of it.
+"""The ledger: Optuna's database, the only record of which combinations are taken and of their results.
 
     ledger = Ledger.open(url, loaded, facts)
     ledger.plan()                                  # puts missing combinations into the queue
-    while claim := ledger.claim(work):             # takes one out of it, atomically
+    while claim := ledger.take():                  # takes one out of it, atomically
+        ledger.assign(claim, assignment)           # records where it runs
         ...
         ledger.complete(claim, values, outcome)
 
-Every combination has a key, and every attempt at it is a trial of Optuna's with that key and a count. Two drivers may
-put the same attempt into the queue at the same moment; the database numbers them, and only the one with the lowest
-number ever runs. What a dead driver left RUNNING is failed as `abandoned` by whoever notices, and tried again. So each
-combination is done once, whatever dies, and no driver needs to know of another.
+Every combination has a key, and each of its trials is a trial of Optuna's with that key and a count. Two drivers may
+put the same trial into the queue at the same moment; the database numbers them, and only the one with the lowest
+number runs. A trial that a dead driver left RUNNING is failed as `abandoned` by any driver that sees it, and retried.
+So each combination is completed once, whichever process dies, and the drivers need not communicate.
 
-The queue is kept short: Optuna reads all of it whenever it takes one out.
+The queue is kept short: Optuna reads all of it whenever a trial is taken out.
 """
 
 import json
@@ -20,34 +21,48 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from undertow._system.redact import redacted
 from undertow.config.space import Combination, Params, Range, Scalar, Space
 from undertow.errors import RequestError, did_you_mean
 from undertow.studies.plan.load import LoadedStudy
 from undertow.studies.plan.sampling import make_pruner, make_sampler
-from undertow.studies.store.attempt import ATTEMPT, END, KEY, WORK, Attempt, End, Work, by_key, is_left
 from undertow.studies.store.identity import (
-    ABOUT,
-    refuse_another,
-    snapshot,
+    SNAPSHOT,
+    make_snapshot,
     space_of,
     stored_snapshot,
+    updated_snapshot,
     wait_for_snapshot,
 )
-from undertow.studies.store.storage import open_storage, with_retries
+from undertow.studies.store.storage import open_storage, quiet_optuna, with_retries
+from undertow.studies.store.trial import (
+    ASSIGNMENT,
+    ATTEMPT,
+    END,
+    KEY,
+    Assignment,
+    EndKind,
+    Trial,
+    needs_trial,
+    state_of,
+    trials_by_key,
+)
 
 if TYPE_CHECKING:
-    from optuna import Study, Trial
+    import optuna
     from optuna.distributions import BaseDistribution
     from optuna.storages import BaseStorage
 
+P = ParamSpec("P")
+
 RESULT = "undertow.result"
+"""The attribute of a trial that holds its outcome."""
 DRIVER = "undertow.driver."
-"""Begins the attribute of a study in which a driver says that it lives."""
-SILENCE = 60.0
-"""Seconds without a beat after which a driver on another machine is taken for dead."""
+"""Begins the attribute of a study that holds the last heartbeat of a driver."""
+STALE_SECONDS = 60.0
+"""Seconds without a heartbeat after which a driver on another machine counts as dead."""
 
 _STOPS = "undertow.stops"
 
@@ -56,14 +71,14 @@ _QUEUE = 16
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an attempt recorded, as `undertow.studies.store.results` reads it back.
+    """What a trial recorded, as `undertow.studies.store.results` reads it back.
 
     Attributes:
         metrics: The latest value of every scalar.
         curves: The final curves: steps of the axis, and values.
         history: Earlier values of these curves, by training step.
         steps: Training steps done.
-        seconds: Wall time of this attempt.
+        seconds: Wall time of this trial.
     """
 
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -75,75 +90,79 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Claim:
-    """An attempt that this driver has taken.
+    """A trial that this driver has taken.
 
     Attributes:
         number: Optuna's number of the trial.
         combination: What to run.
         params: The varied and the searched values.
-        attempt: Counts from 0.
-        work: Who works on it, and where.
+        count: Counts the trials of the combination from 0.
+        previous: Where the trial before this one ran; None for the first.
     """
 
     number: int
     combination: Combination
     params: Params
-    attempt: int
-    work: Work
-    trial: "Trial" = field(repr=False, compare=False)
+    count: int
+    previous: Assignment | None
+    trial: "optuna.Trial" = field(repr=False, compare=False)
 
 
 class Ledger:
     """One study in the database; made by `open` or `find`."""
 
-    def __init__(self, storage: "BaseStorage", study: "Study", space: Space, retries: int = 0) -> None:
+    def __init__(self, storage: "BaseStorage", study: "optuna.Study", space: Space, retries: int = 0) -> None:
         self.study = study
         self.space = space
         self.retries = retries
         self._storage = storage
         self._id = storage.get_study_id_from_name(study.study_name)
-        self._seen: dict[str, tuple[object, float]] = {}
+        self._last_change: dict[str, tuple[object, float]] = {}
 
     @classmethod
-    def open(cls, url: str, loaded: LoadedStudy, about: Mapping[str, Any]) -> "Ledger":
-        """Create the study, or go on with it.
+    def open(
+        cls, url: str, loaded: LoadedStudy, facts: Mapping[str, Any], *, allow_changed_code: bool = False
+    ) -> "Ledger":
+        """Create the study, or continue it.
 
         Args:
             url: The database.
             loaded: The study.
-            about: More to be kept with it, when it is new: the parent run's uuid, versions.
+            facts: More for the snapshot of a new study: the parent run's uuid as `run`, versions as `facts`.
+            allow_changed_code: Continue with other plugins than those that the study was started with.
 
         Raises:
-            RequestError: The database cannot be opened, or its study of this name is another one.
+            RequestError: The database cannot be opened, or its study of this name has another configuration or code.
         """
         import optuna
 
         config = loaded.config
-        make_sampler(config.sampler, seed=0)  # refused, if it must be, before anything is written
+        make_sampler(config.sampler, seed=0)  # wrong arguments are refused before anything is written
         pruner = make_pruner(config.pruner)
         storage = open_storage(url)
         name = loaded.name
         try:
-            study = with_retries(
-                optuna.create_study,
-                storage=storage,
-                study_name=name,
-                directions=[each.direction for each in config.objectives],
-            )
+            with quiet_optuna():
+                study = with_retries(
+                    optuna.create_study,
+                    storage=storage,
+                    study_name=name,
+                    directions=[each.direction for each in config.objectives],
+                )
         except optuna.exceptions.DuplicatedStudyError:
             study = with_retries(optuna.load_study, storage=storage, study_name=name)
             wait_for_snapshot(study)
-        known = stored_snapshot(study)
-        if known is None:  # new, or its creator died before it could say
-            known = {**about, **snapshot(loaded)}
-            with_retries(study.set_user_attr, ABOUT, known)
+        stored = stored_snapshot(study)
+        if stored is None:  # a new study, or its creator died before it wrote the snapshot
+            new = {**facts, "versions": loaded.registry.versions(), **make_snapshot(loaded)}
+            with_retries(study.set_user_attr, SNAPSHOT, new)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # marked experimental; without it the dashboard says "Objective 0"
                 with_retries(study.set_metric_names, [each.metric for each in config.objectives])
         else:
-            refuse_another(name, known["config"], loaded.yaml())
-            if any(known[key] != value for key, value in snapshot(loaded).items()):  # more samples, another file name
-                with_retries(study.set_user_attr, ABOUT, {**known, **snapshot(loaded)})
+            updated = updated_snapshot(stored, loaded, allow_changed_code=allow_changed_code)
+            if updated != stored:  # more samples, another file name, changed code
+                with_retries(study.set_user_attr, SNAPSHOT, updated)
         ledger = cls(storage, study, loaded.space, config.retries)
         trials = storage.get_all_trials(ledger._id, deepcopy=False)
         study.sampler = make_sampler(config.sampler, len(trials)) if config.search else optuna.samplers.RandomSampler()
@@ -152,7 +171,7 @@ class Ledger:
 
     @classmethod
     def find(cls, url: str, name: str) -> "Ledger":
-        """Open a study that is there, to look at it.
+        """Open an existing study to read it.
 
         Raises:
             RequestError: There is no such database or study; the message names what there is.
@@ -165,10 +184,10 @@ class Ledger:
         except KeyError:
             known = [each.study_name for each in storage.get_all_studies()]
             raise RequestError(f"there is no study `{name}` in {redacted(url)}.{did_you_mean(name, known)}") from None
-        about = stored_snapshot(study)
-        if about is None:
+        snapshot = stored_snapshot(study)
+        if snapshot is None:
             raise RequestError(f"`{name}` in {redacted(url)} is a study of Optuna's, but not one of Undertow's")
-        return cls(storage, study, space_of(about))
+        return cls(storage, study, space_of(snapshot))
 
     @property
     def name(self) -> str:
@@ -181,156 +200,135 @@ class Ledger:
         return sum(1 for _ in self.space.points()) * self.space.samples
 
     @property
-    def about(self) -> dict[str, Any]:
-        """What is kept with the study: configuration, space, the parent run's uuid, versions."""
-        known = stored_snapshot(self.study)
-        assert known is not None
-        return known
+    def snapshot(self) -> dict[str, Any]:
+        """The snapshot of the study: configuration, space, versions, the parent run's uuid."""
+        stored = stored_snapshot(self.study)
+        assert stored is not None
+        return stored
 
-    def attempts(self) -> dict[str, list[Attempt]]:
-        """Every attempt by the key of its combination, in their order; duplicates that never ran are left out."""
-        return by_key(with_retries(self._storage.get_all_trials, self._id, deepcopy=False))
+    def trials(self) -> dict[str, list[Trial]]:
+        """The trials of each combination by its key, in order; duplicates, which never run, are left out."""
+        return trials_by_key(with_retries(self._storage.get_all_trials, self._id, deepcopy=False))
 
     def plan(self) -> int:
-        """Put combinations that are missing into the queue, until it is long enough.
+        """Put combinations that need a trial into the queue, until it is long enough.
 
         Returns:
-            How many now wait there.
+            How many trials are in the queue.
         """
-        attempts = self.attempts()
-        waiting = sum(tries[-1].state == "WAITING" for tries in attempts.values())
+        by_key = self.trials()
+        waiting = sum(state_of(trials, self.retries) == "waiting" for trials in by_key.values())
         if waiting > _QUEUE // 2:
             return waiting
         for combination in self.space.combinations():
             if waiting >= _QUEUE:
                 break
-            tries = attempts.get(combination.key, [])
-            if is_left(tries, self.retries):
-                self._enqueue(combination, tries)
+            trials = by_key.get(combination.key, [])
+            if needs_trial(trials, self.retries):
+                self._enqueue(combination, trials)
                 waiting += 1
         return waiting
 
     def retry(self) -> int:
-        """Give every combination that has failed for good another attempt; how many there were."""
-        failed = [
-            (key, tries)
-            for key, tries in self.attempts().items()
-            if tries[-1].state == "FAIL" and not is_left(tries, self.retries)
-        ]
-        for key, tries in failed:
-            self._enqueue(combination_of(key), tries)
+        """Put another trial of every failed combination into the queue; returns how many."""
+        failed = [(key, trials) for key, trials in self.trials().items() if state_of(trials, self.retries) == "failed"]
+        for key, trials in failed:
+            self._enqueue(combination_of(key), trials)
         return len(failed)
 
-    def claim(self, work: Callable[[Combination, Params, Work | None], Work]) -> Claim | None:
-        """Take an attempt out of the queue.
-
-        Args:
-            work: Says who will work on a combination and where; it gets what the attempt before it said.
+    def take(self) -> Claim | None:
+        """Take a trial out of the queue; `assign` has to follow.
 
         Returns:
-            The attempt; None when nothing waits.
+            The trial; None when the queue is empty.
         """
         import optuna
         from optuna.trial import TrialState
 
-        trials = with_retries(self._storage.get_all_trials, self._id, deepcopy=False)
-        for frozen in [each for each in trials if each.state == TrialState.WAITING and KEY in each.user_attrs]:
-            number = frozen._trial_id
-            if not self._take(number):
+        frozen_trials = with_retries(self._storage.get_all_trials, self._id, deepcopy=False)
+        for frozen in frozen_trials:
+            if frozen.state != TrialState.WAITING or KEY not in frozen.user_attrs:
                 continue
-            key, attempt = frozen.user_attrs[KEY], frozen.user_attrs.get(ATTEMPT, 0)
-            # The database numbers in order: all that came before are here.
-            tries = by_key(each for each in trials if each.user_attrs.get(KEY) == key)[key]
-            if not any(each.trial.number == frozen.number for each in tries):
-                self._fail(number, "duplicate", "the same attempt was already in the queue")
+            trial_id = frozen._trial_id
+            if not _unless_finished(self._storage.set_trial_state_values, trial_id, TrialState.RUNNING):
                 continue
-            trial = with_retries(optuna.Trial, self.study, number)
-            combination = combination_of(key)
+            key, count = frozen.user_attrs[KEY], frozen.user_attrs.get(ATTEMPT, 0)
+            # The database numbers trials in order: all with a lower number are in the list.
+            trials = trials_by_key(each for each in frozen_trials if each.user_attrs.get(KEY) == key)[key]
+            if not any(each.optuna.number == frozen.number for each in trials):
+                self._fail(trial_id, "duplicate", "the same trial was already in the queue")
+                continue
+            trial = with_retries(optuna.Trial, self.study, trial_id)
             params = self._sampled(trial, dict(frozen.params))
-            before = next((each.work for each in reversed(tries) if each.count < attempt), None)
-            said = work(combination, params, before)
-            with_retries(trial.set_user_attr, WORK, asdict(said))
-            return Claim(frozen.number, combination, params, attempt, said, trial)
+            previous = next((each.assignment for each in reversed(trials) if each.count < count), None)
+            return Claim(frozen.number, combination_of(key), params, count, previous, trial)
         return None
 
+    def assign(self, claim: Claim, assignment: Assignment) -> bool:
+        """Record where a trial runs; False if another driver has abandoned it meanwhile."""
+        return self._set(claim, ASSIGNMENT, asdict(assignment))
+
     def report(self, claim: Claim, step: int, value: float) -> bool:
-        """Note an intermediate value of the objective; whether the pruner would end the run here."""
-        try:
-            with_retries(claim.trial.report, value, step)
-        except Exception as error:  # noqa: BLE001  (only one kind of it passes)
-            _expect_finished(error)
-            return False
-        return with_retries(claim.trial.should_prune)
+        """Record an intermediate value of the objective; returns whether the pruner would end the trial here."""
+        return _unless_finished(claim.trial.report, value, step) and with_retries(claim.trial.should_prune)
 
     def complete(self, claim: Claim, values: Sequence[float], outcome: Outcome) -> bool:
-        """Note the result; False if somebody had given the attempt up for lost."""
+        """Record the result; False if another driver has abandoned the trial meanwhile."""
         return self._finish(claim, "COMPLETE", values, outcome)
 
     def prune(self, claim: Claim, reason: str, outcome: Outcome) -> bool:
-        """Note that the run was pruned, and why."""
-        with_retries(claim.trial.set_user_attr, END, {"kind": "pruned", "reason": reason})
-        return self._finish(claim, "PRUNED", None, outcome)
+        """Record that the trial was pruned, and why; False as for `complete`."""
+        ended = self._set(claim, END, {"kind": "pruned", "reason": reason})
+        return ended and self._finish(claim, "PRUNED", None, outcome)
 
-    def fail(self, claim: Claim, kind: End, reason: str, outcome: Outcome) -> bool:
-        """Note an end without a result."""
-        try:
-            with_retries(claim.trial.set_user_attr, RESULT, asdict(outcome))
-        except Exception as error:  # noqa: BLE001  (only one kind of it passes)
-            _expect_finished(error)
-            return False
-        return self._fail(claim.trial._trial_id, kind, reason)
+    def fail(self, claim: Claim, kind: EndKind, reason: str, outcome: Outcome) -> bool:
+        """Record an end without a result; False as for `complete`."""
+        return self._set(claim, RESULT, asdict(outcome)) and self._fail(claim.trial._trial_id, kind, reason)
 
-    def give_up(self, attempt: Attempt) -> bool:
-        """Note that nobody works on an attempt any more; False if it has ended in some other way."""
-        return self._fail(attempt.trial._trial_id, "abandoned", "its driver died")
+    def abandon(self, trial: Trial) -> bool:
+        """Record that no driver runs a trial any more; False if it has ended in some other way."""
+        return self._fail(trial.optuna._trial_id, "abandoned", "its driver died")
 
-    def beat(self, driver: str, record: Mapping[str, Any]) -> None:
-        """Say that a driver lives."""
+    def heartbeat(self, driver: str, record: Mapping[str, Any]) -> None:
+        """Record that a driver is alive; an empty record says that it has ended."""
         with_retries(self.study.set_user_attr, DRIVER + driver, dict(record))
 
     def drivers(self) -> dict[str, dict[str, Any]]:
-        """What each driver last said, by its id; an empty record is one that has left."""
+        """The last heartbeat of each driver, by its id; empty for one that has ended."""
         attrs = with_retries(getattr, self.study, "user_attrs")
         return {key.removeprefix(DRIVER): value for key, value in attrs.items() if key.startswith(DRIVER)}
 
-    def silent(self, what: str, said: object) -> bool:
-        """Whether this has been said without a change for longer than any living driver would leave it.
+    def is_stale(self, name: str, value: object) -> bool:
+        """Whether a value has not changed for longer than a living driver would leave it.
 
-        It goes by this machine's own clock, from when this process first heard it.
+        Only this machine's clock is used, from the moment at which this process first saw the value.
         """
         now = time.monotonic()
-        if self._seen.get(what, (None, 0.0))[0] != said or what not in self._seen:
-            self._seen[what] = (said, now)
-        return now - self._seen[what][1] > SILENCE
+        last, since = self._last_change.get(name, (None, now))
+        if last != value or name not in self._last_change:
+            self._last_change[name] = (value, now)
+            return False
+        return now - since > STALE_SECONDS
 
     @property
     def stops(self) -> int:
-        """How often this study was asked to stop."""
+        """How many times this study was asked to stop."""
         return int(with_retries(getattr, self.study, "user_attrs").get(_STOPS, 0))
 
     def ask_to_stop(self) -> None:
-        """Have every driver that is at work now stop."""
+        """Ask every driver that runs now to stop."""
         count = self.stops + 1
         with_retries(self.study.set_user_attr, _STOPS, count)
 
-    def _take(self, trial_id: int) -> bool:
-        from optuna.exceptions import UpdateFinishedTrialError
-        from optuna.trial import TrialState
-
-        try:
-            return with_retries(self._storage.set_trial_state_values, trial_id, TrialState.RUNNING)
-        except UpdateFinishedTrialError:
-            return False
-
-    def _enqueue(self, combination: Combination, tries: Sequence[Attempt]) -> None:
+    def _enqueue(self, combination: Combination, trials: Sequence[Trial]) -> None:
         from optuna.trial import TrialState, create_trial
 
         params: dict[str, Scalar] = dict(combination.params)
         distributions = {key: self._varied(key) for key in params}
         count = 0
-        if tries:  # the same values as before, the searched ones included
-            last = tries[-1]
-            params, distributions = dict(last.trial.params), dict(last.trial.distributions)
+        if trials:  # a retry has the same values, the searched ones included
+            last = trials[-1]
+            params, distributions = dict(last.optuna.params), dict(last.optuna.distributions)
             count = last.count + 1
         trial = create_trial(
             state=TrialState.WAITING,
@@ -345,45 +343,51 @@ class Ledger:
 
         return CategoricalDistribution(self.space.vary[key])
 
-    def _sampled(self, trial: "Trial", params: dict[str, Scalar]) -> dict[str, Scalar]:
-        """Have the sampler choose what is not there yet; one choice may decide what else there is to choose."""
+    def _sampled(self, trial: "optuna.Trial", params: dict[str, Scalar]) -> dict[str, Scalar]:
+        """Let the sampler choose the searched values; one choice may decide which other keys are searched."""
         while missing := self.space.searched_at(params):
             for key, each in missing.items():
                 params[key] = with_retries(_suggest, trial, key, each)
         return params
 
+    def _set(self, claim: Claim, name: str, value: object) -> bool:
+        """Set an attribute of a trial; False if the trial has ended."""
+        return _unless_finished(self._storage.set_trial_user_attr, claim.trial._trial_id, name, value)
+
     def _finish(self, claim: Claim, state: str, values: Sequence[float] | None, outcome: Outcome) -> bool:
         from optuna.trial import TrialState
 
-        try:
-            with_retries(claim.trial.set_user_attr, RESULT, asdict(outcome))
-            # Done twice when the answer to the first was lost: then it has ended, and as it should.
-            told = with_retries(self.study.tell, claim.number, values, state=TrialState[state], skip_if_finished=True)
-        except Exception as error:  # noqa: BLE001  (only one kind of it passes)
-            _expect_finished(error)
+        if not self._set(claim, RESULT, asdict(outcome)):
             return False
-        return told.state.name == state
 
-    def _fail(self, trial_id: int, kind: End, reason: str) -> bool:
-        from optuna.exceptions import UpdateFinishedTrialError
+        def tell() -> bool:  # a second call after a lost acknowledgement finds the state that the first one set
+            told = self.study.tell(claim.number, values, state=TrialState[state], skip_if_finished=True)
+            return told.state.name == state
+
+        with quiet_optuna():
+            return _unless_finished(tell)
+
+    def _fail(self, trial_id: int, kind: EndKind, reason: str) -> bool:
         from optuna.trial import TrialState
 
-        try:
-            with_retries(self._storage.set_trial_user_attr, trial_id, END, {"kind": kind, "reason": reason[:2000]})
-            return with_retries(self._storage.set_trial_state_values, trial_id, TrialState.FAIL)
-        except UpdateFinishedTrialError:
-            return False
+        def fail() -> bool:
+            self._storage.set_trial_user_attr(trial_id, END, {"kind": kind, "reason": reason[:2000]})
+            return self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
+
+        return _unless_finished(fail)
 
 
-def _expect_finished(error: Exception) -> None:
-    """Pass over an attempt that somebody else has ended: it was taken for lost. Anything else is a fault."""
+def _unless_finished(action: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> bool:
+    """Change a trial; False if that returns False or the trial has ended, since another driver took it for dead."""
     from optuna.exceptions import UpdateFinishedTrialError
 
-    if not isinstance(error, UpdateFinishedTrialError):
-        raise error
+    try:
+        return with_retries(action, *args, **kwargs) is not False
+    except UpdateFinishedTrialError:
+        return False
 
 
-def _suggest(trial: "Trial", key: str, each: Range) -> Scalar:
+def _suggest(trial: "optuna.Trial", key: str, each: Range) -> Scalar:
     if each.choices:
         return trial.suggest_categorical(key, each.choices)
     low, high = each.low, each.high
@@ -395,6 +399,6 @@ def _suggest(trial: "Trial", key: str, each: Range) -> Scalar:
 
 
 def combination_of(key: str) -> Combination:
-    """The combination that has this key."""
+    """The combination with this key."""
     params, sample = json.loads(key)
     return Combination(params, sample)

@@ -1,13 +1,14 @@
-"""Optuna's database: where it is, how it is opened, and patience with it.
+"""Optuna's database: its address, how it is opened, and retries while it is busy.
 
     storage = open_storage(storage_url(home, config.storage))
-    trials = with_retries(storage.get_all_trials, study_id)     # however busy it is
+    trials = with_retries(storage.get_all_trials, study_id)     # waits while the database is locked
 
-A database that is out of reach is told at once when a command begins, and waited for while a study is at work.
+A database that cannot be reached is an error when a command begins; while a study runs, it is waited for.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -36,28 +37,27 @@ def storage_url(home: Path, configured: str | None) -> str:
 
 
 def open_storage(url: str, *, create: bool = True) -> "BaseStorage":
-    """Open Optuna's database; a new one is made whole or not at all, by one process at a time.
+    """Open Optuna's database; a new one is created atomically, by one process at a time.
 
     Args:
-        url: Where it is.
-        create: Make it if it is not there.
+        url: Its address.
+        create: Create it if it does not exist.
 
     Raises:
-        RequestError: It cannot be opened, and why.
-        LockTimeout: Another process is making it, and did not finish in time.
+        RequestError: It cannot be opened; the message has the reason.
+        LockTimeout: Another process is creating it, and did not finish in time.
     """
     import optuna
     from sqlalchemy import inspect
     from sqlalchemy.exc import SQLAlchemyError
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     require_driver(url)
     file = database_file(url)
 
     def connect(to: str) -> optuna.storages.RDBStorage:
         file = database_file(to)
-        kind = _on_disk(file) if file else optuna.storages.RDBStorage
-        return kind(to, engine_kwargs=engine_options(to))
+        storage_class = _locked_storage(file) if file else optuna.storages.RDBStorage
+        return storage_class(to, engine_kwargs=engine_options(to))
 
     try:
         if file is None:
@@ -80,43 +80,56 @@ def open_storage(url: str, *, create: bool = True) -> "BaseStorage":
         raise cannot_open(url, error) from error
 
 
-def _on_disk(file: Path) -> type["RDBStorage"]:
-    """Optuna's storage in a file, where a trial changes its state in the hands of one process at a time.
+def _locked_storage(file: Path) -> type["RDBStorage"]:
+    """Optuna's storage in a file, in which one process at a time changes the state of a trial.
 
-    Optuna reads the state and then writes it. A server locks the row meanwhile; in SQLite two drivers could both find a
-    trial waiting, and both take it.
+    Optuna reads the state and then writes it. A server locks the row meanwhile; in SQLite two drivers could both find
+    that a trial waits, and both take it.
     """
     from optuna.storages import RDBStorage
 
-    class OnDisk(RDBStorage):
+    class LockedStorage(RDBStorage):
         def set_trial_state_values(
             self, trial_id: int, state: "TrialState", values: Sequence[float] | None = None
         ) -> bool:
             with _lock(file).held(LOCKED_SECONDS):
                 return super().set_trial_state_values(trial_id, state, values)
 
-    return OnDisk
+    return LockedStorage
 
 
 def _lock(file: Path) -> FileLock:
     return FileLock(file.with_name(f".{file.name}.lock"))
 
 
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Leave out Optuna's messages below WARNING inside the block; the caller's level of logging is restored after."""
+    import optuna
+
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(level, optuna.logging.WARNING))
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(level)
+
+
 def no_database(url: str) -> RequestError:
-    """What to say when there is nothing to look at."""
+    """The error for a database that does not exist."""
     where = database_file(url) or f"in {redacted(url)}"
     return RequestError(f"there is no study database {where} yet: start one with `undertow study run FILE`")
 
 
 def cannot_open(url: str, error: Exception) -> RequestError:
-    """What to say when a database does not answer, or not as it should."""
+    """The error for a database that does not answer, or refuses."""
     return RequestError(f"study.storage: {redacted(url)} cannot be opened: {redacted(str(error).splitlines()[0])}")
 
 
 def with_retries(action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Do something in the database, again and again while it is locked or out of reach, for a minute or two.
+    """Do something in the database, and retry for a minute or two while it is locked or cannot be reached.
 
-    It may then be done twice: a connection that is lost may have lost the answer alone.
+    The action may then happen twice: a lost connection may have lost the acknowledgement alone.
     """
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import OperationalError

@@ -1,9 +1,9 @@
-"""The driver: keeps every worker busy with what the ledger has left, and settles what each attempt came to.
+"""The driver: keeps every slot busy with trials from the ledger, and records how each trial ended.
 
-    summary = Driver(loaded, ledger, executor, home, slots, parent=uuid, tags=tags, watch=view).run(stop)
+    counts = Driver(loaded, ledger, executor, home, slots, parent=uuid, tags=tags, watch=view).run(stop)
 
-It holds nothing that the ledger does not: killed at any moment, the next driver goes on with exactly what is missing.
-Several may work on one study. It is one thread that never waits for a trial, a store or a network for long.
+All its state is in the ledger: if it is killed, the next driver continues with the combinations that are left. Several
+drivers may work on one study. It has one thread, which never waits long for a trial, a database or a network.
 """
 
 import math
@@ -17,13 +17,14 @@ from typing import Literal, Protocol
 
 from undertow._system.lock import FileLock
 from undertow._system.stopping import StopRequest
-from undertow.config.space import Combination, Params
+from undertow.config.schema import ExperimentConfig
 from undertow.config.study_schema import ObjectiveConfig
+from undertow.errors import RequestError
 from undertow.runs.process import Result
 from undertow.studies.plan.load import LoadedStudy
-from undertow.studies.store.attempt import Attempt, End, Work, is_left
 from undertow.studies.store.counts import Counts, count
 from undertow.studies.store.ledger import Claim, Ledger, Outcome
+from undertow.studies.store.trial import Assignment, EndKind, Trial, state_of
 from undertow.studies.work.executor import Executor, Running
 from undertow.studies.work.follow import Follower
 from undertow.studies.work.job import Job
@@ -31,55 +32,56 @@ from undertow.studies.work.liveness import is_alive, is_held, machine
 from undertow.studies.work.slots import Slot
 from undertow.tracking import RunFolder, tracking_uri
 
-_TICK = 0.2
-_BEAT = 10.0
-_LOOK = 1.0  # seconds between two looks at what the other drivers do
-_GRACE = 30.0  # seconds an attempt may take to save itself after it was asked to stop
-_MEMORY = ("MemoryError", "OutOfMemoryError")
+_WAIT_SECONDS = 0.2
+_HEARTBEAT_SECONDS = 10.0
+_REFRESH_SECONDS = 1.0  # between two reads of what the other drivers do
+_SAVE_SECONDS = 30.0  # that a trial has to save its state after it was asked to stop
+_MEMORY_ERRORS = ("MemoryError", "OutOfMemoryError", "torch.OutOfMemoryError")
+_CPU_ALLOCATOR = "DefaultCPUAllocator: can't allocate memory"  # torch's message, in a plain RuntimeError
 
 
 @dataclass
-class Busy:
-    """An attempt at work here."""
+class ActiveTrial:
+    """A trial that runs in a slot of this driver."""
 
     claim: Claim
-    work: Work
+    assignment: Assignment
     running: Running
     follower: Follower
     slot: Slot
     started: float
     max_steps: int
-    asked: Literal["", "prune", "timeout", "stop"] = ""
-    asked_at: float = 0.0
-    why: str = ""
+    stop_cause: Literal["", "prune", "timeout", "stop"] = ""
+    stop_reason: str = ""
+    stopped_at: float = 0.0
     reported: set[int] = field(default_factory=set)
 
 
-class Watch(Protocol):
-    """Whoever wants to see how it goes."""
+class ProgressView(Protocol):
+    """Shows the progress of a study."""
 
-    def show(self, counts: Counts, busy: Sequence[Busy], first_seconds: float) -> None:
-        """Called several times a second; `first_seconds` is how long this driver has worked."""
+    def show(self, counts: Counts, active: Sequence[ActiveTrial], seconds: float) -> None:
+        """Show the progress, `seconds` after this driver began; called several times a second."""
         ...
 
-    def ended(self, name: str, state: str, words: str) -> None:
-        """An attempt has ended."""
+    def ended(self, name: str, state: str, reason: str) -> None:
+        """Show that a trial has ended."""
         ...
 
 
 class Driver:
-    """Works on one study with this machine's workers.
+    """Runs the trials of one study in the slots of this machine.
 
     Args:
         loaded: The study.
         ledger: Its ledger.
         executor: Where trials run.
         home: Where run folders are.
-        slots: One for each worker.
+        slots: The slots of this machine.
         parent: The uuid of the study's own run.
         tags: Tags for every run.
-        watch: Told how it goes.
-        limit: Attempts to start at most; None for all that are left.
+        watch: Shows the progress.
+        limit: Trials to start at most; None for all that are left.
     """
 
     def __init__(
@@ -92,7 +94,7 @@ class Driver:
         *,
         parent: str,
         tags: Mapping[str, str],
-        watch: Watch,
+        watch: ProgressView,
         limit: int | None = None,
     ) -> None:
         self.id = uuid.uuid4().hex[:12]
@@ -100,130 +102,144 @@ class Driver:
         self._ledger = ledger
         self._executor = executor
         self._home = home
-        self._free = list(slots)
+        self._free_slots = list(slots)
         self._parent = parent
         self._tags = tags
-        self._watch = watch
+        self._view = watch
         self._limit = limit
-        self._busy: list[Busy] = []
+        self._active: list[ActiveTrial] = []
         self._host = machine()
         self._lock = FileLock(home / f".driver-{self.id}.lock")
-        self._attempts: Mapping[str, Sequence[Attempt]] = {}
+        self._trials: Mapping[str, Sequence[Trial]] = {}
         self._counts: Counts
-        self._next_beat = self._next_look = 0.0
-        self._dry = False
+        self._next_heartbeat = self._next_refresh = 0.0
+        self._queue_empty = False
         self._objectives = loaded.config.objectives
         self._started = time.monotonic()
 
     def run(self, stop: StopRequest) -> Counts:
-        """Work until nothing is left to do, or until asked to stop.
+        """Run trials until none is left, or until asked to stop.
 
         Args:
-            stop: Looked at all the time; the second Ctrl-C ends the attempts at once.
+            stop: Read several times a second; the second Ctrl-C kills the trials.
 
         Returns:
-            How the study stands in the end.
+            The combinations by state at the end.
         """
-        stops = self._ledger.stops
         self._home.mkdir(parents=True, exist_ok=True)
         with self._lock.held():
-            return self._run_locked(stops, stop)
+            try:
+                self._remove_dead_drivers()
+                return self._run(stop)
+            except BaseException as error:
+                for active in self._active:
+                    active.running.kill()
+                if isinstance(error, KeyboardInterrupt):
+                    self._executor.wait([active.running for active in self._active], 5.0)
+                    self._request_stop_of_all("the second Ctrl-C")
+                    self._record_ends(self._free_ended_slots())
+                raise
+            finally:
+                try:
+                    self._ledger.heartbeat(self.id, {})
+                finally:
+                    self._lock.path.unlink(missing_ok=True)
 
-    def _run_locked(self, stops: int, stop: StopRequest) -> Counts:
-        """Do the work of `run` while the lock shows that this driver lives."""
-        self._bury()
+    def _run(self, stop: StopRequest) -> Counts:
+        stops = self._ledger.stops
         budget = self._loaded.config.time_budget or math.inf
-        try:
-            while True:
-                self._keep_in_touch(stops, stop)
-                closing = stop.reason is not None or time.monotonic() - self._started > budget or self._limit == 0
-                self._attend()
-                ended = self._free_workers()
-                if self._loaded.config.search:  # what has ended may teach the sampler
-                    self._settle(ended)
-                    ended = []
-                if not closing:
-                    self._fill()
-                if stop.reason is not None:
-                    self._ask_all("stop", stop.reason)
-                self._settle(ended)
-                self._watch.show(self._counts, self._busy, time.monotonic() - self._started)
-                if not self._busy and (closing or (self._dry and not self._anything_left())):
-                    self._look()
-                    return self._counts
-                if closing or self._dry or not self._free:  # else give the free workers something at once
-                    self._executor.wait([busy.running for busy in self._busy], _TICK)
-        except BaseException as error:
-            for busy in self._busy:
-                busy.running.kill()
-            if isinstance(error, KeyboardInterrupt):
-                self._executor.wait([busy.running for busy in self._busy], 5.0)
-                self._ask_all("stop", "the second Ctrl-C")
-                self._settle(self._free_workers())
-            raise
-        finally:
-            self._ledger.beat(self.id, {})
-            self._lock.path.unlink(missing_ok=True)
+        while True:
+            self._synchronize(stops, stop)
+            closing = stop.reason is not None or time.monotonic() - self._started > budget or self._limit == 0
+            self._check_active()
+            ended = self._free_ended_slots()
+            if self._loaded.config.search:  # the sampler uses the results of the trials that have ended
+                self._record_ends(ended)
+                ended = []
+            if not closing:
+                self._fill_slots()
+            if stop.reason is not None:
+                self._request_stop_of_all(stop.reason)
+            self._record_ends(ended)
+            self._view.show(self._counts, self._active, time.monotonic() - self._started)
+            if not self._active and (closing or (self._queue_empty and not self._anything_left())):
+                self._refresh()
+                return self._counts
+            if closing or self._queue_empty or not self._free_slots:  # else fill the free slots at once
+                self._executor.wait([active.running for active in self._active], _WAIT_SECONDS)
 
-    def _keep_in_touch(self, stops: int, stop: StopRequest) -> None:
-        """Say that this driver lives, hear what was asked of it, and take over what the dead have left."""
+    def _synchronize(self, stops: int, stop: StopRequest) -> None:
+        """Write the heartbeat, read the ledger, and take over the trials of dead drivers."""
         now = time.monotonic()
-        if now >= self._next_beat:
-            self._next_beat = now + _BEAT
-            self._ledger.beat(
+        if now >= self._next_heartbeat:
+            self._next_heartbeat = now + _HEARTBEAT_SECONDS
+            self._ledger.heartbeat(
                 self.id, {"host": self._host, "pid": os.getpid(), "lock": str(self._lock.path), "at": time.time()}
             )
-        if now >= self._next_look:
-            self._next_look = now + _LOOK
+        if now >= self._next_refresh:
+            self._next_refresh = now + _REFRESH_SECONDS
             if self._ledger.stops != stops and stop.reason is None:
                 stop.reason = "`undertow study stop`"
-            self._look()
-            self._take_over()
+            self._refresh()
+            self._abandon_trials_of_dead_drivers()
             if stop.reason is None:
-                self._ledger.plan()  # now, while the workers are busy, rather than when one waits
-            self._dry = False  # the others may have left something, or put something into the queue
+                self._ledger.plan()  # while the slots are busy, so that no free slot waits for it
+            self._queue_empty = False  # other drivers may have left trials, or put some into the queue
 
-    def _look(self) -> None:
-        self._attempts = self._ledger.attempts()
-        self._counts = count(self._attempts, self._ledger.total, self._ledger.retries, self._objectives[0].direction)
+    def _refresh(self) -> None:
+        self._trials = self._ledger.trials()
+        self._counts = count(self._trials, self._ledger.total, self._ledger.retries, self._objectives[0].direction)
 
-    def _fill(self) -> None:
-        """Give every free worker an attempt, as long as there is one."""
-        if self._dry:
+    def _fill_slots(self) -> None:
+        """Start a trial in every free slot, as long as there are trials."""
+        if self._queue_empty:
             return
-        while self._free and self._limit != 0:
-            claim = self._ledger.claim(self._work)
+        while self._free_slots and self._limit != 0:
+            claim = self._ledger.take()
             if claim is not None:
-                if self._limit is not None:
-                    self._limit -= 1
-                self._launch(claim)
+                self._start(claim)
             elif not self._ledger.plan():
-                self._dry = True
+                self._queue_empty = True
                 return
 
-    def _work(self, combination: Combination, params: Params, before: Work | None) -> Work:
-        """Where an attempt will work: where the one before did, if that is in this home, whose records we ship."""
-        config = self._loaded.experiment(params)
-        if before is not None and before.host == self._host:
-            folder = Path(before.folder)
-            if folder.parent == self._home.absolute() and (folder / "run.json").is_file():
-                return Work(self.id, self._host, before.folder, before.run, before.name)
-        run = uuid.uuid4().hex
-        name = config.run_name + (f"-{combination.sample}" if combination.sample else "")
-        return Work(self.id, self._host, str(RunFolder.place(self._home, name, run)), run, name)
+    def _start(self, claim: Claim) -> None:
+        """Start a trial; if its configuration cannot be resolved, it fails and is not retried."""
+        try:
+            config = self._loaded.experiment(claim.params)
+            uri = tracking_uri(self._home, config.track.uri)
+        except RequestError as error:
+            self._ledger.fail(claim, "invalid", str(error), Outcome())
+            self._view.ended(str(claim.combination), "invalid", str(error))
+            return
+        assignment = self._assignment(claim, config)
+        if self._ledger.assign(claim, assignment):
+            if self._limit is not None:
+                self._limit -= 1
+            self._launch(claim, assignment, config, uri)
 
-    def _launch(self, claim: Claim) -> None:
-        work = claim.work
-        slot = self._free.pop()
-        config = self._loaded.experiment(claim.params, work.name)
-        folder = Path(work.folder)
+    def _assignment(self, claim: Claim, config: ExperimentConfig) -> Assignment:
+        """Where a trial runs: in the run folder of the trial before it, if that is in this home, which is shipped."""
+        previous = claim.previous
+        if previous is not None and previous.host == self._host:
+            folder = Path(previous.folder)
+            if folder.parent == self._home.absolute() and (folder / "run.json").is_file():
+                return Assignment(self.id, self._host, previous.folder, previous.run, previous.name)
+        run = uuid.uuid4().hex
+        sample = claim.combination.sample
+        name = config.run_name + (f"-{sample}" if sample else "")
+        return Assignment(self.id, self._host, str(RunFolder.place(self._home, name, run)), run, name)
+
+    def _launch(self, claim: Claim, assignment: Assignment, config: ExperimentConfig, uri: str) -> None:
+        slot = self._free_slots.pop()
+        folder = Path(assignment.folder)
+        (folder / "result.json").unlink(missing_ok=True)  # it may be that of the trial before
         job = Job(
             home=self._home,
             folder=folder if (folder / "run.json").is_file() else None,
-            run=work.run,
+            run=assignment.run,
             parent=self._parent,
-            uri=tracking_uri(self._home, config.track.uri),
-            config=config,
+            uri=uri,
+            config=config.model_copy(update={"track": config.track.model_copy(update={"run_name": assignment.name})}),
             plugins=[plugin for plugin in self._loaded.registry.plugins if not plugin.scratch],
             tags={
                 **self._tags,
@@ -240,149 +256,162 @@ class Driver:
         )
         running = self._executor.launch(job)
         follower = Follower(folder / "outbox.jsonl")
-        self._busy.append(Busy(claim, work, running, follower, slot, time.monotonic(), config.train.max_steps))
+        self._active.append(
+            ActiveTrial(claim, assignment, running, follower, slot, time.monotonic(), config.train.max_steps)
+        )
 
-    def _attend(self) -> None:
-        """Hear what the attempts have recorded, and end those that must end."""
+    def _check_active(self) -> None:
+        """Read what the trials have recorded, and stop those that must end."""
         timeout = self._loaded.config.trial_timeout or math.inf
         now = time.monotonic()
-        for busy in self._busy:
-            self._follow(busy)
-            if now - busy.started > timeout:
-                self._ask(busy, "timeout", f"took longer than {timeout:g} s")
-            if busy.asked and now - busy.asked_at > _GRACE:
-                busy.running.kill()
+        for active in self._active:
+            self._follow(active)
+            if now - active.started > timeout:
+                self._request_stop(active, "timeout", f"took longer than {timeout:g} s")
+            if active.stop_cause and now - active.stopped_at > _SAVE_SECONDS:
+                active.running.kill()
 
-    def _free_workers(self) -> list[Busy]:
-        """The attempts that have ended; their workers are free for others."""
-        ended = [busy for busy in self._busy if busy.running.exit_code is not None]
-        for busy in ended:
-            self._busy.remove(busy)
-            self._free.append(busy.slot)
+    def _free_ended_slots(self) -> list[ActiveTrial]:
+        """The trials that have ended; their slots are free."""
+        ended = [active for active in self._active if active.running.exit_code is not None]
+        for active in ended:
+            self._active.remove(active)
+            self._free_slots.append(active.slot)
         return ended
 
-    def _settle(self, ended: Sequence[Busy]) -> None:
-        """Write down what attempts came to; each may have to be tried again."""
-        for busy in ended:
-            self._follow(busy)
-            self._settle_one(busy)
-            self._dry = False
-
-    def _follow(self, busy: Busy) -> None:
+    def _follow(self, active: ActiveTrial) -> None:
+        """Report new values of the objective to the pruner, and stop a trial that is to be pruned."""
         first = self._objectives[0]
+        for name, value, step in active.follower.new_scalars():
+            if name == first.metric and len(self._objectives) == 1 and step not in active.reported:
+                active.reported.add(step)
+                if self._ledger.report(active.claim, step, value):
+                    pruner = self._loaded.config.pruner.name
+                    self._request_stop(active, "prune", f"{pruner}: {name} is {value:.4g} at step {step}")
         threshold = self._loaded.config.prune.gradient_at_cue
-        for name, value, step in busy.follower.news():
-            if name == first.metric and len(self._objectives) == 1 and step not in busy.reported:
-                busy.reported.add(step)
-                if self._ledger.report(busy.claim, step, value):
-                    self._ask(busy, "prune", f"{self._loaded.config.pruner.name}: {name} is {value:.4g} at step {step}")
-        if threshold is not None and not busy.asked:
+        if threshold is not None and not active.stop_cause:
             at_cue = [
                 value
-                for name, value in busy.follower.latest.items()
+                for name, value in active.follower.latest.items()
                 if name.count("/") == 2 and name.endswith("/at_cue")
             ]
             if at_cue and max(at_cue) < math.log10(threshold):
-                self._ask(busy, "prune", f"the gradient at the cue is 1e{max(at_cue):.1f}, below {threshold:g}")
+                reason = f"the gradient at the cue is 1e{max(at_cue):.1f}, below {threshold:g}"
+                self._request_stop(active, "prune", reason)
 
-    def _ask(self, busy: Busy, what: Literal["prune", "timeout", "stop"], why: str) -> None:
-        if not busy.asked:
-            busy.asked, busy.why, busy.asked_at = what, why, time.monotonic()
-            busy.running.ask_to_stop(why)
+    def _request_stop(self, active: ActiveTrial, cause: Literal["prune", "timeout", "stop"], reason: str) -> None:
+        if not active.stop_cause:
+            active.stop_cause, active.stop_reason, active.stopped_at = cause, reason, time.monotonic()
+            active.running.ask_to_stop(reason)
 
-    def _ask_all(self, what: Literal["stop"], why: str) -> None:
-        for busy in self._busy:
-            self._ask(busy, what, why)
+    def _request_stop_of_all(self, reason: str) -> None:
+        for active in self._active:
+            self._request_stop(active, "stop", reason)
 
-    def _settle_one(self, busy: Busy) -> None:
-        claim, ledger = busy.claim, self._ledger
-        path = Path(busy.work.folder) / "result.json"
-        result = Result.read(path) if path.exists() else None
-        follower = busy.follower
-        curves = dict(result.curves) if result else {}
-        outcome = Outcome(
-            metrics={**follower.latest, **(result.metrics if result else {})},
-            curves={name: (list(steps), list(values)) for name, (steps, values) in curves.items()},
-            history=follower.history(curves),
-            steps=result.steps if result else follower.step,
-            seconds=time.monotonic() - busy.started,
-        )
+    def _record_ends(self, ended: Sequence[ActiveTrial]) -> None:
+        """Record how trials ended; each may have to be retried."""
+        for active in ended:
+            self._follow(active)
+            path = Path(active.assignment.folder) / "result.json"
+            result = Result.read(path) if path.exists() else None
+            self._record_end(active, result, _outcome(active, result))
+            self._queue_empty = False
+
+    def _record_end(self, active: ActiveTrial, result: Result | None, outcome: Outcome) -> None:
         if result is not None and result.status == "FINISHED":
-            values = [_value(objective, outcome, follower) for objective in self._objectives]
-            lacking = [each.metric for each, value in zip(self._objectives, values, strict=True) if value is None]
-            if lacking:
-                self._fail(busy, "failed", f"it recorded no {', '.join(lacking)}", outcome)
-            else:
-                ledger.complete(claim, [value for value in values if value is not None], outcome)
-                shown = ", ".join(
-                    f"{each.metric} {value:.4g}" for each, value in zip(self._objectives, values, strict=True)
-                )
-                self._watch.ended(busy.work.name, "complete", shown)
+            self._complete(active, outcome)
         elif result is not None and result.status == "FAILED":
-            kind: End = "diverged" if result.error == "Diverged" else "failed"
-            reason = result.reason
-            if result.error in _MEMORY or "alloc" in reason:
-                reason = f"out of memory: {reason}"
-            self._fail(busy, kind, reason, outcome)
-        elif busy.asked == "prune":
-            ledger.prune(claim, busy.why, outcome)
-            self._watch.ended(busy.work.name, "pruned", busy.why)
-        elif busy.asked == "timeout":
-            self._fail(busy, "timeout", busy.why, outcome)
-        elif busy.asked == "stop":
-            self._fail(busy, "stopped", busy.why, outcome)
+            self._fail(active, "diverged" if result.error == "Diverged" else "failed", _failure(result), outcome)
+        elif active.stop_cause == "prune":
+            self._ledger.prune(active.claim, active.stop_reason, outcome)
+            self._view.ended(active.assignment.name, "pruned", active.stop_reason)
+        elif active.stop_cause == "timeout":
+            self._fail(active, "timeout", active.stop_reason, outcome)
+        elif active.stop_cause == "stop":
+            self._fail(active, "stopped", active.stop_reason, outcome)
         else:
-            self._fail(busy, "lost", result.reason if result else _how_it_ended(busy.running.exit_code), outcome)
+            reason = result.reason if result else ""
+            self._fail(active, "lost", reason or _death(active.running.exit_code), outcome)
 
-    def _fail(self, busy: Busy, kind: End, reason: str, outcome: Outcome) -> None:
-        self._ledger.fail(busy.claim, kind, reason, outcome)
-        self._watch.ended(busy.work.name, kind, reason)
+    def _complete(self, active: ActiveTrial, outcome: Outcome) -> None:
+        """Record a complete trial; one that lacks an objective has failed."""
+        values = [(each.metric, _objective_value(each, outcome, active.follower)) for each in self._objectives]
+        found = [(metric, value) for metric, value in values if value is not None]
+        if missing := [metric for metric, value in values if value is None]:
+            self._fail(active, "failed", f"it recorded no {', '.join(missing)}", outcome)
+            return
+        self._ledger.complete(active.claim, [value for _, value in found], outcome)
+        shown = ", ".join(f"{metric} {value:.4g}" for metric, value in found)
+        self._view.ended(active.assignment.name, "complete", shown)
 
-    def _take_over(self) -> None:
-        """Give up what belongs to drivers that are gone, so that it is tried again."""
-        mine = {busy.claim.number for busy in self._busy}
-        running = [tries[-1] for tries in self._attempts.values() if tries[-1].state == "RUNNING"]
-        others = [attempt for attempt in running if attempt.trial.number not in mine]
+    def _fail(self, active: ActiveTrial, kind: EndKind, reason: str, outcome: Outcome) -> None:
+        self._ledger.fail(active.claim, kind, reason, outcome)
+        self._view.ended(active.assignment.name, kind, reason)
+
+    def _abandon_trials_of_dead_drivers(self) -> None:
+        """Mark the trials of dead drivers as abandoned, so that they are retried."""
+        mine = {active.claim.number for active in self._active}
+        running = [trials[-1] for trials in self._trials.values() if trials[-1].optuna_state == "RUNNING"]
+        others = [trial for trial in running if trial.optuna.number not in mine]
         drivers = self._ledger.drivers() if others else {}
-        for attempt in others:
-            if self._is_gone(attempt, drivers):
-                self._ledger.give_up(attempt)
+        for trial in others:
+            if self._is_dead(trial, drivers):
+                self._ledger.abandon(trial)
 
-    def _is_gone(self, attempt: Attempt, drivers: Mapping[str, Mapping[str, object]]) -> bool:
-        work = attempt.work
-        if work is None:  # its driver died, or is just about to say where it works
-            return self._ledger.silent(f"trial {attempt.trial.number}", None)
-        record = drivers.get(work.owner, {})
-        if work.host == self._host:  # the kernel knows; a trial may outlive its driver by as long as it takes to save
-            return not is_alive(record) and not is_held(Path(work.folder))
-        return self._ledger.silent(work.owner, record.get("at")) if record else True
+    def _is_dead(self, trial: Trial, drivers: Mapping[str, Mapping[str, object]]) -> bool:
+        """Whether no process runs a trial any more."""
+        assignment = trial.assignment
+        if assignment is None:  # its driver died, or is about to assign it
+            return self._ledger.is_stale(f"trial {trial.optuna.number}", None)
+        record = drivers.get(assignment.owner, {})
+        if assignment.host == self._host:  # a trial may outlive its driver by the time that it takes to save its state
+            return not is_alive(record) and not is_held(Path(assignment.folder))
+        return self._ledger.is_stale(assignment.owner, record.get("at")) if record else True
 
-    def _bury(self) -> None:
-        """Forget the drivers of this machine that have died without a word."""
+    def _remove_dead_drivers(self) -> None:
+        """Remove the locks and heartbeats of dead drivers of this machine."""
         for driver, record in self._ledger.drivers().items():
             if record.get("host") == self._host and not is_alive(record):
                 Path(str(record["lock"])).unlink(missing_ok=True)
-                self._ledger.beat(driver, {})
+                self._ledger.heartbeat(driver, {})
 
     def _anything_left(self) -> bool:
-        """Whether there is work for us, or somebody else works on something that could yet be left to us."""
-        self._look()
-        return any(
-            tries[-1].state in ("RUNNING", "WAITING") or is_left(tries, self._ledger.retries)
-            for tries in self._attempts.values()
-        )
+        """Whether a trial is due, or another driver has one that may have to be retried."""
+        self._refresh()
+        states = {state_of(trials, self._ledger.retries) for trials in self._trials.values()}
+        return bool(states & {"running", "waiting", "stopped"})
 
 
-def _value(objective: ObjectiveConfig, outcome: Outcome, follower: Follower) -> float | None:
+def _outcome(active: ActiveTrial, result: Result | None) -> Outcome:
+    """What a trial recorded, from its result and its outbox."""
+    follower = active.follower
+    curves = dict(result.curves) if result else {}
+    return Outcome(
+        metrics={**follower.latest, **(result.metrics if result else {})},
+        curves={name: (list(steps), list(values)) for name, (steps, values) in curves.items()},
+        history=follower.history(curves),
+        steps=result.steps if result else follower.step,
+        seconds=time.monotonic() - active.started,
+    )
+
+
+def _objective_value(objective: ObjectiveConfig, outcome: Outcome, follower: Follower) -> float | None:
     if objective.at == "best" and objective.metric in follower.best:
         return follower.best[objective.metric][objective.direction == "maximize"]
     return outcome.metrics.get(objective.metric)
 
 
-def _how_it_ended(code: int | None) -> str:
+def _failure(result: Result) -> str:
+    """The reason of a failed run; one that is out of memory says so first."""
+    cpu = result.error == "RuntimeError" and _CPU_ALLOCATOR in result.reason
+    return f"out of memory: {result.reason}" if cpu or result.error in _MEMORY_ERRORS else result.reason
+
+
+def _death(code: int | None) -> str:
+    """The reason of a trial whose process ended without a result."""
     if code is not None and code < 0:
         import signal
 
-        memory = " (out of memory, or killed by somebody)" if code == -signal.SIGKILL else ""
+        memory = " (out of memory, or killed from outside)" if code == -signal.SIGKILL else ""
         return f"its process was ended by {signal.Signals(-code).name}{memory}"
-    return f"its process ended with exit code {code} before it could say why"
+    return f"its process ended with exit code {code} before it wrote a result"

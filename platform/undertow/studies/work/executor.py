@@ -1,12 +1,13 @@
-"""Where trials run: `Executor` is all the driver knows of it, `LocalExecutor` is this machine.
+"""Where trials run: `Executor` is the interface that the driver uses, `LocalExecutor` runs them on this machine.
 
     executor = LocalExecutor(preload=["undertow_cells.gated.lstm"])
     running = executor.launch(job)
     executor.wait([running], seconds=0.2)
     running.exit_code                          # None while it runs
 
-A trial's process comes from a forkserver that has imported torch, Lightning and the plugins once and has no threads of
-theirs, so it starts in some hundredths of a second instead of ten; and one always stands by for the next trial.
+A trial's process is forked by a forkserver that has imported torch, Lightning and the plugins once and has started
+none of their threads, so it starts in some hundredths of a second instead of ten seconds. One process more is always
+forked in advance for the next trial.
 """
 
 import os
@@ -28,11 +29,11 @@ _PRELOAD = (
     "undertow.train.job",
     "undertow.train.rehearsal",
 )
-"""What every trial needs, and at the end what every first fit does."""
+"""What every trial imports; the last one does what the first fit of every process would do."""
 
 
 class Running(Protocol):
-    """An attempt at work."""
+    """A running trial."""
 
     @property
     def exit_code(self) -> int | None:
@@ -40,11 +41,11 @@ class Running(Protocol):
         ...
 
     def ask_to_stop(self, reason: str) -> None:
-        """Have it save itself and end after the current step."""
+        """Ask it to save its state and end after the current step."""
         ...
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it."""
         ...
 
 
@@ -52,20 +53,20 @@ class Executor(Protocol):
     """A place for trials to run."""
 
     def launch(self, job: Job) -> Running:
-        """Start an attempt."""
+        """Start a trial."""
         ...
 
     def wait(self, running: Sequence[Running], seconds: float) -> None:
-        """Return when one of them has ended, or the time is up."""
+        """Wait until one of them has ended, or the time is over."""
         ...
 
     def close(self) -> None:
-        """No more will be launched."""
+        """Launch no more."""
         ...
 
 
 class LocalExecutor:
-    """Processes of this machine.
+    """Runs trials in processes of this machine.
 
     Args:
         preload: Modules to import before the first trial, such as those of its cells.
@@ -75,38 +76,38 @@ class LocalExecutor:
         self._context = get_context("forkserver")
         self._context.set_forkserver_preload([*_PRELOAD, *preload])
         self._spare: LocalRunning | None = None
-        with _nobodys_main():
-            forkserver.ensure_running()  # it imports while the driver opens its stores
+        with _empty_main():
+            forkserver.ensure_running()  # it imports while the driver opens the databases
 
     def launch(self, job: Job) -> "LocalRunning":
-        """Start an attempt in a process of its own."""
+        """Start a trial in a process of its own."""
         spare = self._spare
         running = spare if spare is not None and spare.exit_code is None else self._fork()
-        running.give(job)
+        running.start(job)
         self._spare = self._fork()
         return running
 
     def _fork(self) -> "LocalRunning":
-        theirs, ours = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=stand_by, args=(theirs,))
-        with _nobodys_main():
+        receiver, sender = self._context.Pipe(duplex=False)
+        process = self._context.Process(target=stand_by, args=(receiver,))
+        with _empty_main():
             process.start()
-        theirs.close()
-        return LocalRunning(process, ours)
+        receiver.close()
+        return LocalRunning(process, sender)
 
     def wait(self, running: Sequence[Running], seconds: float) -> None:
-        """Return when one of them has ended, or the time is up."""
+        """Wait until one of them has ended, or the time is over."""
         connection.wait([each.sentinel for each in running if isinstance(each, LocalRunning)], seconds)
 
     def close(self) -> None:
-        """Send away who stands by; the forkserver ends with this process."""
+        """End the process that was forked in advance; the forkserver ends with this process."""
         if self._spare is not None:
-            self._spare.dismiss()
+            self._spare.close()
             self._spare = None
 
 
 class LocalRunning:
-    """A process of this machine."""
+    """A process of this machine that runs a trial, or waits for one."""
 
     def __init__(self, process: ForkServerProcess, pipe: connection.Connection) -> None:
         self._process = process
@@ -114,12 +115,12 @@ class LocalRunning:
 
     @property
     def sentinel(self) -> int:
-        """Becomes ready when the process ends."""
+        """Ready when the process has ended; see `multiprocessing.connection.wait`."""
         return self._process.sentinel
 
     @property
     def pid(self) -> int:
-        """Its process number, and that of its group."""
+        """Its process id, which is also that of its process group."""
         assert self._process.pid is not None
         return self._process.pid
 
@@ -128,26 +129,26 @@ class LocalRunning:
         """None while it runs; negative for the signal that ended it."""
         return self._process.exitcode
 
-    def give(self, job: Job) -> None:
-        """Have it do this."""
+    def start(self, job: Job) -> None:
+        """Send it a job."""
         self._send(job)
 
-    def dismiss(self) -> None:
-        """Have it end without having done anything."""
+    def close(self) -> None:
+        """Close the pipe: a process that has no job yet ends."""
         self._pipe.close()
 
     def ask_to_stop(self, reason: str) -> None:
-        """Have it save itself and end after the current step."""
+        """Ask it to save its state and end after the current step."""
         self._send(reason)
 
-    def _send(self, what: Job | str) -> None:
+    def _send(self, message: Job | str) -> None:
         try:
-            self._pipe.send(what)
+            self._pipe.send(message)
         except OSError:
-            return  # it has just ended
+            return  # it has ended, and the driver will see its exit code
 
     def kill(self) -> None:
-        """End it and what it started at once."""
+        """Kill it and its child processes."""
         try:
             os.killpg(self.pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -155,8 +156,8 @@ class LocalRunning:
 
 
 @contextmanager
-def _nobodys_main() -> Iterator[None]:
-    """Keep multiprocessing from running the caller's script again in every trial: nothing of it is needed there."""
+def _empty_main() -> Iterator[None]:
+    """Keep multiprocessing from running the caller's script again in every trial, which needs nothing of it."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:

@@ -1,9 +1,9 @@
-"""What a running trial has recorded so far, read from its outbox.
+"""Read what a running trial has recorded so far from its outbox.
 
 follower = Follower(folder / "outbox.jsonl")
-for name, value, step in follower.news(): ...
+for name, value, step in follower.new_scalars(): ...
 
-One way for a trial in one process and for one over several devices, on the training thread of neither.
+It works alike for a trial in one process and for one over several devices, and takes no time of the training thread.
 """
 
 import re
@@ -14,7 +14,7 @@ from undertow.tracking.records import Metric
 from undertow.tracking.shipping.batch import read_tail
 
 _SNAPSHOT = re.compile(r"(.+/by_\w+)/at-(\d+)")
-_DIGITS = 5  # of a snapshot's values: a picture needs no more, and the ledger holds thousands
+_DIGITS = 5  # of a snapshot's values: enough for a chart, and the ledger holds thousands of them
 
 
 class Follower:
@@ -34,8 +34,8 @@ class Follower:
         self._offset = 0
         self._snapshots: dict[str, dict[int, dict[int, float]]] = {}
 
-    def news(self) -> Iterator[tuple[str, float, int]]:
-        """Scalars recorded since the last look: name, value, training step."""
+    def new_scalars(self) -> Iterator[tuple[str, float, int]]:
+        """Scalars recorded since the last call: name, value, training step."""
         while True:
             try:
                 tail = read_tail(self._outbox, self._offset)
@@ -59,7 +59,7 @@ class Follower:
         return found
 
     def _is_scalar(self, metric: Metric) -> bool:
-        """Whether it is one; its value is remembered, and so is a point of a snapshot."""
+        """Whether a metric is a scalar. Its value is kept, and so is a point of a snapshot."""
         if snapshot := _SNAPSHOT.fullmatch(metric.key):
             steps = self._snapshots.setdefault(snapshot[1], {})
             steps.setdefault(int(snapshot[2]), {})[metric.step] = round(metric.value, _DIGITS)

@@ -1,7 +1,7 @@
-"""Who is alive on this machine: the kernel knows, since whoever works holds a lock, and it lets go of it for the dead.
+"""Which drivers and trials are alive on this machine: each holds a lock, which the kernel releases when it dies.
 
-is_alive(ledger.drivers()["3f2a…"])       # a driver, by what it last said
-is_held(Path(work.folder))                # a trial, by its run folder
+is_alive(ledger.drivers()["3f2a…"])       # a driver, by its last heartbeat
+is_held(Path(assignment.folder))          # a trial, by its run folder
 """
 
 import socket
@@ -15,18 +15,18 @@ from undertow.tracking import RunFolder
 
 
 def machine() -> str:
-    """A name of this machine that no other one has, and that it has only until it is started again."""
+    """A unique name of this machine, which changes when it boots."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     return f"{socket.gethostname()}/{boot.read_text().strip() if boot.exists() else uuid.getnode()}"
 
 
 def is_alive(driver: Mapping[str, object]) -> bool:
-    """Whether a driver of this machine lives, by what it last said."""
+    """Whether a driver of this machine is alive, by its last heartbeat."""
     return "lock" in driver and FileLock(Path(str(driver["lock"]))).is_held()
 
 
 def is_held(folder: Path) -> bool:
-    """Whether a process holds this run folder; no if there is none."""
+    """Whether a process holds the lock of this run folder; False if it is no run folder."""
     try:
         return RunFolder.open(folder).is_alive()
     except RequestError:

@@ -1,16 +1,17 @@
-"""The study's own run in MLflow: the parent that holds its trials' runs, its report and its table.
+"""The study's own run in MLflow: the parent of its trials' runs, with the report and the table.
 
     parent = ParentRun.open(home, loaded, uuid, made_from)
     ...
     parent.close("FINISHED", description=table, artifacts=[report])
 
-Its folder is held by one driver of a machine; the others work without.
+One driver of a machine holds the lock of its folder; other drivers of that machine have no parent run.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+from undertow._system.lock import FileLock
 from undertow.config.load import without_password
 from undertow.config.schema import ExperimentConfig
 from undertow.errors import RequestError
@@ -28,26 +29,32 @@ class ParentRun:
 
     @classmethod
     def open(cls, home: Path, loaded: LoadedStudy, uuid: str, made_from: Provenance) -> Self | None:
-        """Begin the run, or go on with it.
+        """Create the run, or continue it.
 
         Args:
             home: Where run folders are.
-            loaded: The study.
-            uuid: Of the run, from the ledger.
+            loaded: The study, with its kept copies of scratch plugins.
+            uuid: The run's uuid, from the ledger.
             made_from: For its tags.
 
         Returns:
-            The run; None while another driver of this machine holds it.
+            The run; None while another driver of this machine holds its lock.
+
+        Raises:
+            RequestError: The folder cannot be created or read.
         """
         path = RunFolder.place(home, loaded.name, uuid)
+        if (path / "run.json").is_file():
+            folder = RunFolder.open(path)
+            try:
+                folder.acquire()
+            except RequestError:  # its only reason: another process holds the lock
+                return None
+            with Outbox(folder.outbox) as outbox:
+                outbox.status("RUNNING")
+            return cls(folder)
         config = loaded.first
         try:
-            if (path / "run.json").is_file():
-                folder = RunFolder.open(path)
-                folder.acquire()
-                with Outbox(folder.outbox) as outbox:
-                    outbox.status("RUNNING")
-                return cls(folder)
             folder = RunFolder.create(
                 home,
                 loaded.name,
@@ -56,9 +63,11 @@ class ParentRun:
                 config_yaml=loaded.yaml(),
                 uuid=uuid,
             )
-        except (RequestError, FileExistsError):
-            return None
-        _begin(folder, loaded, without_password(config), made_from)
+        except RequestError:
+            if FileLock(path / "lock").is_held():  # another driver was faster
+                return None
+            raise
+        _start_record(folder, loaded, without_password(config), made_from)
         return cls(folder)
 
     def close(
@@ -70,10 +79,10 @@ class ParentRun:
         tags: Mapping[str, str] | None = None,
         experiment_tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Write down what the study came to, and let go of the folder.
+        """Record the results of the study, and release the folder.
 
         Args:
-            status: None if others still work on it.
+            status: None while other drivers work on the study.
             description: Markdown, shown above the run.
             artifacts: Files in the folder.
             tags: More tags.
@@ -90,8 +99,8 @@ class ParentRun:
         self.folder.release()
 
 
-def _begin(folder: RunFolder, loaded: LoadedStudy, config: ExperimentConfig, made_from: Provenance) -> None:
-    """The first record. Its parameters are those of the plan: what its trials share is in the configuration."""
+def _start_record(folder: RunFolder, loaded: LoadedStudy, config: ExperimentConfig, made_from: Provenance) -> None:
+    """Record the start. The parameters are those of the plan; the configuration has what all trials share."""
     plan = {f"vary.{key}": ", ".join(map(str, values)) for key, values in loaded.config.vary.items()}
     plan |= {f"search.{key}": str(each.model_dump(exclude_defaults=True)) for key, each in loaded.config.search.items()}
     plan["objectives"] = ", ".join(f"{each.direction} {each.metric}" for each in loaded.config.objectives)
@@ -103,4 +112,7 @@ def _begin(folder: RunFolder, loaded: LoadedStudy, config: ExperimentConfig, mad
             description=config.question,
         )
         outbox.artifact("config.yaml")
-    keep_sources(folder, config, made_from)
+        for copy in loaded.files:
+            outbox.artifact(copy, "plugins")
+    without_plugins = config.plugins.model_copy(update={"files": []})  # their copies are in the folder already
+    keep_sources(folder, config.model_copy(update={"plugins": without_plugins}), made_from)

@@ -1,8 +1,8 @@
-"""How one machine is shared out among workers, so that they do not fight for it.
+"""How a machine is divided into slots, so that trials do not compete for cores and GPUs.
 
-    shares(loaded.config, loaded.first.train, cpus=8, gpus=[])        # eight workers of one thread each
+    machine_slots(loaded.config, loaded.first.train, cpus=8, gpus=[])        # eight slots of one thread each
 
-A worker gets its own threads: torch's default, all cores for everyone, is ten times slower with two workers.
+A slot has its own threads: with torch's default, all cores for every process, two slots are ten times slower.
 """
 
 import os
@@ -17,11 +17,11 @@ from undertow.errors import RequestError
 
 @dataclass(frozen=True)
 class Slot:
-    """A worker's share of the machine.
+    """A share of the machine, in which trials run one after another.
 
     Attributes:
         threads: CPU threads.
-        gpus: The GPUs it may see, as CUDA names them; None for all there are.
+        gpus: The GPUs that a trial may see, as CUDA names them; None for all there are.
         gpu_share: The share of a GPU's memory.
     """
 
@@ -30,50 +30,59 @@ class Slot:
     gpu_share: float = 1.0
 
 
-def shares(study: StudyConfig, train: TrainConfig, *, cpus: int, gpus: Sequence[str]) -> list[Slot]:
-    """The shares of all workers.
+def machine_slots(study: StudyConfig, train: TrainConfig, *, cpus: int, gpus: Sequence[str]) -> list[Slot]:
+    """Divide a machine into slots.
 
     Args:
-        study: Says how many workers, and how much of a GPU each gets.
-        train: Says what one run asks for.
+        study: How many slots, and how much of a GPU each gets.
+        train: What one run needs.
         cpus: Cores of this machine.
         gpus: GPUs of this machine, from `visible_gpus`.
 
     Returns:
-        One for each worker, at least one.
+        At least one slot.
 
     Raises:
-        RequestError: More is asked for than there is.
+        RequestError: The machine has less than is asked for.
     """
     if train.accelerator in ("gpu", "cuda") and not gpus:
         raise RequestError(
             f"train.accelerator: {train.accelerator} asked for, no GPU on this machine; use `train.accelerator=cpu`"
         )
-    wants_gpu = bool(gpus) and train.accelerator in ("auto", "gpu", "cuda")
-    if not wants_gpu:
-        each = train.threads or 1
-        processes = train.devices if isinstance(train.devices, int) else 1
-        workers = max(1, cpus // (each * processes)) if study.workers == "auto" else study.workers
-        threads = train.threads or max(1, cpus // (workers * processes))
-        return [Slot(threads)] * workers
+    if gpus and train.accelerator in ("auto", "gpu", "cuda"):
+        return _gpu_slots(study, train, cpus, gpus)
+    return _cpu_slots(study, train, cpus)
+
+
+def _cpu_slots(study: StudyConfig, train: TrainConfig, cpus: int) -> list[Slot]:
+    processes = train.devices if isinstance(train.devices, int) else 1
+    number = max(1, cpus // ((train.threads or 1) * processes)) if study.workers == "auto" else study.workers
+    return [Slot(train.threads or max(1, cpus // (number * processes)))] * number
+
+
+def _gpu_slots(study: StudyConfig, train: TrainConfig, cpus: int, gpus: Sequence[str]) -> list[Slot]:
     share = float(train.devices) if isinstance(train.devices, int) and train.devices > 1 else study.gpus_per_trial
+    groups = _gpu_groups(share, gpus)
+    number = len(groups) if study.workers == "auto" else study.workers
+    if number > len(groups):
+        raise RequestError(
+            f"study.workers: {number} runs at a time need {number * share:g} GPUs, this machine has {len(gpus)}; "
+            "lower `study.workers` or `study.gpus_per_trial`"
+        )
+    threads = train.threads or max(1, cpus // number)
+    return [Slot(threads, group, min(share, 1.0)) for group in groups[:number]]
+
+
+def _gpu_groups(share: float, gpus: Sequence[str]) -> list[tuple[str, ...]]:
+    """The GPUs of each slot; several slots have the same one where the share is below 1."""
     if share > 1 and not share.is_integer():
         raise RequestError(f"study.gpus_per_trial: {share:g}: a run takes whole GPUs, or a share of one")
     if share > len(gpus):
-        raise RequestError(f"study.gpus_per_trial: a run wants {share:g} GPUs, this machine has {len(gpus)}")
-    if share >= 1:
-        width = int(share)
-        groups = [tuple(gpus[first : first + width]) for first in range(0, len(gpus) - width + 1, width)]
-    else:
-        groups = [(gpu,) for gpu in gpus for _ in range(int(1 / share))]
-    workers = len(groups) if study.workers == "auto" else study.workers
-    if workers > len(groups):
-        raise RequestError(
-            f"study.workers: {workers} runs at a time want {workers * share:g} GPUs, this machine has {len(gpus)}; "
-            "lower `study.workers` or `study.gpus_per_trial`"
-        )
-    threads = train.threads or max(1, cpus // workers)
-    return [Slot(threads, group, min(share, 1.0)) for group in groups[:workers]]
+        raise RequestError(f"study.gpus_per_trial: a run needs {share:g} GPUs, this machine has {len(gpus)}")
+    if share < 1:
+        return [(gpu,) for gpu in gpus for _ in range(int(1 / share))]
+    width = int(share)
+    return [tuple(gpus[first : first + width]) for first in range(0, len(gpus) - width + 1, width)]
 
 
 def visible_gpus() -> list[str]:

@@ -25,6 +25,7 @@ from undertow import Batch, Curve, Measurement, Model, Probe, Subject, Task
 from undertow_probes.curves import FLOOR, finite, finite_curve, log10, log_spaced, rms, views
 from undertow_probes.loss import encoded, last_losses, last_supervised_step
 from undertow_probes.options import GradientProfileOptions
+from undertow_probes.parts import names
 from undertow_probes.pieces import frozen, run_in_pieces
 
 REACH = 1e-3
@@ -59,7 +60,7 @@ class GradientProfile(Probe):
         scalars: dict[str, float] = {}
         curves: dict[str, Curve] = {}
         norms_PLKB = gradient_norms(subject.model, subject.task, subject.batch, lags)
-        norms_of = dict(zip(subject.state, norms_PLKB, strict=True))
+        norms_of = dict(zip(names(subject), norms_PLKB, strict=True))
         if options.joint:
             norms_of["joint"] = torch.linalg.vector_norm(norms_PLKB, dim=0)
         for part, norms_LKB in norms_of.items():

@@ -23,6 +23,7 @@ from undertow_probes.gradient_profile import summarise
 from undertow_probes.joint import flatten, push
 from undertow_probes.loss import encoded, last_supervised_step
 from undertow_probes.options import JacobianOptions
+from undertow_probes.parts import names, with_gradient
 from undertow_probes.pieces import Pieces, derivative, frozen, run_in_pieces
 
 
@@ -48,7 +49,7 @@ class Jacobian(Probe):
         norms_PLKB = jacobian_norms(subject.model, x_TBI, lags, options.vectors)
         found = {"joint": torch.linalg.vector_norm(norms_PLKB, dim=(0, 1))}
         if norms_PLKB.shape[:2] != (1, 1):
-            for part, norms_LKB in zip(subject.state, norms_PLKB, strict=True):
+            for part, norms_LKB in zip(names(subject), norms_PLKB, strict=True):
                 found |= views(part, list(norms_LKB), torch.linalg.vector_norm(norms_LKB, dim=0))
         if options.power_iterations:
             found["sigma_max"] = largest_singular_values(subject.model, x_TBI, lags, options.power_iterations)
@@ -117,8 +118,7 @@ def _push_through(model: Model, x_TBI: Tensor, pieces: Pieces, v_KBN: Tensor) ->
 def _pull_back(pieces: Pieces, end_BN: Tensor, u_BN: Tensor, cut: int) -> Tensor:
     """Jᵀ u of one cut, `(B, N)`."""
     layers = pieces.handed_over[cut]
-    found = iter(derivative((end_BN * u_BN).sum(), [part for layer in layers for part in layer]))
-    return flatten(tuple(tuple(next(found) for _ in layer) for layer in layers)).detach()
+    return flatten((tuple(derivative((end_BN * u_BN).sum(), with_gradient(layers))),)).detach()
 
 
 def _unit(vectors: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from undertow import Cell, Measurement, Probe, Subject
 from undertow_probes.curves import finite
 from undertow_probes.joint import step_jacobian
 from undertow_probes.loss import mean_loss
+from undertow_probes.parts import with_gradient
 
 
 class Weights(Probe):
@@ -58,7 +59,8 @@ def recurrent_matrix(cell: Cell) -> Tensor:
     """A, the Jacobian of a step from the initial state with input 0, `(N, N)` in float64."""
     with torch.no_grad():
         state = cell.initial_state(1)
-        x_BI = torch.zeros(1, cell.input_size, dtype=state[0].dtype.to_real(), device=state[0].device)
+        like = with_gradient((state,))[0]
+        x_BI = torch.zeros(1, cell.input_size, dtype=like.dtype.to_real(), device=like.device)
         return step_jacobian(cell, x_BI, state).double()
 
 

@@ -21,7 +21,26 @@ RIGHT = HERE / "right.py"
 KITS: dict[str, type[Conformance]] = {"cell": CellConformance, "task": TaskConformance, "probe": ProbeConformance}
 RIGHT_NAMES = {"cell": ("right", "right-counting", "right-complex"), "task": ("right",), "probe": ("right",)}
 HOOKS = "hooks_import_nothing_heavy"
-"""Its broken plugin is `right.py`, installed as a distribution: it imports torch in the module of its hooks."""
+"""Its broken plugin is `HEAVY_HOOKS`, installed as a distribution."""
+HEAVY_HOOKS = """
+import tensorflow  # an empty module of that name: the check looks at names alone
+from undertow import CellSpec, Lengths, ProbeSpec, TaskSpec, hookimpl
+
+@hookimpl
+def undertow_register_cells():
+    yield CellSpec(name="heavy", summary="A cell.", factory="heavy_classes:RightCell", state=("h",))
+
+@hookimpl
+def undertow_register_tasks():
+    yield TaskSpec(
+        name="heavy", summary="A task.", factory="heavy_classes:RightTask",
+        shape="many-to-one", lengths=Lengths(default=12), metrics={"error": "min"},
+    )
+
+@hookimpl
+def undertow_register_probes():
+    yield ProbeSpec(name="heavy", summary="A probe.", factory="heavy_classes:RightProbe")
+"""
 DOES_NOT_APPLY = {"right-complex": {"scan_equals_steps", "scan_has_the_gradients_of_its_steps", "gates_are_in_range"}}
 TRAINING_STEPS = 300
 """Steps in which the right cells learn to add; a broken cell needs no more to fail."""
@@ -184,27 +203,28 @@ def test_the_kit_needs_no_pytest() -> None:
     assert not {name for name in imported if name and name.split(".")[0] in ("pytest", "_pytest")}
 
 
-# --- installed: last, since the name `right` is taken from here on ---------------------------------------------------
+# --- installed -------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """`right.py` as a distribution."""
-    site = tmp_path_factory.mktemp("site")
-    (site / "heavy_hooks.py").write_text(RIGHT.read_text())
-    info = site / "heavy_hooks-1.0.dist-info"
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """`HEAVY_HOOKS` as a distribution, with the classes of `right.py`."""
+    (tmp_path / "heavy_hooks.py").write_text(HEAVY_HOOKS)
+    (tmp_path / "heavy_classes.py").write_text(RIGHT.read_text())
+    (tmp_path / "tensorflow.py").touch()
+    info = tmp_path / "heavy_hooks-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: heavy-hooks\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[undertow]\nheavy = heavy_hooks\n")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(site))
-        yield
-    sys.modules.pop("heavy_hooks", None)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield
+    for module in ("heavy_hooks", "heavy_classes", "tensorflow"):
+        sys.modules.pop(module, None)
 
 
 @pytest.mark.usefixtures("installed")
-@pytest.mark.parametrize("kind", KITS)
-def test_hooks_that_import_torch_fail_that_check_alone(kind: str) -> None:
-    report = run_checks(kit_of(kind, "right", []))
-    assert [result.check for result in report.of("failed")] == [HOOKS]
-    assert "torch" in report.of("failed")[0].message
+def test_hooks_with_a_heavy_import_fail_that_check_alone() -> None:
+    for kind in KITS:
+        report = run_checks(kit_of(kind, "heavy", []))
+        assert [result.check for result in report.of("failed")] == [HOOKS]
+        assert "imports tensorflow" in report.of("failed")[0].message

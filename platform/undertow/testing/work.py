@@ -65,11 +65,11 @@ def work_of(function: Callable[[], object], limit: Work | None = None) -> Work:
     return Work(executed.operations + calls / _CALLS_PER_OPERATION, executed.numbers)
 
 
-class _Operations(TorchDispatchMode):
+class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the operations that torch executes while it is entered."""
 
     def __init__(self, most: Work) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.most = most
         self.operations = self.numbers = 0
 

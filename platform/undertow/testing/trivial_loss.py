@@ -1,6 +1,6 @@
 """The loss of the best answer that ignores the input, found by minimising the loss of the task.
 
-    measured = guess(task)
+    measured = measure_trivial_loss(task)
     measured.loss, measured.error
 
 An answer that ignores the input is a constant: one vector, or, where every step has a target, one for all steps or one
@@ -32,7 +32,7 @@ _CLOSE = 0.0025
 
 
 @dataclass(frozen=True)
-class Guess:
+class TrivialLoss:
     """A measured trivial loss.
 
     Attributes:
@@ -46,7 +46,7 @@ class Guess:
     examples: int
 
 
-def guess(task: Task) -> Guess:
+def measure_trivial_loss(task: Task) -> TrivialLoss:
     """Measure the trivial loss: on training examples if they are finite, else on validation examples."""
     held = task.size("train")
     split: Split = "val" if held is None else "train"
@@ -75,7 +75,7 @@ def guess(task: Task) -> Guess:
         error = math.sqrt(max(float(squares[chosen]) / counted - best**2, 0.0) / counted)
         if counted >= 4 * chunk and error < _CLOSE * best:
             break
-    return Guess(best, error, counted)
+    return TrivialLoss(best, error, counted)
 
 
 def _numbers(task: Task, batch: Batch) -> int:

@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from undertow.config.schema import ExperimentConfig
-from undertow.nn import build_probes, isolated
+from undertow.nn import isolated
 from undertow.plugins.host import load_plugins
 from undertow_cells.gated.lstm import LSTM
 
@@ -49,13 +48,8 @@ class CountingLSTM(LSTM):
 
 
 def build(name: str):
-    document = {
-        "task": {"name": "adding"},
-        "cell": {"name": "lstm"},
-        "probes": [{"name": name, "options": OPTIONS[name]}],
-    }
-    (probe,) = build_probes(ExperimentConfig.model_validate(document), REGISTRY).values()
-    return probe
+    spec = REGISTRY.probe(name)
+    return REGISTRY.factory(spec)(spec.options.model_validate(OPTIONS[name]))
 
 
 def measure(name: str, subject):

@@ -10,7 +10,7 @@ from torch import Tensor
 from undertow.api.contract import Answers, Batch, Task
 from undertow.testing.asserts import expect
 from undertow.testing.task._base import TaskChecks, indices_of
-from undertow.testing.trivial_loss import answers_shape, guess
+from undertow.testing.trivial_loss import answers_shape, measure_trivial_loss
 
 _MAY_CHANGE = 1 / 3
 """The largest share of examples in which exchanging other steps than cues may change the answer: the new input can have
@@ -83,7 +83,7 @@ class AnswerChecks(TaskChecks):
         stated = task.trivial_loss
         if stated is None:
             self.skip("it states no trivial loss")
-        measured = guess(task)
+        measured = measure_trivial_loss(task)
         self.remark = f"stated {stated:.4g}, measured {measured.loss:.4g} ± {measured.error:.1g}"
         difference = abs(measured.loss - stated)
         expect(

@@ -89,7 +89,7 @@ class Gated(Cell):
 
 
 class Counting(Cell):
-    """s' = u / (1 + |u|), u = W x + U s / (1 + n mod 2), complex; n' = n + 1, an integer; the output is Re s + Im s."""
+    """S' = u / (1 + |u|), u = W x + U S / (1 + n mod 2), complex; n' = n + 1, an integer; the output is Re S + Im S."""
 
     def __init__(self, input_size: int, hidden_size: int, options: Options, length: int) -> None:
         super().__init__(input_size, hidden_size, options, length)
@@ -97,7 +97,7 @@ class Counting(Cell):
         self.U = nn.Parameter(torch.linalg.qr(torch.randn(hidden_size, hidden_size, dtype=torch.complex64)).Q)
 
     def initial_state(self, batch_size: int) -> State:
-        """Zeros for s, `(B, H)` complex, and n, `(B, 1)` int64."""
+        """Zeros for S, `(B, H)` complex, and n, `(B, 1)` int64."""
         zeros = self.U.new_zeros(batch_size, self.hidden_size)
         return zeros, torch.zeros_like(zeros[:, :1], dtype=torch.int64)
 
@@ -107,12 +107,12 @@ class Counting(Cell):
 
     def step(self, z: Tensor, state: State) -> State:
         """One step."""
-        s_BH, n_B1 = state
-        u_BH = z + functional.linear(s_BH, self.U) / (1 + n_B1 % 2)
+        S_BH, n_B1 = state
+        u_BH = z + functional.linear(S_BH, self.U) / (1 + n_B1 % 2)
         return u_BH / (1 + u_BH.abs()), n_B1 + 1
 
     def readout(self, z: Tensor, state: State) -> Tensor:
-        """Re s + Im s, `(B, H)`."""
+        """Re S + Im S, `(B, H)`."""
         return state[0].real + state[0].imag
 
 
@@ -199,7 +199,7 @@ NETWORKS: dict[str, tuple[type[Cell], type[FirstValue], tuple[str, ...], int]] =
     "one layer of one state part, the answer at the end": (Plain, FirstValue, ("h",), 1),
     "two layers of two state parts in steps, the answer at the end": (Gated, FirstValue, ("h", "c"), 2),
     "two layers over tokens, an answer at most steps": (Plain, Echo, ("h",), 2),
-    "one layer of a complex and an integer state part, the answer at the end": (Counting, FirstValue, ("s", "n"), 1),
+    "one layer of a complex and an integer state part, the answer at the end": (Counting, FirstValue, ("S", "n"), 1),
     "one layer, a sequence of one step": (Gated, OneStep, ("h", "c"), 1),
     "one layer, one step read and several written": (Plain, Spell, ("h",), 1),
 }

@@ -36,8 +36,8 @@ class GradientProfile(Probe):
     """Curves ``gradient/<state>/by_lag`` (log10 of the norm) and their summaries, in time steps.
 
     The norm is the L2 norm over H of each example, root mean square over the batch. With the option `joint`, there is
-    also ``joint`` as ``<state>``, the norm over all state parts. Of several layers, ``<state>`` is the norm over all of them and
-    ``<state>/layer<l>`` that of one. Scalars of each:
+    also ``joint`` as ``<state>``, the norm over all state parts. Of several layers, ``<state>`` is the norm over all
+    of them and ``<state>/layer<l>`` that of one. Scalars of each:
 
     - ``half_life``: steps over which the norm halves, from the least-squares line through log norm against lag (points
       at the floor left out); 0 if fewer than two points are above the floor; negative if the norm grows with the lag,

@@ -1,5 +1,6 @@
-"""Every shipped probe against the kit, as its spec has it and with few points to look at."""
+"""Every shipped probe against the kit, with its default options and with others."""
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,26 +13,25 @@ SHIPPED = [name for name, entry in REGISTRY.probes.items() if entry.plugin.distr
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "gradient-profile": [{"lags": 2}, {"joint": True}],
     "saturation": [{"points": 2}],
-    "jacobian": [{"power_iterations": 2, "vectors": 1}],
+    "jacobian": [{"power_iterations": 2, "vectors": 1, "lags": 3}],
     "lyapunov": [{"exponents": 1, "burn_in": 3}],
     "memory": [{"span": "step", "fill": "zeros"}],
 }
 """Options that are not the defaults."""
 
 
-def cases() -> list[Any]:
-    made = []
+def cases() -> Iterator[Any]:
     for name in SHIPPED:
         for options in ({}, *VARIANTS.get(name, ())):
-            said = ",".join(f"{key}={value}" for key, value in options.items())
-            made.append(pytest.param((name, options), id=f"{name}({said})" if options else name))
-    return made
+            settings = ",".join(f"{key}={value}" for key, value in options.items())
+            yield pytest.param(name, options, id=f"{name}({settings})" if options else name)
 
 
-class TestShippedProbe(ProbeConformance):
-    @pytest.fixture(autouse=True, params=cases())
-    def case(self, request: pytest.FixtureRequest) -> None:
-        self.name, self.options = request.param
+@pytest.mark.parametrize(("name", "options"), [*cases()])
+def test_a_shipped_probe_passes_every_check(
+    name: str, options: dict[str, Any], assert_conforms: Callable[..., None]
+) -> None:
+    assert_conforms(ProbeConformance.of(name, options=options), ())
 
 
 def test_every_variant_is_of_a_shipped_probe() -> None:

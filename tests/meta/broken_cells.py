@@ -1,6 +1,6 @@
-"""Cells that are wrong in one way each; a class breaks the check of its name, which its docstring explains.
+"""Cells with one fault each; the name of a class begins with the check that it fails, its docstring is the fault.
 
-A scratch plugin that stands beside `right.py`, loaded before it.
+A scratch plugin that needs `right.py` to be loaded before it.
 """
 
 import copy
@@ -14,8 +14,8 @@ from undertow_scratch_right import RightCell, RightOptions, cell_spec
 from undertow import CellSpec, GateKind, Options, State, hookimpl
 
 
-class UntoldOptions(Options):
-    """Options of which one is not explained."""
+class UndescribedOptions(Options):
+    """Options of which one has no description."""
 
     strength: float = 1.0
 
@@ -25,7 +25,7 @@ class OptionsAreToldAndReadBack(RightCell):
 
 
 class KeepsWhatItWasMadeWith(RightCell):
-    """It counts the length from 0."""
+    """It keeps the length less 1."""
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
@@ -37,7 +37,7 @@ class StateIsWhatTheSpecNames(RightCell):
 
 
 class OutputHasTheDeclaredShape(RightCell):
-    """It squeezes away what has size 1."""
+    """Its scan squeezes dimensions of size 1."""
 
     def scan(self, x_TBI: Tensor, state: State) -> tuple[Tensor, State]:
         y_TBH, last = super().scan(x_TBI, state)
@@ -45,15 +45,15 @@ class OutputHasTheDeclaredShape(RightCell):
 
 
 class StartsFiniteAtEveryLength(RightCell):
-    """ln(T - 1) of a task without time."""
+    """It computes ln(T - 1), which is not finite for T = 1."""
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
-        nn.init.constant_(self.W.bias, 0.1 * float(torch.tensor(self.length - 1.0).log()))
+        nn.init.constant_(self.W.bias, 0.01 * float(torch.tensor(self.length - 1.0).log()))
 
 
 class OneSeedGivesOneStart(RightCell):
-    """It draws from a generator that nobody seeded."""
+    """It draws from a generator with a seed of its own."""
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
@@ -64,15 +64,29 @@ class OneSeedGivesOneStart(RightCell):
 
 
 class InPiecesEqualsWhole(RightCell):
-    """It counts the steps of a call, and starts again at the next one."""
+    """It counts steps from the start of each call."""
 
     def project(self, x_TBI: Tensor) -> Tensor:
         z = super().project(x_TBI)
         return z + 1e-4 * torch.arange(len(z), dtype=z.dtype, device=z.device).view(-1, 1, 1)
 
 
+class InPiecesEqualsWholeInTraining(RightCell):
+    """In training mode it keeps the mean of its states in a buffer and subtracts it."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.register_buffer("mean", torch.zeros(self.hidden_size))
+
+    def step(self, z: Tensor, state: State) -> State:
+        (h_BH,) = super().step(z, (state[0] - self.mean,))
+        if self.training:
+            self.mean = 0.9 * self.mean + 0.1 * h_BH.detach().mean(0)
+        return (h_BH,)
+
+
 class ScanEqualsSteps(RightCell):
-    """Its scan is off in the sixth digit."""
+    """Its scan differs in the sixth digit."""
 
     def scan(self, x_TBI: Tensor, state: State) -> tuple[Tensor, State]:
         y_TBH, last = super().scan(x_TBI, state)
@@ -80,7 +94,7 @@ class ScanEqualsSteps(RightCell):
 
 
 class ScanHasTheGradientsOfItsSteps(RightCell):
-    """Its scan passes half of the gradient from one block of four steps to the one before."""
+    """Its scan halves the gradient between blocks of four steps."""
 
     def scan(self, x_TBI: Tensor, state: State) -> tuple[Tensor, State]:
         outputs = []
@@ -93,14 +107,14 @@ class ScanHasTheGradientsOfItsSteps(RightCell):
 
 
 class RowsAreIndependent(RightCell):
-    """It scales by the size of the batch."""
+    """It scales the input by the size of the batch."""
 
     def project(self, x_TBI: Tensor) -> Tensor:
         return super().project(x_TBI) * (1 + 0.01 * x_TBI.shape[1])
 
 
 class FutureDoesNotChangeThePast(RightCell):
-    """It looks at the largest input of the whole sequence, and acts when that is unusual."""
+    """It adds a constant if the largest input of the whole sequence is unusual."""
 
     def project(self, x_TBI: Tensor) -> Tensor:
         largest = x_TBI.amax()
@@ -108,14 +122,14 @@ class FutureDoesNotChangeThePast(RightCell):
 
 
 class PaddingDoesNotMatter(RightCell):
-    """It scales by the share of the steps that are not zeros."""
+    """It scales by the share of steps that are not zero."""
 
     def project(self, x_TBI: Tensor) -> Tensor:
         return super().project(x_TBI) * x_TBI.ne(0).any(-1, keepdim=True).to(x_TBI.dtype).mean(0)
 
 
 class GradientIsThatOfFiniteDifferences(RightCell):
-    """Half of it is detached."""
+    """Half of its state is detached."""
 
     def step(self, z: Tensor, state: State) -> State:
         (h_BH,) = super().step(z, state)
@@ -123,7 +137,7 @@ class GradientIsThatOfFiniteDifferences(RightCell):
 
 
 class GradientReachesTheFirstStep(RightCell):
-    """Once trained, it rounds its state, which has no gradient."""
+    """In evaluation mode it rounds its state, so that it has no gradient."""
 
     def step(self, z: Tensor, state: State) -> State:
         h_BH = state[0] if self.training else (64 * state[0]).round() / 64
@@ -142,14 +156,14 @@ class EveryParameterGetsAGradient(RightCell):
 
 
 class GatesAreInRange(RightCell):
-    """It shows what goes into the activation for what comes out of it."""
+    """It returns the input of the activation instead of its output."""
 
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
         return {"h": (z + self.U(state[0]), "tanh")}
 
 
 class StateDictHoldsAllOfIt(RightCell):
-    """It draws a number that it keeps for itself."""
+    """It draws a number and keeps it in an attribute that is not saved."""
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
@@ -175,7 +189,7 @@ class CopyIsIndependentAndEqual(RightCell):
 
 
 class PickleIsEqual(RightCell):
-    """It holds a function without a name."""
+    """It has a lambda as attribute."""
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
@@ -191,7 +205,7 @@ class SurvivesAutocast(RightCell):
 
 
 class GpuEqualsCpu(RightCell):
-    """Its first state is on the CPU, wherever it is itself."""
+    """Its first state is always on the CPU."""
 
     def initial_state(self, batch_size: int) -> State:
         return (torch.zeros(batch_size, self.hidden_size, dtype=self.U.weight.dtype),)
@@ -214,6 +228,6 @@ def undertow_register_cells() -> Iterable[CellSpec]:
             yield cell_spec(
                 each.__name__.lower(),
                 f":{each.__name__}",
-                UntoldOptions if each is OptionsAreToldAndReadBack else RightOptions,
+                UndescribedOptions if each is OptionsAreToldAndReadBack else RightOptions,
                 ("h", "c") if each is StateIsWhatTheSpecNames else ("h",),
             )

@@ -1,4 +1,4 @@
-"""Tasks that are wrong in one way each; as `broken_cells`."""
+"""Tasks with one fault each; as `broken_cells`."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -13,8 +13,8 @@ from undertow_scratch_right import RightOptions, RightTask, task_spec
 from undertow import Batch, Options, Split, TaskSpec, Tokens, draws, hookimpl
 
 
-class UntoldOptions(Options):
-    """Options of which one is not explained."""
+class UndescribedOptions(Options):
+    """Options of which one has no description."""
 
     strength: float = 1.0
 
@@ -24,7 +24,7 @@ class OptionsAreToldAndReadBack(RightTask):
 
 
 class IsWhatItsSpecSays(RightTask):
-    """It has one metric for all, which never forgets."""
+    """All its metrics are one object, which is never reset."""
 
     shared = MeanSquaredError()
 
@@ -33,7 +33,7 @@ class IsWhatItsSpecSays(RightTask):
 
 
 class BatchHasTheDeclaredShapes(RightTask):
-    """It has a step too many."""
+    """Its input has one step too many."""
 
     def batch(self, split: Split, indices: Any) -> Batch:
         batch = super().batch(split, indices)
@@ -41,7 +41,7 @@ class BatchHasTheDeclaredShapes(RightTask):
 
 
 class SupervisedStepsAreMarked(RightTask):
-    """Aligned: every step asks for the first token, from the second step on; but the first example for nothing."""
+    """Aligned: the target from the second step on is the first token; the first example has no target at all."""
 
     shape = "aligned"
     inputs = Tokens(3)
@@ -69,14 +69,14 @@ class SupervisedStepsAreMarked(RightTask):
 
 
 class NotANumber(MeanSquaredError):
-    """A metric that divides by nothing."""
+    """A metric that is always NaN."""
 
     def compute(self) -> Tensor:
         return super().compute() * float("nan")
 
 
 class LossAndMetricsTakeWhatTrainingGives(RightTask):
-    """Its metric is not a number."""
+    """Its metric is NaN."""
 
     def metrics(self) -> Mapping[str, Metric]:
         return {"error": NotANumber()}
@@ -91,14 +91,14 @@ class ExampleIsTheSameInEveryBatch(RightTask):
 
 
 class ExampleIsTheSameInEveryProcess(RightTask):
-    """It hashes text, which each process does in its own way."""
+    """It uses `hash` of a text, which differs between processes."""
 
     def stream(self, split: Split) -> str:
         return f"first/{hash(split)}"
 
 
 class SplitsAreDisjoint(RightTask):
-    """It validates on what it trains on."""
+    """Its splits are all the same examples."""
 
     def stream(self, split: Split) -> str:
         return "first"
@@ -112,7 +112,7 @@ class SeedDrawsAndDataStay(RightTask):
 
 
 class SplitHoldsWhatItSays(RightTask):
-    """It says that examples never run out, and they do."""
+    """Its size is None, but there is no example 10^8."""
 
     def batch(self, split: Split, indices: Any) -> Batch:
         if indices.max() >= 10**8:
@@ -121,7 +121,7 @@ class SplitHoldsWhatItSays(RightTask):
 
 
 class RandomStatesAreLeftAlone(RightTask):
-    """It draws from NumPy's random state, if only to throw it away."""
+    """It draws from NumPy's random state."""
 
     def batch(self, split: Split, indices: Any) -> Batch:
         np.random.rand()
@@ -129,10 +129,10 @@ class RandomStatesAreLeftAlone(RightTask):
 
 
 class BatchIsMadeAtOnce(RightTask):
-    """It makes one example after the other."""
+    """It makes one example after the other in a Python loop."""
 
     def batch(self, split: Split, indices: Any) -> Batch:
-        if len(indices) > 1000:  # what is slow would only keep the tests waiting
+        if len(indices) > 1000:  # the loop over so many would be slow
             return super().batch(split, indices)
         examples = [super(BatchIsMadeAtOnce, self).batch(split, indices[k : k + 1]) for k in range(len(indices))]
         return Batch(*(torch.cat(parts) for parts in zip(*examples, strict=True)))
@@ -153,7 +153,7 @@ class CuesDecideTheAnswer(RightTask):
 
 
 class TrivialLossIsWhatGuessingCosts(RightTask):
-    """It states the loss of guessing 0.6."""
+    """It states the loss of the constant 0.6; the best one is 0.5."""
 
     trivial_loss = 1 / 12 + 0.1**2
 
@@ -166,5 +166,5 @@ def undertow_register_tasks() -> Iterable[TaskSpec]:
     for each in BROKEN:
         if each is not RightTask:
             more: dict[str, Any] = {"shape": "aligned", "metrics": {}} if each is SupervisedStepsAreMarked else {}
-            options = UntoldOptions if each is OptionsAreToldAndReadBack else RightOptions
+            options = UndescribedOptions if each is OptionsAreToldAndReadBack else RightOptions
             yield task_spec(each.__name__.lower(), f":{each.__name__}", options, **more)

@@ -1,6 +1,6 @@
-"""A cell, a task and a probe that do all that is asked of them; what is broken elsewhere is broken from these.
+"""Cells, a task and a probe that pass every check; the broken plugins beside this file are subclasses of them.
 
-A scratch plugin. It imports torch beside its hooks, so that, installed, it is the broken plugin of the first check.
+A scratch plugin. It imports torch in the module of its hooks, so if installed it breaks the first check.
 """
 
 from collections.abc import Iterable, Mapping
@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torchmetrics import MeanSquaredError, Metric
 
 from undertow import (
@@ -33,14 +34,14 @@ from undertow import (
 
 
 class RightOptions(Options):
-    """Options of all three."""
+    """Options of all."""
 
     strength: float = 1.0
     """How strong it is."""
 
 
 class RightCell(Cell):
-    """h' = tanh(W x + U h + b), with a scan that is its own loop."""
+    """h' = tanh(W x + U h + b), with a `scan` that loops over the steps."""
 
     def __init__(self, input_size: int, hidden_size: int, options: Options, length: int) -> None:
         super().__init__(input_size, hidden_size, options, length)
@@ -68,8 +69,43 @@ class RightCell(Cell):
         return {"h": (torch.tanh(z + self.U(state[0])), "tanh")}
 
 
+class CountingCell(RightCell):
+    """As `RightCell`, but every second step moves h by half; n, an integer state part, counts the steps."""
+
+    def initial_state(self, batch_size: int) -> State:
+        return (*super().initial_state(batch_size), torch.zeros_like(self.U.weight[:1, 0].expand(batch_size)).long())
+
+    def step(self, z: Tensor, state: State) -> State:
+        h_BH, n_B = state
+        new_BH = torch.tanh(z + self.U(h_BH))
+        return torch.where((n_B % 2 == 0).unsqueeze(1), new_BH, (h_BH + new_BH) / 2), n_B + 1
+
+
+class ComplexCell(Cell):
+    """s' = u / (1 + |u|), u = W x + U s + b, all complex; the output is Re s + Im s."""
+
+    def __init__(self, input_size: int, hidden_size: int, options: Options, length: int) -> None:
+        super().__init__(input_size, hidden_size, options, length)
+        self.W = nn.Parameter(torch.randn(hidden_size, input_size, dtype=torch.complex64) / 2)
+        self.U = nn.Parameter(torch.linalg.qr(torch.randn(hidden_size, hidden_size, dtype=torch.complex64)).Q)
+        self.b = nn.Parameter(torch.zeros(hidden_size, dtype=torch.complex64))
+
+    def initial_state(self, batch_size: int) -> State:
+        return (self.U.new_zeros(batch_size, self.hidden_size),)
+
+    def project(self, x_TBI: Tensor) -> Tensor:
+        return functional.linear(x_TBI.to(self.W.dtype), self.W, self.b)
+
+    def step(self, z: Tensor, state: State) -> State:
+        u_BH = z + functional.linear(state[0], self.U)
+        return (u_BH / (1 + u_BH.abs()),)
+
+    def readout(self, z: Tensor, state: State) -> Tensor:
+        return state[0].real + state[0].imag
+
+
 class RightTask(Task):
-    """Noise from U(0, 1); the answer at the end is the first value, and guessing costs its variance, 1/12."""
+    """Noise from U(0, 1); the answer at the end is the first value. Its variance is the loss of a constant, 1/12."""
 
     shape = "many-to-one"
     inputs = Vector(2)
@@ -105,7 +141,7 @@ class RightTask(Task):
 
 
 class RightProbe(Probe):
-    """The largest weight, and the mean size of the readout by time step."""
+    """The largest weight, and the mean absolute readout by time step."""
 
     scalar: ClassVar[str] = "right/largest"
 
@@ -126,8 +162,8 @@ def cell_spec(
 
 
 def task_spec(name: str, factory: str, options: type[Options] = RightOptions, **more: Any) -> TaskSpec:
-    said = {"shape": "many-to-one", "lengths": Lengths(default=12), "metrics": {"error": "min"}} | more
-    return TaskSpec(name=name, summary="A task.", factory=factory, options=options, **said)
+    settings = {"shape": "many-to-one", "lengths": Lengths(default=12), "metrics": {"error": "min"}} | more
+    return TaskSpec(name=name, summary="A task.", factory=factory, options=options, **settings)
 
 
 def probe_spec(name: str, factory: str, options: type[Options] = RightOptions) -> ProbeSpec:
@@ -136,7 +172,11 @@ def probe_spec(name: str, factory: str, options: type[Options] = RightOptions) -
 
 @hookimpl
 def undertow_register_cells() -> Iterable[CellSpec]:
-    return [cell_spec("right", ":RightCell")]
+    return [
+        cell_spec("right", ":RightCell"),
+        cell_spec("right-counting", ":CountingCell", state=("h", "n")),
+        cell_spec("right-complex", ":ComplexCell", state=("s",)),
+    ]
 
 
 @hookimpl

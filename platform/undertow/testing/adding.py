@@ -1,7 +1,7 @@
-"""The adding task at T = 10, for the one check that trains: the kit needs no plugin but the one that it checks.
+"""The adding task at T = 10, for the check that trains: the kit needs no plugin but the one under test.
 
-Each step shows v ~ U(0, 1) and a marker, 0 but for one step in each half; the answer is the sum of both marked values,
-and the best guess without looking costs the variance of that sum, 1/6. B batch, T time.
+The input of each step is v ~ U(0, 1) and a marker, which is 1 at one step of each half and 0 elsewhere. The answer is
+the sum of the two marked values; the loss of the best constant is the variance of that sum, 1/6. B batch, T time.
 """
 
 import torch

@@ -1,6 +1,6 @@
-"""What the three kits share: which plugin is checked, with which options, and the two checks that every kind has.
+"""What the three kits share: the plugin under test, its options, and the two checks that every kind has.
 
-No pytest is needed: a skip is `unittest.SkipTest`, which pytest shows as one of its own.
+pytest is not needed: a check is skipped with `unittest.SkipTest`, which pytest also shows as skipped.
 """
 
 import functools
@@ -28,22 +28,22 @@ HEAVY = (
     *("torch", "torchmetrics", "pytorch_lightning", "lightning_fabric", "mlflow", "optuna"),
     *("sklearn", "scipy", "pandas", "matplotlib", "tensorflow", "jax"),
 )
-"""What `undertow list` must not wait for."""
+"""What importing a module of hooks must not import, so that `undertow list` is fast."""
 
 
 class ExpectedFailure(SkipTest):
-    """A check failed, as its author said it would; the message is the reason."""
+    """A check failed, as `expected_failures` declares; the message is the reason."""
 
 
 class Conformance:
     """One plugin object under test.
 
     Attributes:
-        name: Of the cell, task or probe.
-        plugins: Scratch files to load beside what is installed.
-        options: Those that are not the defaults; or all of them, as the plugin's own options.
-        expected_failures: Reason by name of the check (without ``test_``). Strict: one that passes has failed.
-        remark: What the last check found worth telling although it passed, such as a cost.
+        name: Name of the cell, task or probe.
+        plugins: Scratch files to load beside the installed plugins.
+        options: Values that are not the defaults, or a complete `Options` object.
+        expected_failures: Reason by name of the check (without ``test_``). Strict: a check that passes is a failure.
+        remark: What the last check reports beside its result, such as a cost.
     """
 
     kind: ClassVar[Kind]
@@ -79,7 +79,7 @@ class Conformance:
         """The kit for one plugin object, ready for `run_checks`.
 
         Args:
-            name: Of the cell, task or probe.
+            name: As the attribute.
             plugins: As the attribute.
             options: As the attribute.
             expected_failures: As the attribute.
@@ -97,19 +97,19 @@ class Conformance:
 
     @classmethod
     def checks(cls) -> list[str]:
-        """The names of all checks, in the order in which they run: those of every kind first."""
-        classes = [each for each in reversed(cls.__mro__) if issubclass(each, Conformance)]
-        found = (name for each in classes for name in vars(each) if name.startswith("test_"))
-        return [name.removeprefix("test_") for name in dict.fromkeys(found)]
+        """The names of all checks in the order in which they run: those of the base classes first, left to right."""
+        inherited = (check for base in cls.__bases__ if issubclass(base, Conformance) for check in base.checks())
+        own = (name.removeprefix("test_") for name in vars(cls) if name.startswith("test_"))
+        return list(dict.fromkeys((*inherited, *own)))
 
     @classmethod
     def question(cls, check: str) -> str:
-        """What a check asks: the first line of its docstring."""
+        """The question that a check answers: the first line of its docstring."""
         return (inspect.getdoc(getattr(cls, f"test_{check}", None)) or "").partition("\n")[0]
 
     @property
     def registry(self) -> Registry:
-        """What is installed, and the scratch files; loaded once, until a file changes."""
+        """The installed plugins and the scratch files; loaded again if a file or the module path has changed."""
         files = [Path(file).resolve() for file in self.plugins]
         key = (*((file, file.stat().st_mtime_ns) for file in files if file.exists()), *sys.path)
         if key not in self._registries:
@@ -118,20 +118,20 @@ class Conformance:
 
     @property
     def entry(self) -> Entry[Any]:
-        """The spec under test and the plugin it came from."""
+        """The spec under test and the plugin that registers it."""
         find: Callable[[str], Spec] = getattr(self.registry, self.kind)
         entries: Mapping[str, Entry[Any]] = getattr(self.registry, f"{self.kind}s")
         return entries[find(self.name).name]
 
     def made_options(self) -> Options:
-        """The options under test, as the plugin gets them."""
+        """The options under test, as the factory receives them."""
         if isinstance(self.options, Options):
             return self.options
         model: type[Options] = self.entry.spec.options
         return model.model_validate_json(json.dumps(dict(self.options)))
 
     def skip(self, reason: str) -> NoReturn:
-        """End a check that has nothing to look at.
+        """End a check that does not apply.
 
         Raises:
             SkipTest: Always.
@@ -141,31 +141,31 @@ class Conformance:
     # --- checks of every kind ----------------------------------------------------------------------------------------
 
     def test_hooks_import_nothing_heavy(self) -> None:
-        """Does importing the hooks leave torch and its like alone, so that listing a thousand plugins is quick?"""
+        """Does importing the hooks import no heavy library such as torch, so that listing many plugins is fast?"""
         plugin = self.entry.plugin
         if plugin.scratch:
-            self.skip("a scratch file holds hooks and class in one")
-        found = _dragged_in(plugin.module, tuple(filter(None, sys.path)))
+            self.skip("a scratch file contains both hooks and class")
+        found = heavy_imports((plugin.module,), tuple(filter(None, sys.path)))[plugin.module]
         expect(
             not found,
-            f"importing `{plugin.module}`, which holds the hooks, imports {', '.join(found)}. Keep the hooks and the "
-            "options in modules of their own, and name the class as text: factory='package.module:Class'.",
+            f"importing `{plugin.module}`, which contains the hooks, imports {', '.join(found)}. Keep hooks and "
+            "options in separate modules, and name the class by a string: factory='package.module:Class'.",
         )
 
     def test_options_are_told_and_read_back(self) -> None:
-        """Does every option say what it is, and do options survive being written to a file and read again?"""
+        """Has every option a description, and are options equal after they were written and read back?"""
         model: type[Options] = self.entry.spec.options
-        told = {name: field.description for name, field in model.model_fields.items()}
-        silent = [name for name, words in told.items() if not (words or "").strip()]
+        descriptions = {name: field.description for name, field in model.model_fields.items()}
+        missing = [name for name, description in descriptions.items() if not (description or "").strip()]
         expect(
-            not silent,
-            f"{model.__name__}: nothing says what {', '.join(silent)} means. Write a docstring below each option, or "
+            not missing,
+            f"{model.__name__}: {', '.join(missing)} without a description. Write a docstring below each option, or "
             "Field(description=…): `undertow list` shows it.",
         )
         expect(
             bool(model.model_config.get("frozen")) and model.model_config.get("extra") == "forbid",
-            f"{model.__name__}: options must be frozen and refuse unknown keys. Leave both in model_config as "
-            "`undertow.Options` has them.",
+            f"{model.__name__}: options must be frozen and refuse unknown keys. Keep both settings of model_config as "
+            "in `undertow.Options`.",
         )
         options = self.made_options()
         written = options.model_dump_json()
@@ -173,8 +173,8 @@ class Conformance:
             again = model.model_validate_json(written)
         except ValidationError as error:
             raise AssertionError(
-                f"{model.__name__}: what it writes, {written}, it refuses to read: {error}. A run records its options "
-                "in full, and a resumed run reads them back."
+                f"{model.__name__}: written as {written}, it cannot be read back: {error}. A run records all its "
+                "options, and a resumed run reads them back."
             ) from error
         expect(again == options, f"{model.__name__}: {written} is read back as {again!r}, not as {options!r}.")
 
@@ -195,19 +195,30 @@ def _expected_to_fail(method: Callable[[Any], None], reason: str) -> Callable[[A
 
 
 def environment(path: Sequence[str]) -> dict[str, str]:
-    """The environment of another Python that finds the same modules."""
+    """The environment in which another Python finds the same modules."""
     return os.environ | {"PYTHONPATH": os.pathsep.join(path)}
 
 
 @functools.cache
-def _dragged_in(module: str, path: tuple[str, ...]) -> list[str]:
-    """The heavy libraries that importing a module imports, in a process of its own."""
+def heavy_imports(modules: tuple[str, ...], path: tuple[str, ...]) -> dict[str, list[str]]:
+    """The heavy libraries that are loaded after each module was imported, one after the other in a new process.
+
+    Args:
+        modules: Names of modules.
+        path: The module path.
+
+    Raises:
+        AssertionError: A module cannot be imported.
+    """
     code = (
-        f"import importlib, sys; importlib.import_module({module!r}); print(*sorted(set(sys.modules) & {set(HEAVY)}))"
+        "import contextlib, importlib, json, sys\n"
+        f"for module in {modules!r}:\n"
+        "    with contextlib.redirect_stdout(sys.stderr):\n"
+        "        importlib.import_module(module)\n"
+        f"    print(json.dumps([module, sorted(set(sys.modules) & {set(HEAVY)})]))\n"
     )
     done = subprocess.run(
         [sys.executable, "-P", "-c", code], env=environment(path), capture_output=True, text=True, check=False
     )
-    expect(done.returncode == 0, f"`import {module}` fails in a process of its own:\n{done.stderr.strip()}")
-    lines = done.stdout.splitlines()
-    return lines[-1].split() if lines else []
+    expect(done.returncode == 0, f"`import {', '.join(modules)}` fails in a new process:\n{done.stderr.strip()}")
+    return dict(json.loads(line) for line in done.stdout.splitlines())

@@ -1,4 +1,4 @@
-"""Small networks to measure: what a probe is checked on, so that the kit needs no plugin but the one that it checks.
+"""Small networks on which a probe is checked, so that the kit needs no plugin but the one under test.
 
 T time, B batch, I input, H hidden.
 """
@@ -20,7 +20,7 @@ HIDDEN, EXAMPLES = 8, 6
 
 
 class Plain(Cell):
-    """h' = tanh(W x + U h), by `scan` of torch's fused kernel too."""
+    """h' = tanh(W x + U h), with a `scan` by torch's fused kernel."""
 
     def __init__(self, input_size: int, hidden_size: int, options: Options, length: int) -> None:
         super().__init__(input_size, hidden_size, options, length)
@@ -28,12 +28,12 @@ class Plain(Cell):
 
     @property
     def W(self) -> Tensor:
-        """From the input, `(H, I)`."""
+        """Weights of the input, `(H, I)`."""
         return cast(Tensor, self.kernel.weight_ih_l0)
 
     @property
     def U(self) -> Tensor:
-        """From the state, `(H, H)`."""
+        """Weights of the state, `(H, H)`."""
         return cast(Tensor, self.kernel.weight_hh_l0)
 
     def initial_state(self, batch_size: int) -> State:
@@ -59,7 +59,7 @@ class Plain(Cell):
 
 
 class Gated(Cell):
-    """c' = f ∘ c + tanh(W_g x + U_g h),  f = σ(W_f x + U_f h + 1);  h' = tanh(c'): two state parts, in steps alone."""
+    """c' = f ∘ c + tanh(W_g x + U_g h),  f = σ(W_f x + U_f h + 1);  h' = tanh(c'): two state parts, no `scan`."""
 
     def __init__(self, input_size: int, hidden_size: int, options: Options, length: int) -> None:
         super().__init__(input_size, hidden_size, options, length)
@@ -88,8 +88,36 @@ class Gated(Cell):
         return {"f": ((forget + 1).sigmoid(), "sigmoid")}
 
 
+class Counting(Cell):
+    """S' = u / (1 + |u|), u = W x + U S / (1 + n mod 2), complex; n' = n + 1, an integer; the output is Re S + Im S."""
+
+    def __init__(self, input_size: int, hidden_size: int, options: Options, length: int) -> None:
+        super().__init__(input_size, hidden_size, options, length)
+        self.W = nn.Parameter(torch.randn(hidden_size, input_size, dtype=torch.complex64) / 2)
+        self.U = nn.Parameter(torch.linalg.qr(torch.randn(hidden_size, hidden_size, dtype=torch.complex64)).Q)
+
+    def initial_state(self, batch_size: int) -> State:
+        """Zeros for S, `(B, H)` complex, and n, `(B, 1)` int64."""
+        zeros = self.U.new_zeros(batch_size, self.hidden_size)
+        return zeros, torch.zeros_like(zeros[:, :1], dtype=torch.int64)
+
+    def project(self, x_TBI: Tensor) -> Tensor:
+        """W x, `(T, B, H)` complex."""
+        return functional.linear(x_TBI.to(self.W.dtype), self.W)
+
+    def step(self, z: Tensor, state: State) -> State:
+        """One step."""
+        S_BH, n_B1 = state
+        u_BH = z + functional.linear(S_BH, self.U) / (1 + n_B1 % 2)
+        return u_BH / (1 + u_BH.abs()), n_B1 + 1
+
+    def readout(self, z: Tensor, state: State) -> Tensor:
+        """Re S + Im S, `(B, H)`."""
+        return state[0].real + state[0].imag
+
+
 class FirstValue(Task):
-    """Noise; the answer, due at the end, is the sign of its first value: class 0 or 1."""
+    """Noise; the answer at the end is the sign of the first value: class 0 or 1."""
 
     shape: Shape = "many-to-one"
     inputs: Vector | Tokens = Vector(2)
@@ -118,7 +146,7 @@ class FirstValue(Task):
 
 
 class OneStep(FirstValue):
-    """The same, seen in one step."""
+    """The same, with a sequence of one step."""
 
     shape: Shape = "one-to-one"
 
@@ -171,17 +199,18 @@ NETWORKS: dict[str, tuple[type[Cell], type[FirstValue], tuple[str, ...], int]] =
     "one layer of one state part, the answer at the end": (Plain, FirstValue, ("h",), 1),
     "two layers of two state parts in steps, the answer at the end": (Gated, FirstValue, ("h", "c"), 2),
     "two layers over tokens, an answer at most steps": (Plain, Echo, ("h",), 2),
+    "one layer of a complex and an integer state part, the answer at the end": (Counting, FirstValue, ("S", "n"), 1),
     "one layer, a sequence of one step": (Gated, OneStep, ("h", "c"), 1),
     "one layer, one step read and several written": (Plain, Spell, ("h",), 1),
 }
-"""Networks of every kind that a run can have: the cell, the task, the names of its state parts, the layers."""
+"""Networks of every kind that a run can have: cell, task, names of the state parts, number of layers."""
 
 FIRST = next(iter(NETWORKS))
 
 
-def small_network(kind: str = FIRST, length: int = 12, hidden: int = HIDDEN) -> tuple[SequenceModel, Task, Subject]:
-    """A network in training mode, its task, and what a probe gets of both; torch's random state is as it was."""
-    cell, make_task, state, layers = NETWORKS[kind]
+def small_network(name: str = FIRST, length: int = 12, hidden: int = HIDDEN) -> tuple[SequenceModel, Task, Subject]:
+    """A network in training mode, its task, and the subject of a probe; torch's random state is left as it was."""
+    cell, make_task, state, layers = NETWORKS[name]
     task = make_task(length)
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)

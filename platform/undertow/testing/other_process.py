@@ -1,13 +1,16 @@
-"""Another process that makes the same examples: the one way to see what depends on a process.
+"""A second process that makes the same examples, to find what differs between processes.
 
-    fingerprint({"files": [], "name": "adding", "options": "{}", "length": 10, "seed": 0, "indices": [0, 3]})
+    other_process().digest(
+        {"path": sys.path, "files": [], "name": "adding", "options": "{}", "length": 10, "seed": 0,
+         "indices": {"val": [0, 3]}}
+    )
 
-It is started once and answers every question after that, since importing torch takes seconds; its hash seed is another,
-so that an order of sets or a `hash` of text that ends up in an example is found out. Questions and answers are lines of
-JSON.
+One process serves all requests, since importing torch takes seconds. Its hash seed differs from ours, so an example
+that depends on the order of a set or on `hash` of a text differs too. Requests and responses are lines of JSON.
 """
 
 import atexit
+import functools
 import hashlib
 import json
 import subprocess
@@ -26,7 +29,7 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 def digest(task: Task, indices: Mapping[Split, list[int]]) -> str:
-    """A fingerprint of some examples, and of their cues."""
+    """The SHA-256 of some examples and of their cues."""
     sha = hashlib.sha256()
     for split, numbers in indices.items():
         batch = task.batch(split, np.array(numbers))
@@ -36,8 +39,14 @@ def digest(task: Task, indices: Mapping[Split, list[int]]) -> str:
     return sha.hexdigest()
 
 
-class Elsewhere:
-    """The other process."""
+@functools.cache
+def other_process() -> "OtherProcess":
+    """The process, started at the first call."""
+    return OtherProcess()
+
+
+class OtherProcess:
+    """The process and its pipes."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -49,42 +58,46 @@ class Elsewhere:
         )
         atexit.register(self.close)
 
-    def digest(self, question: Mapping[str, Any]) -> str:
-        """The fingerprint that the other process comes to, or what it raised.
+    def digest(self, request: Mapping[str, Any]) -> str:
+        """The digest that the other process computes.
+
+        Args:
+            request: The module path, scratch files, task, options, length, seed and examples, as above.
 
         Raises:
-            AssertionError: It died, or could not make the task.
+            AssertionError: The process ended, or could not make the task.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
-        answer = json.loads(line) if line else {"error": "the process ended without a word"}
-        if "error" in answer:
-            raise AssertionError(f"in another process the task fails: {answer['error']}.")
-        return str(answer["digest"])
+        response = json.loads(line) if line else {"error": "the process ended without a response"}
+        if "error" in response:
+            raise AssertionError(f"in another process the task fails: {response['error']}.")
+        return str(response["digest"])
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         with self._process:
             if self._process.stdin is not None:
                 self._process.stdin.close()
 
 
-def _answer(question: Mapping[str, Any]) -> str:
-    registry = load_plugins(files=question["files"])
-    spec = registry.task(question["name"])
-    options = spec.options.model_validate_json(question["options"])
-    return digest(registry.factory(spec)(options, question["length"], question["seed"]), question["indices"])
+def _respond(request: Mapping[str, Any]) -> str:
+    sys.path[:] = request["path"]
+    registry = load_plugins(files=request["files"])
+    spec = registry.task(request["name"])
+    options = spec.options.model_validate_json(request["options"])
+    return digest(registry.factory(spec)(options, request["length"], request["seed"]), request["indices"])
 
 
 def main() -> None:
-    """Answer until standard input ends."""
+    """Respond to requests until standard input ends."""
     for line in sys.stdin:
         try:
             with redirect_stdout(sys.stderr):
-                answer = {"digest": _answer(json.loads(line))}
-        except Exception as error:  # noqa: BLE001  # a plugin's code; the asking process reports it
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(answer), flush=True)
+                response = {"digest": _respond(json.loads(line))}
+        except Exception as error:  # noqa: BLE001  # a plugin's code; the requesting process reports it
+            response = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(response), flush=True)

@@ -1,12 +1,12 @@
 """The contract of a probe, check by check, on small networks of every kind that a run can have.
 
-A probe is called as a run calls it: within `isolation`, which puts the network into evaluation mode and restores modes,
-buffers and random states afterwards. All else is the probe's own to leave alone.
+A probe is called as in a run: within `isolated`, which puts the network into evaluation mode and restores modes,
+buffers and random states afterwards. Everything else the probe itself must leave unchanged.
 """
 
+import functools
 import math
 import re
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import pairwise
@@ -23,17 +23,22 @@ from undertow.nn.model import SequenceModel
 from undertow.testing.asserts import expect
 from undertow.testing.conformance import Conformance
 from undertow.testing.networks import NETWORKS, small_network
+from undertow.testing.work import TooMuchWork, work_of
 
 _LEGAL = re.compile(r"[\w\-. :/]+", re.ASCII)
 _STEPS = 4
+
+
+class _ProbeFailed(Exception):
+    """The probe raised an error on one of the networks; the message says which error."""
 
 
 class ProbeConformance(Conformance):
     """What every probe must do.
 
     Attributes:
-        cost_limit: The most that one measurement may take, in training steps of 32 examples on a network of width 32
-            over 64 steps; measured when the machine is quiet: the best of five.
+        cost_limit: The most work of one measurement, in training steps of 32 examples on a network of width 32 over 64
+            steps. Work is counted in operations and numbers (`undertow.testing.work`), not in seconds.
     """
 
     kind = "probe"
@@ -41,69 +46,78 @@ class ProbeConformance(Conformance):
 
     @property
     def spec(self) -> ProbeSpec:
-        """The probe's spec."""
+        """The spec of the probe."""
         return cast(ProbeSpec, self.entry.spec)
 
     def build(self) -> Probe:
-        """A new probe."""
+        """Make a probe."""
         probe: Probe = self.registry.factory(self.spec)(self.made_options())
         return probe
 
     def measured(self, subject: Subject) -> Measurement:
-        """What the probe finds, called as a run calls it."""
+        """The measurement of a new probe, called as in a run."""
         with isolated(cast(nn.Module, subject.model)):
             return self.build().measure(subject)
 
     # --- it changes nothing ------------------------------------------------------------------------------------------
 
     def test_training_is_bit_identical(self) -> None:
-        """Do losses, weights and gradients of training come out the same to the bit with and without it?"""
-        for network in self._measurable():
-            without, with_it = (_train(network, measure) for measure in (None, self.measured))
-            for what, value in without.items():
+        """Are losses, weights and gradients of training equal to the bit with and without it?"""
+
+        def check(network: str) -> None:
+            with_probe = _train(network, self._measure)
+            for label, value in _trained_alone(network).items():
                 expect(
-                    torch.equal(value, with_it[what]),
-                    f"{network}: {what} is different after training with the probe. It must not write to weights, "
+                    torch.equal(value, with_probe[label]),
+                    f"{network}: {label} is different after training with the probe. It must not write to weights, "
                     "change what is trained, or keep anything on the network.",
                 )
 
+        self._on_networks(check)
+
     def test_gradients_are_left_alone(self) -> None:
-        """Are the gradients that training has stored as they were, none where there were none?"""
-        for network in self._measurable():
+        """Are the stored gradients of training unchanged, and None where they were None?"""
+
+        def check(network: str) -> None:
             for stored in (False, True):
                 model, task, subject = small_network(network)
                 if stored:
                     with torch.random.fork_rng(devices=()):  # its dropout draws
                         _loss(model, task, 0).backward()  # type: ignore[no-untyped-call]
                 before = [None if p.grad is None else p.grad.clone() for p in model.parameters()]
-                self.measured(subject)
+                self._measure(subject)
                 for (name, parameter), grad in zip(model.named_parameters(), before, strict=True):
                     same = parameter.grad is grad is None or (
                         grad is not None and parameter.grad is not None and torch.equal(parameter.grad, grad)
                     )
                     expect(
                         same,
-                        f"{network}: the gradient of `{name}` is not what it was. Ask with `torch.autograd.grad`, "
-                        "which stores none, instead of `backward`.",
+                        f"{network}: the gradient of `{name}` was changed. Use `torch.autograd.grad`, which stores "
+                        "none, instead of `backward`.",
                     )
 
+        self._on_networks(check)
+
     def test_what_it_attached_is_removed(self) -> None:
-        """Are hooks, flags and attributes of the network as they were?"""
-        for network in self._measurable():
+        """Are hooks, flags and attributes of the network unchanged?"""
+
+        def check(network: str) -> None:
             model, _, subject = small_network(network)
             before = _attached(model)
-            self.measured(subject)
+            self._measure(subject)
             after = _attached(model)
             changed = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
             expect(
                 not changed,
-                f"{network}: the probe leaves a change in {', '.join(changed[:3])}. Remove it in a `finally`.",
+                f"{network}: the probe leaves a change in {', '.join(changed[:3])}. Undo it in a `finally`.",
             )
+
+        self._on_networks(check)
 
     # --- what it finds -----------------------------------------------------------------------------------------------
 
     def test_measures_every_kind_of_network(self) -> None:
-        """Does it measure networks of several layers and state parts, of tokens, and of one step?"""
+        """Does it measure networks of several layers, of complex and integer state parts, of tokens, of one step?"""
         for network in NETWORKS:
             _, _, subject = small_network(network)
             try:
@@ -111,15 +125,15 @@ class ProbeConformance(Conformance):
             except Exception as error:
                 raise AssertionError(
                     f"{network}: it fails with {type(error).__name__}: {error}. Where there is nothing to measure, "
-                    "return an empty `Measurement`."
+                    "return an empty `Measurement`; leave out state parts that have no gradient."
                 ) from error
             expect(
                 isinstance(found, Measurement),
-                f"{network}: measure gave a {type(found).__name__}, expected an `undertow.Measurement`.",
+                f"{network}: measure returned a {type(found).__name__}, expected an `undertow.Measurement`.",
             )
 
     def test_measures_before_the_first_step(self) -> None:
-        """Does it measure before training has begun, when no step has been timed?"""
+        """Does it measure before the first training step, when no step was timed?"""
         _, _, subject = small_network()
         try:
             self.measured(replace(subject, step=0, seconds_per_step=None))
@@ -130,13 +144,13 @@ class ProbeConformance(Conformance):
             ) from error
 
     def test_names_are_legal(self) -> None:
-        """Are all names such as MLflow takes, and none both a scalar and a curve?"""
+        """Does MLflow accept every name, and is none both a scalar and a curve?"""
         for network, found in self._found():
             names = [*found.scalars, *found.curves]
             wrong = [name for name in names if not _LEGAL.fullmatch(name) or name.startswith("/") or "//" in name]
             expect(
                 not wrong,
-                f"{network}: {', '.join(map(repr, wrong))}: MLflow takes letters, digits, _ - . / : and blanks alone.",
+                f"{network}: {', '.join(map(repr, wrong))}: MLflow accepts letters, digits, _ - . / : and spaces only.",
             )
             expect(len(set(names)) == len(names), f"{network}: a name is used for a scalar and for a curve.")
 
@@ -149,12 +163,12 @@ class ProbeConformance(Conformance):
             wrong = [f"{name} is {value!r}" for name, value in values.items() if not _is_finite(value)]
             expect(
                 not wrong,
-                f"{network}: {'; '.join(wrong[:3])}. State a floor for what can be 0 before a logarithm, and count "
-                "what is not finite instead of recording it.",
+                f"{network}: {'; '.join(wrong[:3])}. Set a floor before the logarithm of what can be 0, and count what "
+                "is not finite instead of recording it.",
             )
 
     def test_curves_have_ascending_steps(self) -> None:
-        """Has every curve a value for each of its steps, which are whole numbers, in order, from 0 on?"""
+        """Has every curve one value for each step, and are its steps ascending integers from 0 on?"""
         for network, found in self._found():
             for name, curve in found.curves.items():
                 steps = list(curve.steps)
@@ -165,51 +179,57 @@ class ProbeConformance(Conformance):
                 whole = all(isinstance(step, int | np.integer) and not isinstance(step, bool) for step in steps)
                 expect(
                     whole and all(step >= 0 for step in steps) and all(one < next for one, next in pairwise(steps)),
-                    f"{network}: the steps of curve `{name}` are {steps[:6]} …; expected whole numbers from 0 on, each "
+                    f"{network}: the steps of curve `{name}` are {steps[:6]} …; expected integers from 0 on, each "
                     "once, ascending: MLflow draws the curve over them.",
                 )
 
-    # --- what it takes -----------------------------------------------------------------------------------------------
+    # --- its cost ----------------------------------------------------------------------------------------------------
 
     def test_cost_is_bounded(self) -> None:
-        """What does one measurement cost, in training steps; is it less than the limit?"""
+        """Is the work of one measurement, in training steps, below the limit?"""
         model, task, subject = small_network(length=64, hidden=32)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
 
-        def step() -> None:
+        def train() -> None:
             optimizer.zero_grad()
             _loss(model, task, 0, 32).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
 
         subject = replace(subject, batch=task.batch("val", np.arange(32)))
-        training, measurement = _seconds(step), _seconds(lambda: self.measured(subject))
-        cost = measurement / training
-        self.remark = f"{cost:.2g} training steps"
-        expect(
-            cost <= self.cost_limit,
-            f"one measurement takes {1000 * measurement:.3g} ms, as much as {cost:.0f} training steps; at most "
-            f"{self.cost_limit:g} was asked for. Look at fewer points, or say why and raise cost_limit.",
-        )
+        step = work_of(train)
+        try:
+            measurement = work_of(lambda: self.measured(subject), limit=step.times(self.cost_limit))
+        except TooMuchWork as stopped:
+            raise AssertionError(
+                f"one measurement is more work than {self.cost_limit:g} training steps, where it was stopped. Measure "
+                "at fewer points, or raise cost_limit and say why."
+            ) from stopped
+        self.remark = f"{measurement.relative_to(step):.2g} training steps"
 
     # -----------------------------------------------------------------------------------------------------------------
 
-    def _measurable(self) -> list[str]:
-        """The networks on which it does not fail: one check tells the others."""
-        found = []
+    def _measure(self, subject: Subject) -> Measurement:
+        """As `measured`, for checks that leave out the networks on which it fails."""
+        try:
+            return self.measured(subject)
+        except Exception as error:
+            raise _ProbeFailed(f"{type(error).__name__}: {error}") from error
+
+    def _on_networks(self, check: Callable[[str], None]) -> None:
+        """Run a check on each network but those where the probe fails: `measures_every_kind_of_network` reports it."""
+        failures = []
         for network in NETWORKS:
             try:
-                self.measured(small_network(network)[2])
-            except Exception as error:  # noqa: BLE001  # told by `measures_every_kind_of_network`
-                reason = f"{type(error).__name__}: {error}"
-            else:
-                found.append(network)
-        expect(found, f"it fails on every network: {'' if found else reason}.")
-        return found
+                check(network)
+            except _ProbeFailed as failure:
+                failures.append(str(failure))
+        expect(len(failures) < len(NETWORKS), f"it fails on every network: {failures[-1:]}.")
 
     def _found(self) -> Iterable[tuple[str, Measurement]]:
-        for network in self._measurable():
-            _, _, subject = small_network(network)
-            yield network, self.measured(subject)
+        """The measurement of each network on which the probe does not fail."""
+        found: list[tuple[str, Measurement]] = []
+        self._on_networks(lambda network: found.append((network, self._measure(small_network(network)[2]))))
+        return found
 
 
 def _loss(model: SequenceModel, task: Task, step: int, examples: int = 4) -> Tensor:
@@ -219,8 +239,18 @@ def _loss(model: SequenceModel, task: Task, step: int, examples: int = 4) -> Ten
     return losses.mean() if mask is None else losses[mask].mean()
 
 
+@functools.cache
+def _trained_alone(network: str) -> dict[str, Tensor]:
+    """`_train` without a probe, the same for every probe."""
+    return _train(network, None)
+
+
 def _train(network: str, measure: Callable[[Subject], Measurement] | None) -> dict[str, Tensor]:
-    """Train a few steps with dropout, measuring between them or not: every loss, and what is left at the end."""
+    """Train a few steps with dropout, with a measurement before each or without.
+
+    Returns:
+        Every loss, and random state, weights and gradients at the end.
+    """
     model, task, subject = small_network(network)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     seen: dict[str, Tensor] = {}
@@ -242,7 +272,7 @@ def _train(network: str, measure: Callable[[Subject], Measurement] | None) -> di
 
 
 def _attached(model: Model | nn.Module) -> dict[str, Any]:
-    """All that one can hang on a network, in a form that compares."""
+    """All that can be attached to a network, in a form that can be compared."""
     found: dict[str, Any] = {}
     for path, module in cast(nn.Module, model).named_modules():
         at = path or "the model"
@@ -265,15 +295,3 @@ def _attached(model: Model | nn.Module) -> dict[str, Any]:
 
 def _is_finite(value: object) -> bool:
     return isinstance(value, int | float | np.number) and math.isfinite(float(value))
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    """CPU seconds, the fewest of five times: others may be at work on this machine."""
-    taken = []
-    for _ in range(5):
-        started = time.process_time()
-        work()
-        taken.append(time.process_time() - started)
-        if sum(taken) > 3.0:  # slow enough that noise does not matter
-            break
-    return min(taken)

@@ -1,9 +1,9 @@
-"""Run the checks of a kit one after the other, each on its own, and count them.
+"""Run the checks of a kit one after the other, independently of each other, and count them.
 
     report = run_checks(CellConformance.of("lstm"), done=print)
     report.ok, report.summary
 
-Every check that the kit declares is accounted for: it ran, or it was skipped for a reason; anything else is a failure.
+Every check that the kit declares ran or was skipped for a reason; anything else is a failure.
 """
 
 import time
@@ -20,13 +20,13 @@ Outcome = Literal["passed", "failed", "skipped", "failed as expected"]
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What came of one check.
+    """The result of one check.
 
     Attributes:
         check: Its name.
         outcome: How it ended.
-        seconds: How long it took.
-        message: Why it failed or was skipped; what a check that passed has to say, mostly nothing.
+        seconds: Its duration.
+        message: Why it failed or was skipped; the remark of a check that passed, mostly empty.
     """
 
     check: str
@@ -37,13 +37,13 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class Report:
-    """What came of all checks of one plugin object.
+    """The results of all checks of one plugin object.
 
     Attributes:
         kind: Cell, task or probe.
         name: Its name.
-        declared: How many checks the kit has.
-        results: Of those that ran or were skipped, in order.
+        declared: The number of checks of the kit.
+        results: The results in order.
     """
 
     kind: str
@@ -52,22 +52,22 @@ class Report:
     results: tuple[CheckResult, ...] = field(default=())
 
     def of(self, outcome: Outcome) -> list[CheckResult]:
-        """The results that ended so."""
+        """The results with this outcome."""
         return [result for result in self.results if result.outcome == outcome]
 
     @property
     def ran(self) -> int:
-        """How many checks ran to an end, a good or a bad one."""
+        """The number of checks that were not skipped."""
         return len(self.results) - len(self.of("skipped"))
 
     @property
     def ok(self) -> bool:
-        """Whether nothing failed, and every declared check ran or said why not."""
+        """Whether no check failed, and every declared check has a result."""
         return not self.of("failed") and len(self.results) == self.declared
 
     @property
     def summary(self) -> str:
-        """The count, such as ``cell leaky-rnn: 24 checks, 23 ran, 23 passed, 1 skipped (no CUDA device)``."""
+        """One line, such as ``cell leaky-rnn: 24 checks, 23 ran, 23 passed, 1 skipped (no CUDA device)``."""
         parts = [f"{self.declared} checks", f"{self.ran} ran", f"{len(self.of('passed'))} passed"]
         failed = self.of("failed")
         if failed:
@@ -77,13 +77,13 @@ class Report:
             if found:
                 reasons = "; ".join(dict.fromkeys(result.message for result in found))
                 parts.append(f"{len(found)} {outcome} ({reasons})")
-        lost = self.declared - len(self.results)
-        if lost:
-            parts.append(f"{lost} never ran")
+        missing = self.declared - len(self.results)
+        if missing:
+            parts.append(f"{missing} never ran")
         return f"{self.kind} {self.name}: {', '.join(parts)}"
 
     def document(self) -> dict[str, Any]:
-        """All of it, as JSON has it."""
+        """The report as data for JSON."""
         return {
             "kind": self.kind,
             "name": self.name,
@@ -117,11 +117,11 @@ def run_checks(
 
     Args:
         kit: From `Conformance.of`, or an instance of a subclass that names its plugin.
-        begin: Told the name of each check before it runs.
-        done: Told each result.
+        begin: Called with the name of each check before it runs.
+        done: Called with each result.
 
     Returns:
-        The count; no check can end the others, only Ctrl-C does.
+        The report. An error in a check does not stop the others; only Ctrl-C does.
     """
     results: list[CheckResult] = []
     checks = kit.checks()
@@ -153,7 +153,7 @@ def _run(kit: Conformance, check: str) -> CheckResult:
 
 
 def _last_line(error: BaseException) -> str:
-    """What was raised, and the last line of code that it passed."""
+    """The error, and the file and line where it was raised."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}{where}"

@@ -1,13 +1,13 @@
-"""What guessing costs: the loss of the best answer that does not look at the input, found by minimising the task's own.
+"""The loss of the best answer that ignores the input, found by minimising the loss of the task.
 
-    measured = guess(task)
+    measured = measure_trivial_loss(task)
     measured.loss, measured.error
 
 An answer that ignores the input is a constant: one vector, or, where every step has a target, one for all steps or one
-for each, whichever is better. The constant is fitted to some examples by L-BFGS, whatever the loss is: from the mean of
-the targets, or the logarithm of the frequency of each class, where squared error and cross entropy have their minimum
-already. Its loss is measured on others, until that is known to a quarter of a per cent, since a constant looks better
-than it is on the examples that it was fitted to.
+for each, whichever is better. L-BFGS fits the constant to some examples for any loss. It starts from the mean of the
+targets, or from the logarithm of the frequency of each class, which minimise squared error and cross entropy. The loss
+of the constant is measured on other examples, since it is too low on those it was fitted to, until its relative error
+is a quarter of a per cent.
 
 B batch, T time, O output, N examples.
 """
@@ -24,21 +24,21 @@ from undertow.api.contract import Batch, Split, Task
 from undertow.draws import permutation
 
 _FITTED = 2_000_000
-"""Numbers that the constant is fitted to, at most."""
+"""The most numbers that the constant is fitted to."""
 _MEASURED = 20_000_000
-"""Numbers that its loss is measured on, at most; of inputs and outputs, whichever are more."""
+"""The most numbers that its loss is measured on, of inputs or of outputs, whichever are more."""
 _CLOSE = 0.0025
-"""The relative error at which the loss is known well enough."""
+"""The relative error of the loss at which measuring stops."""
 
 
 @dataclass(frozen=True)
-class Guess:
-    """The cost of guessing.
+class TrivialLoss:
+    """A measured trivial loss.
 
     Attributes:
-        loss: Of the best constant.
-        error: The standard error of that, from how much the examples differ.
-        examples: How many it was measured on.
+        loss: The loss of the best constant.
+        error: Its standard error, from the variance over examples.
+        examples: The number of examples it was measured on.
     """
 
     loss: float
@@ -46,8 +46,8 @@ class Guess:
     examples: int
 
 
-def guess(task: Task) -> Guess:
-    """Measure what guessing costs: on training examples where they are counted, else on those of validation."""
+def measure_trivial_loss(task: Task) -> TrivialLoss:
+    """Measure the trivial loss: on training examples if they are finite, else on validation examples."""
     held = task.size("train")
     split: Split = "val" if held is None else "train"
     width = max(_numbers(task, task.batch(split, np.arange(1 if held == 1 else 2))), 1)
@@ -55,10 +55,10 @@ def guess(task: Task) -> Guess:
     if held is not None:
         fitted = min(fitted, held // 2)
         order = permutation(0, "testing/guess", held)
-        mine, others = order[:fitted], order[fitted:]
+        fit_on, others = order[:fitted], order[fitted:]
     else:
-        mine, others = np.arange(fitted), np.arange(fitted, fitted + _MEASURED // width)
-    constants = _fit(task, task.batch(split, mine))
+        fit_on, others = np.arange(fitted), np.arange(fitted, fitted + _MEASURED // width)
+    constants = _fit(task, task.batch(split, fit_on))
     totals, squares, counted = torch.zeros(len(constants)), torch.zeros(len(constants)), 0
     totals, squares = totals.double(), squares.double()
     chunk = max(min(_FITTED // width, 8_192), 1)
@@ -75,16 +75,16 @@ def guess(task: Task) -> Guess:
         error = math.sqrt(max(float(squares[chosen]) / counted - best**2, 0.0) / counted)
         if counted >= 4 * chunk and error < _CLOSE * best:
             break
-    return Guess(best, error, counted)
+    return TrivialLoss(best, error, counted)
 
 
 def _numbers(task: Task, batch: Batch) -> int:
-    """Numbers of one example: of its input, or of the answers to it."""
+    """The numbers of one example, of its input or of its answers, whichever are more."""
     return max(batch.input[0].numel(), math.prod(answers_shape(task, batch)[1:]) * task.output_size)
 
 
 def answers_shape(task: Task, batch: Batch) -> tuple[int, ...]:
-    """The shape of the answers: one a sequence, or one for each step that is read, or written."""
+    """The shape of the answers: one per sequence, or one for each step that is read or written."""
     if task.shape == "aligned":
         return (len(batch.input), batch.input.shape[1])
     return (len(batch.input), task.writes) if task.writes else (len(batch.input),)
@@ -109,7 +109,7 @@ def _fit(task: Task, batch: Batch) -> list[Tensor]:
 
 
 def _start(task: Task, batch: Batch, *, each_step: bool) -> Tensor:
-    """Where squared error and cross entropy have their minimum."""
+    """The constant that minimises squared error or cross entropy."""
     target = batch.target
     if target.is_floating_point():
         seen = target.float()

@@ -41,7 +41,7 @@ mapping = {
 before = signal.getsignal(signal.SIGINT)
 study, frame = undertow.study(mapping, set=["train.max_steps=3"], progress=False)
 assert signal.getsignal(signal.SIGINT) is before
-print(type(study).__name__, study.study_name, len(study.combinations))
+print(type(study).__name__, study.study_name, len(study.trials))
 print(frame[["cell.name", "seed", "state", "steps"]].to_csv(index=False))
 print(sorted(frame.columns) == sorted(set(frame.columns)) and bool((frame["val/loss"] > 0).all()))
 """

@@ -1,7 +1,7 @@
-"""What every test of a probe needs: a network on a task, in 64 bits, and cells whose spectrum is known.
+"""Fixtures for the tests of probes: a network on a task in 64 bits, and cells with a known spectrum.
 
     subject = make_subject("lstm", "adding", layers=2)      # any cell and task of the registry
-    subject = linear_subject(U_HH, steps=20)                # h' = U h + x
+    subject = simple_subject(U_HH, steps=20)                # h' = U h + x
 
 B batch, T time, I input, H hidden, N numbers of the joint state.
 """
@@ -25,7 +25,7 @@ REGISTRY = load_plugins()
 
 
 class Simple(Cell):
-    """h' = φ(U h + x): its Jacobian is diag(φ') U. Without `project`: H numbers are shown to it."""
+    """h' = φ(U h + x): its Jacobian is diag(φ') U. It has no `project`, so its input has H numbers."""
 
     def __init__(self, U_HH: Tensor, activation: Callable[[Tensor], Tensor]) -> None:
         super().__init__(len(U_HH), len(U_HH), Options(), 1)
@@ -118,7 +118,7 @@ def simple_subject() -> Callable[..., Subject]:
 
 @pytest.fixture
 def step_jacobians() -> Callable[[Subject], Tensor]:
-    """The Jacobian of every step of the joint state, by autograd and without any of the probes' sweeps."""
+    """The Jacobian of every step of the joint state, by autograd, independent of the code of the probes."""
 
     def step_jacobians(subject: Subject) -> Tensor:
         """`J_TBNN`."""

@@ -1,4 +1,4 @@
-"""What a network costs, against counts by hand."""
+"""The cost of a network against counts by hand."""
 
 from dataclasses import replace
 
@@ -39,7 +39,7 @@ def test_speed_is_that_of_training(make_subject) -> None:
     assert scalars["cost/sequence_steps_per_second"] == 32 * T * 4
 
 
-def test_activations_grow_with_the_length_and_not_with_the_batch(make_subject) -> None:
+def test_activations_of_an_example_grow_with_the_length_and_not_with_the_batch(make_subject) -> None:
     short, long = (measure(make_subject("ugrnn", length=T)) for T in (20, 80))
     assert long["cost/activation_bytes"] / short["cost/activation_bytes"] == pytest.approx(4.0, rel=0.1)
     many = measure(make_subject("ugrnn", length=20, examples=50))

@@ -129,7 +129,7 @@ def test_half_life_of_a_geometric_decay_is_its_own() -> None:
     assert summary["reach"] == max(lag for lag in lags if lag <= 1 + 7 * math.log2(1000))
 
 
-def test_growing_gradient_has_a_negative_half_life_and_says_so() -> None:
+def test_growing_gradient_has_a_negative_half_life_and_growth_1() -> None:
     lags = [1, 2, 4, 8]
     summary = summarise(lags, [lag * math.log10(2) / 3.0 for lag in lags])
     assert summary["growth"] == 1

@@ -1,4 +1,4 @@
-"""The Jacobian by lag against products of step Jacobians, orthogonal and linear recurrences, and singular values."""
+"""The Jacobian by lag against products of step Jacobians, known recurrences, and singular values by torch."""
 
 import math
 
@@ -10,6 +10,8 @@ from undertow_probes.jacobian import Jacobian, jacobian_norms, largest_singular_
 from undertow_probes.options import JacobianOptions
 
 LAGS = [1, 2, 5, 19]
+SHORT = [1, 2, 4, 9]
+"""Lags of the tests on short sequences, which compare with autograd step by step."""
 
 
 def encoded(subject):
@@ -17,7 +19,7 @@ def encoded(subject):
 
 
 def products(J_TBNN: torch.Tensor, lags: list[int]) -> torch.Tensor:
-    """The Jacobian of the last state with respect to that so many steps before, `(K, B, N, N)`."""
+    """The Jacobian of the last state by the state at each lag before it, `(K, B, N, N)`."""
     found = {}
     J_BNN = torch.eye(J_TBNN.shape[-1], dtype=J_TBNN.dtype).expand(J_TBNN.shape[1:])
     for lag in range(1, max(lags) + 1):
@@ -33,7 +35,7 @@ def test_an_orthogonal_recurrence_has_the_norm_root_n_at_every_lag(simple_subjec
 
 
 def test_a_diagonal_recurrence_is_exact_with_one_vector(simple_subject) -> None:
-    """Signs see only the sum of squares of a diagonal matrix."""
+    """For a diagonal matrix the estimate does not depend on the signs."""
     values = torch.tensor([0.9, -0.5, 0.3], dtype=torch.float64)
     subject = simple_subject(values.diag())
     norms_PLKB = jacobian_norms(subject.model, encoded(subject), LAGS, vectors=1)
@@ -56,9 +58,9 @@ def test_a_scalar_tanh_network_multiplies_its_derivatives(simple_subject) -> Non
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_many_vectors_approach_the_product_of_step_jacobians(cell, layers, make_subject, step_jacobians) -> None:
-    subject = make_subject(cell, length=20, layers=layers, hidden=4, examples=2)
-    norms_PLKB = jacobian_norms(subject.model, encoded(subject), LAGS, vectors=1000)
-    J_KBNN = products(step_jacobians(subject), LAGS)
+    subject = make_subject(cell, length=10, layers=layers, hidden=4, examples=2)
+    norms_PLKB = jacobian_norms(subject.model, encoded(subject), SHORT, vectors=300)
+    J_KBNN = products(step_jacobians(subject), SHORT)
     parts = len(subject.state)
     columns_KBLP = J_KBNN.unflatten(3, (layers, parts, 4)).square().sum((2, 5)).sqrt()
     torch.testing.assert_close(norms_PLKB, columns_KBLP.permute(3, 2, 0, 1), rtol=0.15, atol=0)
@@ -75,13 +77,13 @@ def test_the_squared_norm_is_unbiased(simple_subject) -> None:
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm"])
 def test_power_iteration_finds_the_largest_singular_value(cell, make_subject, step_jacobians) -> None:
-    subject = make_subject(cell, length=20, layers=2, hidden=4, examples=2)
-    found_KB = largest_singular_values(subject.model, encoded(subject), LAGS, iterations=60)
-    expected_KB = torch.linalg.matrix_norm(products(step_jacobians(subject), LAGS), ord=2)
-    torch.testing.assert_close(found_KB, expected_KB, rtol=5e-3, atol=0)
-    few_KB = largest_singular_values(subject.model, encoded(subject), LAGS, iterations=2)
+    subject = make_subject(cell, length=10, layers=2, hidden=4, examples=2)
+    found_KB = largest_singular_values(subject.model, encoded(subject), SHORT, iterations=40)
+    expected_KB = torch.linalg.matrix_norm(products(step_jacobians(subject), SHORT), ord=2)
+    torch.testing.assert_close(found_KB, expected_KB, rtol=2e-2, atol=0)
+    few_KB = largest_singular_values(subject.model, encoded(subject), SHORT, iterations=2)
     assert (few_KB <= expected_KB * (1 + 1e-12)).all()
-    assert few_KB[-1].tolist() == pytest.approx(expected_KB[-1].tolist(), rel=1e-2)
+    assert few_KB[-1].tolist() == pytest.approx(expected_KB[-1].tolist(), rel=0.1)
 
 
 def test_a_known_decay_gives_its_half_life(simple_subject) -> None:

@@ -1,4 +1,4 @@
-"""Lyapunov exponents against spectra that are known, and against the QR of whole step Jacobians."""
+"""Lyapunov exponents against known spectra, and against the QR of full step Jacobians."""
 
 import math
 
@@ -61,7 +61,9 @@ def test_a_scalar_tanh_network_has_the_mean_log_of_its_derivatives(simple_subjec
 
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-def test_any_cell_is_as_the_qr_of_its_step_jacobians(cell, layers, make_subject, step_jacobians) -> None:
+def test_exponents_of_any_cell_are_those_of_the_qr_of_its_step_jacobians(
+    cell, layers, make_subject, step_jacobians
+) -> None:
     subject = make_subject(cell, length=12, layers=layers, hidden=4, examples=2)
     growth_TBM = log_growth(subject.model, subject.model.encode(subject.batch.input).detach(), 5)
     J_TBNN = step_jacobians(subject).numpy()
@@ -73,8 +75,8 @@ def test_any_cell_is_as_the_qr_of_its_step_jacobians(cell, layers, make_subject,
             np.testing.assert_allclose(growth_TBM[t, example], np.log(np.abs(np.diag(R_MM))), rtol=1e-8)
 
 
-def test_the_path_along_the_lstms_memory_is_in_it(make_subject) -> None:
-    """Without U nothing goes from h to h; what c keeps, the forget gate says, and the other half is lost at once."""
+def test_the_path_along_c_of_an_lstm_is_included(make_subject) -> None:
+    """Without U the derivative of h by h is 0, and that of c by c is the forget gate."""
     subject = make_subject("lstm", length=300, hidden=3, forget_bias=2.0)
     (cell,) = subject.model.layers
     with torch.no_grad():
@@ -85,7 +87,7 @@ def test_the_path_along_the_lstms_memory_is_in_it(make_subject) -> None:
     assert max(found[3:]) < math.log(1e-15)
 
 
-def test_all_exponents_together_are_the_volumes(make_subject, step_jacobians) -> None:
+def test_the_sum_of_all_exponents_is_the_log_determinant(make_subject, step_jacobians) -> None:
     subject = make_subject("lstm", length=12, hidden=3)
     volume_TB = torch.linalg.slogdet(step_jacobians(subject)).logabsdet
     assert sum(exponents(measure(subject, exponents=6))) * 12 == pytest.approx(float(volume_TB.sum(0).mean()), rel=1e-9)
@@ -99,7 +101,7 @@ def test_a_direction_that_a_step_removes_is_at_the_floor(simple_subject, is_reco
 
 @pytest.mark.parametrize(("task", "length"), [("adding", 20), ("copy", 25), ("digits-by-pixel", 64)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_more_exponents_than_numbers_are_not_asked_for(
+def test_there_are_at_most_as_many_exponents_as_numbers(
     task, length, dtype, make_subject, is_recordable, leaves_no_trace
 ) -> None:
     subject = make_subject("lstm", task, length=length, layers=2, hidden=2, dtype=dtype)

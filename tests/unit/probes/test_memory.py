@@ -1,4 +1,4 @@
-"""What is used of the past: a network that repeats the input at a known lag uses that and no other."""
+"""The memory probe: a network that repeats the input at a known lag uses that lag and no other."""
 
 import numpy as np
 import pytest
@@ -12,17 +12,17 @@ H = 3
 
 
 def shift_register(length: int) -> torch.Tensor:
-    """U of a network whose state is the last `length` inputs, the latest first: block i moves to block i + 1."""
+    """U of a network whose state is the last `length` inputs, the latest first: each step shifts block i to i + 1."""
     return torch.diag(torch.ones(H * (length - 1)), -H)
 
 
 @pytest.fixture
 def repeater(simple_subject):
-    """A network that answers with its input `lag` steps ago, without an error; of each input the first H count."""
+    """A network whose output is its input `lag` steps before, exactly; only the first H numbers of an input count."""
 
-    def repeater(lag: int, steps: int = 12, asked: int | None = None):
+    def repeater(lag: int, steps: int = 12, target_lag: int | None = None):
         width = H * steps
-        subject = simple_subject(shift_register(steps), steps=steps, lag=lag if asked is None else asked)
+        subject = simple_subject(shift_register(steps), steps=steps, lag=lag if target_lag is None else target_lag)
         with torch.no_grad():
             subject.batch.input[:, :, H:] = 0.0
             subject.batch.target[:, H:] = 0.0
@@ -40,7 +40,7 @@ def measure(subject, **options):
 
 @pytest.mark.parametrize("span", ["gap", "step"])
 @pytest.mark.parametrize("lag", [0, 1, 5, 11])
-def test_the_lag_of_the_answer_is_the_one_that_is_used(lag: int, span: str, repeater) -> None:
+def test_only_the_lag_of_the_answer_is_used(lag: int, span: str, repeater) -> None:
     subject = repeater(lag)
     measurement = measure(subject, span=span, fill="zeros")
     curve = measurement.curves["memory/by_lag"]
@@ -72,8 +72,8 @@ def test_every_step_is_hidden_once_between_lags_far_apart(repeater) -> None:
     np.testing.assert_allclose(alone.values, 0.0, atol=1e-14)
 
 
-def test_a_cue_that_is_not_used_costs_nothing(repeater) -> None:
-    scalars = measure(repeater(2, asked=7), fill="zeros").scalars
+def test_hiding_a_cue_that_is_not_used_does_not_raise_the_loss(repeater) -> None:
+    scalars = measure(repeater(2, target_lag=7), fill="zeros").scalars
     assert scalars["memory/at_cue"] == pytest.approx(0.0, abs=1e-12)
     assert scalars["memory/loss"] > 0.01
 
@@ -95,12 +95,12 @@ def test_hiding_leads_to_the_loss_of_the_input_with_that_step_replaced(make_subj
 
 
 def test_an_untrained_network_uses_nothing_far_back(make_subject) -> None:
-    """What hiding changes there is noise beside the loss."""
+    """There, hiding changes the loss by noise only."""
     scalars = measure(make_subject("rnn", length=100, examples=32)).scalars
     assert scalars["memory/reach"] < 10
 
 
-def test_one_example_has_no_other(make_subject) -> None:
+def test_fill_other_needs_two_examples(make_subject) -> None:
     subject = make_subject("lstm", examples=1)
     with pytest.raises(RequestError, match="only one"):
         measure(subject)

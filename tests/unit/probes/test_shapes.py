@@ -1,4 +1,4 @@
-"""Every probe on a task that writes after it has read: steps count on, and read what the target says was written."""
+"""Every probe on a task that writes after it has read: the steps that write follow and read the target."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ READS, WRITES, SYMBOLS = 7, 4, 5
 
 
 class Reverse(Task):
-    """Read tokens, and write the last of them in reverse order."""
+    """Read tokens, then write the last of them in reverse order."""
 
     shape = "seq2seq"
     inputs = Tokens(SYMBOLS)

@@ -1,4 +1,4 @@
-"""The time scale of a gate that biases alone decide, of the gradient that then follows it, and of the task."""
+"""The time scale of a gate that depends on its bias alone, of the gradient, and of the cue."""
 
 import math
 
@@ -11,7 +11,7 @@ from undertow_probes.timescale import Timescale, kept
 
 
 def by_biases(subject, biases: dict[int, torch.Tensor], gates: int) -> None:
-    """No weights: only biases say what the gates are."""
+    """Set all weights to 0, so that the gates depend on the biases alone."""
     for cell in subject.model.layers:
         with torch.no_grad():
             for parameter in cell.parameters():
@@ -21,7 +21,7 @@ def by_biases(subject, biases: dict[int, torch.Tensor], gates: int) -> None:
 
 
 def share(kept: float) -> torch.Tensor:
-    """The biases of four gates that keep this share."""
+    """The biases of a gate of four units that keeps this share."""
     return torch.full((4,), math.log(kept / (1 - kept)), dtype=torch.float64)
 
 
@@ -29,7 +29,7 @@ def measure(subject, **options) -> dict[str, float]:
     return dict(Timescale(TimescaleOptions(**options)).measure(subject).scalars)
 
 
-def test_a_gate_fixed_by_its_bias_keeps_as_long_as_it_says(make_subject) -> None:
+def test_the_time_scale_of_a_gate_follows_from_its_bias(make_subject) -> None:
     subject = make_subject("lstm", hidden=4)
     by_biases(subject, {1: share(0.9)}, 4)
     scalars = measure(subject, gate="f")
@@ -47,7 +47,7 @@ def test_units_differ(make_subject) -> None:
 
 
 def test_the_gradient_of_a_network_of_gates_alone_has_the_gates_time_scale(make_subject) -> None:
-    """Without U, a GRU's state is passed on by z and nothing else."""
+    """Without U, the state of a GRU is passed on by z alone."""
     subject = make_subject("gru", hidden=4)
     by_biases(subject, {1: share(0.8)}, 3)
     scalars = measure(subject, gate="z")
@@ -61,7 +61,7 @@ def test_a_gate_that_replaces_is_taken_from_one(make_subject) -> None:
     assert measure(subject, gate="1 - z")["timescale/gate"] == pytest.approx(-1 / math.log(0.2), rel=1e-9)
 
 
-def test_layers_are_told_apart(make_subject) -> None:
+def test_each_layer_has_its_time_scale(make_subject) -> None:
     subject = make_subject("lstm", layers=2, hidden=4)
     by_biases(subject, {1: share(0.9)}, 4)
     with torch.no_grad():
@@ -87,7 +87,7 @@ KEEPERS = {
 
 @pytest.mark.parametrize("name", sorted(KEEPERS))
 def test_the_gate_that_a_cell_names_is_the_slope_of_its_state(name: str, make_subject) -> None:
-    """Where no weights lead from the state to the gates, the share that is kept is all that leads on to the next."""
+    """Without weights from the state to the gates, the derivative of the state is the share that is kept."""
     (cell,) = make_subject(name).model.layers
     with torch.no_grad():
         for parameter in cell.parameters():
@@ -108,13 +108,13 @@ def test_a_cell_that_names_no_gate_has_no_time_scale(make_subject) -> None:
     assert not measure(make_subject("rnn"))
 
 
-def test_the_cue_is_as_far_back_as_the_task_says(make_subject) -> None:
+def test_the_lag_of_the_cue_is_that_of_the_task(make_subject) -> None:
     subject = make_subject("gru", "digits-by-pixel", length=100)
     lags_BC = 99 - subject.task.cues(subject.batch)
     assert measure(subject, gate="z")["timescale/cue"] == pytest.approx(float(lags_BC.double().mean()))
 
 
-def test_an_unknown_gate_names_those_there_are(make_subject) -> None:
+def test_the_error_for_an_unknown_gate_names_all_gates(make_subject) -> None:
     with pytest.raises(RequestError, match=r"GRU has no gate `f`; its gates: `r`, `z`, `n`"):
         measure(make_subject("gru"), gate="f")
 

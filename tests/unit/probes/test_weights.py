@@ -30,11 +30,11 @@ def test_the_recurrent_matrix_of_a_linear_cell_is_its_own(simple_subject) -> Non
     U_HH = random_matrix(5)
     subject = simple_subject(U_HH)
     torch.testing.assert_close(recurrent_matrix(subject.model.layers[0]), U_HH)
-    for what, value in by_numpy(U_HH.numpy()).items():
-        assert measure(subject)[f"weights/recurrent/{what}"] == pytest.approx(value, rel=1e-12)
+    for key, value in by_numpy(U_HH.numpy()).items():
+        assert measure(subject)[f"weights/recurrent/{key}"] == pytest.approx(value, rel=1e-12)
 
 
-def test_the_recurrent_matrix_of_a_plain_cell_is_u_behind_the_slope(make_subject) -> None:
+def test_the_recurrent_matrix_of_a_plain_cell_is_u_times_the_slope(make_subject) -> None:
     (cell,) = make_subject("rnn").model.layers
     slope_H = 1 - torch.tanh(cell.b_W + cell.b_U) ** 2
     torch.testing.assert_close(recurrent_matrix(cell), (slope_H.unsqueeze(1) * cell.U).detach())
@@ -60,7 +60,7 @@ def test_non_normality_lies_between_that_of_a_rotation_and_that_of_a_shift() -> 
     }  # fmt: skip
 
 
-def test_of_several_layers_the_largest_stands_for_all(simple_subject) -> None:
+def test_the_value_of_several_layers_is_the_largest(simple_subject) -> None:
     scalars = measure(simple_subject(0.5 * torch.eye(3), 0.9 * torch.eye(3)))
     assert scalars["weights/recurrent/norm"] == pytest.approx(0.9)
     assert scalars["weights/recurrent/norm/layer0"] == pytest.approx(0.5)

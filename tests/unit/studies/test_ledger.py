@@ -115,7 +115,7 @@ def test_a_retry_gets_the_assignment_of_the_trial_before_it(open_ledger: Open) -
 
 
 def test_a_retry_of_a_search_keeps_the_sampled_values(open_ledger: Open) -> None:
-    ledger = open_ledger("study.search={optim.lr: {low: 0.001, high: 0.1, log: true}}", "study.combinations=2")
+    ledger = open_ledger("study.search={optim.lr: {low: 0.001, high: 0.1, log: true}}", "study.samples=2")
     first = take(ledger)
     assert 0.001 <= float(str(first.params["optim.lr"])) <= 0.1
     ledger.fail(first, "lost", "killed", Outcome())

@@ -67,7 +67,7 @@ def test_the_yaml_of_a_study_loads_back_to_an_equal_one(file: Path) -> None:
         ("study.objectives=[{metric: val/acuracy}]", "has no metric 'val/acuracy'. Did you mean `val/accuracy`?"),
         ("study.sampler.name=grid", "there is no sampler 'grid'"),
         ("study.pruner.name=medain", "there is no pruner 'medain'. Did you mean `median`?"),
-        ("study.combinations=3", "--set study.combinations=3: study.combinations: renamed to `study.samples`"),
+        ("study.trials=3", "--set study.trials=3: study.trials: renamed to `study.samples`"),
         ("study.wrokers=2", "study.wrokers: unknown key. Did you mean `workers`?"),
         ("study=null", "so this is a single run: undertow run"),
     ],
@@ -107,22 +107,22 @@ def test_a_mistake_in_a_case_is_an_error_with_its_line(file: Path) -> None:
     ("study", "mistake"),
     [
         (
-            "{vary: {optim.scheduler.name: [constant, plateau]}, trials: 1, "
+            "{vary: {optim.scheduler.name: [constant, plateau]}, samples: 1, "
             "search: {optim.scheduler.warmup_steps: {low: 0, high: 100}}}",
             "a plateau schedule has no warm-up",
         ),
         (
-            "{trials: 1, search: {optim.scheduler.warmup_steps: {low: 0, high: 9}, "
+            "{samples: 1, search: {optim.scheduler.warmup_steps: {low: 0, high: 9}, "
             "optim.scheduler.name: {choices: [constant, plateau]}}}",
             "a plateau schedule has no warm-up",
         ),
         (
-            "{trials: 1, search: {optim.scheduler.name: {choices: [constant, plateau]}, "
+            "{samples: 1, search: {optim.scheduler.name: {choices: [constant, plateau]}, "
             "optim.scheduler.warmup_steps: {low: 0, high: 9, when: {optim.scheduler.name: plateau}}}}",
             "a plateau schedule has no warm-up",
         ),
         (
-            "{trials: 1, search: {cell.name: {choices: [rnn, lstm]}, "
+            "{samples: 1, search: {cell.name: {choices: [rnn, lstm]}, "
             "cell.options.lstm.forget_bias: {choices: [1.0, soon]}}}",
             "forget_bias",
         ),
@@ -136,14 +136,14 @@ def test_a_search_that_is_impossible_anywhere_is_refused(file: Path, study: str,
 
 def test_a_searched_value_that_matters_only_where_it_is_possible_is_accepted(file: Path) -> None:
     study = (
-        "{vary: {optim.scheduler.name: [constant, plateau]}, trials: 1, search: {optim.scheduler.warmup_steps: "
+        "{vary: {optim.scheduler.name: [constant, plateau]}, samples: 1, search: {optim.scheduler.warmup_steps: "
         "{low: 1, high: 100, when: {optim.scheduler.name: constant}}}}"
     )
     assert load_study(file, [f"study={study}", "cell.name=lstm"]).space.search
 
 
 def test_the_end_of_a_range_that_no_step_reaches_is_not_checked(file: Path) -> None:
-    study = "study={trials: 1, search: {optim.scheduler.warmup_steps: {low: 0, high: 99, step: 100}}}"
+    study = "study={samples: 1, search: {optim.scheduler.warmup_steps: {low: 0, high: 99, step: 100}}}"
     plateau = ["optim.scheduler.name=plateau", "cell.name=lstm"]
     assert load_study(file, [study, *plateau]).space.search
     with pytest.raises(RequestError, match="a plateau schedule has no warm-up"):

@@ -1,1 +1,1 @@
-"""Undertow's own probes. `hooks` registers them; each other module is one probe."""
+"""The probes that Undertow ships. `hooks` registers them; a module with a `Probe` class is one probe."""

@@ -1,6 +1,6 @@
-"""Activations: what every gate was, at every step, in every layer.
+"""Activations: the values of every gate at every step in every layer.
 
-The state before every step is computed once without autograd, and the cell's `gates` are evaluated for all steps at
+The state before every step is computed once without autograd. Then the cell's `gates` are evaluated for all steps at
 once. T time, B batch, H hidden.
 """
 

@@ -1,6 +1,6 @@
-"""Cost: what a network takes in numbers, operations, bytes and time. Reported apart, since they do not go together.
+"""Cost: parameters, operations, bytes and time of a network, as separate scalars, since one does not predict the other.
 
-A GRU has a quarter fewer parameters than an LSTM and may still be the slower one.
+A GRU has a quarter fewer parameters than an LSTM and may still be slower.
 """
 
 import resource
@@ -19,11 +19,11 @@ from undertow_probes.loss import encoded
 class Cost(Probe):
     """Scalars ``cost/<what>``:
 
-    - ``parameters``: trained numbers of the whole network; ``cell_parameters``: of the recurrent layers alone;
-    - ``state``: numbers handed from one step to the next, one example, all layers;
+    - ``parameters``: trained numbers of the whole network; ``cell_parameters``: those of the recurrent layers;
+    - ``state``: numbers passed from one step to the next, one example, all layers;
     - ``flops``: forward, one example, one time step, recurrent layers, matrix products only (2 for a multiply-add);
     - ``activation_bytes``: kept for the backward pass, one example, the whole sequence;
-    - ``peak_bytes``: most memory the process took so far: of the GPU's allocator, or on a CPU the resident set;
+    - ``peak_bytes``: the most memory of the process so far: of the GPU's allocator, or on a CPU the resident set;
     - ``steps_per_second`` and ``sequence_steps_per_second``: training steps, and time steps of examples in them,
       without validation and probes; absent before the first step.
     """
@@ -47,9 +47,9 @@ class Cost(Probe):
 
 
 def _flops(subject: Subject) -> int:
-    """Matrix-product operations of one time step of the sub-batch, counted where torch dispatches them.
+    """Operations of the matrix products of one time step of the sub-batch, counted where torch dispatches them.
 
-    The step itself is counted: fused kernels are opaque to the counter and do the same products.
+    `step` is counted: the counter does not see into fused kernels, which compute the same products.
     """
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         x_TBI = encoded(subject.model, subject.task, subject.batch)
@@ -58,7 +58,7 @@ def _flops(subject: Subject) -> int:
 
 
 def _activation_bytes(subject: Subject) -> int:
-    """Bytes of the distinct buffers that autograd keeps for the backward pass, weights and the input left out."""
+    """Bytes of the distinct buffers that autograd keeps for the backward pass, without weights and input."""
     weights = {p.untyped_storage().data_ptr() for p in cast(nn.Module, subject.model).parameters()}
     weights.add(subject.batch.input.untyped_storage().data_ptr())
     kept: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""Curves: where they are sampled, and how measured numbers become values and names that can be recorded."""
+"""Curves: the steps where they are sampled, and measured numbers as names and values that can be recorded."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from torch import Tensor
 from undertow import Curve
 
 FLOOR = -50.0
-"""What log10 of a norm reads when the norm is smaller than this, 0 included: below all that float32 can hold."""
+"""The smallest log10 of a norm that is recorded, also for a norm of 0; float32 has no number so small."""
 
 
 def log_spaced(count: int, longest: int) -> list[int]:
@@ -18,26 +18,26 @@ def log_spaced(count: int, longest: int) -> list[int]:
 
 
 def evenly_spaced(count: int, size: int) -> list[int]:
-    """At most `count` places from 0 to `size` - 1, ascending, each once."""
+    """At most `count` indices from 0 to `size` - 1, ascending, each once."""
     return sorted({round(i * (size - 1) / (count - 1)) for i in range(count)})
 
 
 def views(part: str, by_layer: Sequence[Tensor], together: Tensor) -> dict[str, Tensor]:
-    """What to report of a state part: all layers under its own name and, where there are several, each under its."""
+    """The curves of a state part by name: all layers under the part's name and, of several layers, each layer too."""
     if len(by_layer) == 1:
         return {part: together}
     return {part: together} | {f"{part}/layer{depth}": values for depth, values in enumerate(by_layer)}
 
 
 def finite(scalars: dict[str, float]) -> dict[str, float]:
-    """Those that can be recorded."""
+    """The finite scalars, which can be recorded."""
     return {name: value for name, value in scalars.items() if math.isfinite(value)}
 
 
 def finite_curve(name: str, steps: Sequence[int], values: Sequence[float]) -> dict[str, Curve]:
-    """The points that can be recorded, under their name; nothing if there are none."""
-    seen = [(step, value) for step, value in zip(steps, values, strict=True) if math.isfinite(value)]
-    return {name: Curve([step for step, _ in seen], [value for _, value in seen])} if seen else {}
+    """The curve of the finite points by its name; empty if there are none."""
+    points = [(step, value) for step, value in zip(steps, values, strict=True) if math.isfinite(value)]
+    return {name: Curve([step for step, _ in points], [value for _, value in points])} if points else {}
 
 
 def rms(values: Tensor, dim: int) -> Tensor:

@@ -1,14 +1,14 @@
-"""The gradient profile: how much gradient arrives at the state t steps before the loss, for every t that matters.
+"""The gradient profile: how much gradient arrives at the state t steps before the loss, by t.
 
-The sequence is cut at K lags and run piece by piece, each piece on whatever fast path the cell has. The state handed
-over at a cut is an ordinary tensor of the graph, so one `torch.autograd.grad` gives the exact derivative at every cut:
+The sequence is cut at K lags and run piece by piece, each piece on the fastest path of the cell. The state handed over
+at a cut is an ordinary tensor of the graph, so one `torch.autograd.grad` gives the exact derivative at every cut:
 
     norms_PLKB = gradient_norms(model, task, batch, lags)
 
-L is the loss at the last supervised step s, summed over the examples (rows are independent, so each row's derivative is
-its own example's). The *lag* of a cut after step t is s - t. What is measured is the derivative with respect to the
-joint state of all layers as handed from step t to step t + 1; paths that climb to a higher layer within step t lie
-before the cut. Weights are frozen meanwhile, so kernels skip their gradients.
+L is the loss at the last supervised step s, summed over the examples (rows are independent, so the derivative by a row
+is that of its own example). The *lag* of a cut after step t is s - t. Measured is the derivative by the joint state of
+all layers as handed from step t to step t + 1; paths to a higher layer within step t are before the cut and not
+included. Weights are frozen meanwhile, so kernels skip their gradients. Integer state parts are left out.
 
 T time, B batch, I input, H hidden, P parts of the state (h; h and c), L layers, K lags, C cues.
 """
@@ -25,30 +25,31 @@ from undertow import Batch, Curve, Measurement, Model, Probe, Subject, Task
 from undertow_probes.curves import FLOOR, finite, finite_curve, log10, log_spaced, rms, views
 from undertow_probes.loss import encoded, last_losses, last_supervised_step
 from undertow_probes.options import GradientProfileOptions
+from undertow_probes.parts import names
 from undertow_probes.pieces import frozen, run_in_pieces
 
 REACH = 1e-3
-"""The gradient reaches as far back as its norm stays above this share of its norm at the shortest lag."""
+"""The reach is the largest lag at which the norm is above this share of the norm at the shortest lag."""
 
 
 class GradientProfile(Probe):
-    """Curves ``gradient/<state>/by_lag`` (log10 of the norm) and what they come to, in time steps.
+    """Curves ``gradient/<state>/by_lag`` (log10 of the norm) and their summaries, in time steps.
 
-    Per example the L2 norm over H, over the batch the root mean square; with the option `joint`, ``<state>`` is also
-    ``joint``, the norm over all state parts together. Of several layers, ``<state>`` is the norm over
-    all of them and ``<state>/layer<l>`` that of one. Scalars of each:
+    The norm is the L2 norm over H of each example, root mean square over the batch. With the option `joint`, there is
+    also ``joint`` as ``<state>``, the norm over all state parts. Of several layers, ``<state>`` is the norm over all
+    of them and ``<state>/layer<l>`` that of one. Scalars of each:
 
     - ``half_life``: steps over which the norm halves, from the least-squares line through log norm against lag (points
-      at the floor left out); 0 where fewer than two points are above the floor; negative where the norm grows with
-      the lag, doubling over as many steps, and then ``growth`` is 1, else 0;
+      at the floor left out); 0 if fewer than two points are above the floor; negative if the norm grows with the lag,
+      doubling over as many steps, and then ``growth`` is 1, else 0;
     - ``reach``: the largest measured lag with a norm above `REACH` of that at the shortest lag;
     - ``at_cue``: log10 of the root mean square over examples and cue steps of the norm there; exact at a lag that was
-      cut (the nearest and the farthest cue always are), between two cuts on the straight line of the log;
-    - ``nonfinite``: how many measured norms are not finite numbers.
+      cut (the nearest and the farthest cue always are), between two cuts interpolated on the log;
+    - ``nonfinite``: the number of measured norms that are not finite.
     """
 
     def measure(self, subject: Subject) -> Measurement:
-        """Measure; empty for sequences of one step, where nothing lies further back."""
+        """Measure; empty for sequences of one step, which have no lags."""
         options = cast(GradientProfileOptions, self.options)
         last = last_supervised_step(subject.task, subject.batch)
         if last < 1:
@@ -59,7 +60,7 @@ class GradientProfile(Probe):
         scalars: dict[str, float] = {}
         curves: dict[str, Curve] = {}
         norms_PLKB = gradient_norms(subject.model, subject.task, subject.batch, lags)
-        norms_of = dict(zip(subject.state, norms_PLKB, strict=True))
+        norms_of = dict(zip(names(subject), norms_PLKB, strict=True))
         if options.joint:
             norms_of["joint"] = torch.linalg.vector_norm(norms_PLKB, dim=0)
         for part, norms_LKB in norms_of.items():
@@ -80,7 +81,7 @@ def gradient_norms(model: Model, task: Task, batch: Batch, lags: Sequence[int]) 
 
     Args:
         model: Any network; it is left as it was.
-        task: Whose loss it is.
+        task: The task with the loss.
         batch: The examples.
         lags: Ascending, in steps before the last supervised step s, each from 1 to s.
 
@@ -95,18 +96,18 @@ def gradient_norms(model: Model, task: Task, batch: Batch, lags: Sequence[int]) 
 
 
 def summarise(lags: Sequence[int], log_norms_K: Sequence[float]) -> dict[str, float]:
-    """Half-life, growth and reach of one curve, as `GradientProfile` defines them; what cannot be said is left out."""
-    seen = [(lag, value) for lag, value in zip(lags, log_norms_K, strict=True) if math.isfinite(value)]
-    if not seen:
+    """Half-life, growth and reach of one curve, as `GradientProfile` defines them, without those that are undefined."""
+    points = [(lag, value) for lag, value in zip(lags, log_norms_K, strict=True) if math.isfinite(value)]
+    if not points:
         return {"reach": 0.0}
-    above = [(lag, value) for lag, value in seen if value > FLOOR]
+    above = [(lag, value) for lag, value in points if value > FLOOR]
     slope = linear_regression(*zip(*above, strict=True)).slope if len(above) > 1 else -math.inf
     summary = {"growth": float(slope >= 0)}
     if slope:
         summary["half_life"] = -math.log10(2) / slope
     nearest = log_norms_K[0]
     if math.isfinite(nearest) and nearest > FLOOR:
-        summary["reach"] = float(max(lag for lag, value in seen if value >= nearest + math.log10(REACH)))
+        summary["reach"] = float(max(lag for lag, value in points if value >= nearest + math.log10(REACH)))
     else:
         summary["reach"] = 0.0
     return summary

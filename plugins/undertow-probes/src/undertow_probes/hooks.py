@@ -26,14 +26,14 @@ def undertow_register_probes() -> Iterable[ProbeSpec]:
         ),
         ProbeSpec(
             name="jacobian",
-            summary="How strongly the state some steps ago moves the state now, by lag, whatever the loss",
+            summary="How strongly the state depends on the state some steps before, by lag, whatever the loss",
             factory="undertow_probes.jacobian:Jacobian",
             options=JacobianOptions,
             paper="Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063; Hutchinson 1990, doi 10.1080/03610919008812866",
         ),
         ProbeSpec(
             name="lyapunov",
-            summary="How fast neighbouring states draw apart: the largest finite-time Lyapunov exponents",
+            summary="How fast neighbouring states diverge: the largest finite-time Lyapunov exponents",
             factory="undertow_probes.lyapunov:Lyapunov",
             options=LyapunovOptions,
             paper="Benettin et al. 1980, doi 10.1007/BF02128236; Engelken, Wolf & Abbott 2020, arXiv 2006.02427",
@@ -47,7 +47,7 @@ def undertow_register_probes() -> Iterable[ProbeSpec]:
         ),
         ProbeSpec(
             name="timescale",
-            summary="How long the gate that keeps the state keeps it, beside the gradient's reach and the cue's lag",
+            summary="How long a gate keeps the state, beside the half-life of the gradient and the lag of the cue",
             factory="undertow_probes.timescale:Timescale",
             options=TimescaleOptions,
             paper="Tallec & Ollivier 2018, arXiv 1804.11188",

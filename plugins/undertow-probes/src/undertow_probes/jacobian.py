@@ -1,12 +1,12 @@
-"""The Jacobian: how strongly the state t steps ago moves the state now, whatever the loss.
+"""The Jacobian: how strongly the state depends on the state t steps before, whatever the loss.
 
-J is the derivative of the joint state of all parts and layers after the last supervised step s with respect to that
-handed over after step t; its *lag* is s - t. For a random v of independent signs, E |Jᵀv|² is the squared Frobenius
-norm of J, and one backward pass gives Jᵀv at every cut:
+J is the derivative of the joint state of all parts and layers after the last supervised step s by the one handed over
+after step t; its *lag* is s - t. For a random v of independent signs, E |Jᵀv|² is the squared Frobenius norm of J, and
+one backward pass gives Jᵀv at every cut:
 
     norms_PLKB = jacobian_norms(model, x_TBI, lags, vectors=8)
 
-Where a network truncates its gradient, J counts as 0 beyond.
+Beyond the step where a network truncates its gradient, J is 0. Integer state parts are left out.
 
 T time, B batch, I input, P parts of the state, L layers, K lags, N numbers of the joint state.
 """
@@ -23,22 +23,24 @@ from undertow_probes.gradient_profile import summarise
 from undertow_probes.joint import flatten, push
 from undertow_probes.loss import encoded, last_supervised_step
 from undertow_probes.options import JacobianOptions
+from undertow_probes.parts import names, with_gradient
 from undertow_probes.pieces import Pieces, derivative, frozen, run_in_pieces
 
 
 class Jacobian(Probe):
-    """Curves ``jacobian/joint/by_lag``, log10 of the Frobenius norm, over the batch the root mean square.
+    """Curves ``jacobian/joint/by_lag``, log10 of the Frobenius norm, root mean square over the batch.
 
-    Of several state parts, ``jacobian/<state>/by_lag`` is that of the columns of one: how strongly this part moves the
-    whole later state; of several layers, ``jacobian/<state>/layer<l>`` those of one layer's. Scalars of each are
-    ``half_life``, ``growth`` and ``reach``, as `gradient-profile` defines them.
+    Of several state parts, ``jacobian/<state>/by_lag`` is the norm of the columns of one: how strongly the whole later
+    state depends on this part; of several layers, ``jacobian/<state>/layer<l>`` is that of the columns of one layer.
+    Scalars of each are ``half_life``, ``growth`` and ``reach``, as `gradient-profile` defines them.
 
-    With `power_iterations`, ``jacobian/sigma_max/by_lag`` is log10 of the largest singular value of J, and has the same
-    scalars. It is approached from below, and the faster the more one direction stands out, as it does at long lags.
+    With `power_iterations`, ``jacobian/sigma_max/by_lag`` is log10 of the largest singular value of J, with the same
+    scalars. The estimate is a lower bound; it converges fast if one singular value is much larger than the others, as
+    at long lags.
     """
 
     def measure(self, subject: Subject) -> Measurement:
-        """Measure; empty for sequences of one step, where nothing lies further back."""
+        """Measure; empty for sequences of one step, which have no lags."""
         options = cast(JacobianOptions, self.options)
         last = last_supervised_step(subject.task, subject.batch)
         if last < 1:
@@ -48,7 +50,7 @@ class Jacobian(Probe):
         norms_PLKB = jacobian_norms(subject.model, x_TBI, lags, options.vectors)
         found = {"joint": torch.linalg.vector_norm(norms_PLKB, dim=(0, 1))}
         if norms_PLKB.shape[:2] != (1, 1):
-            for part, norms_LKB in zip(subject.state, norms_PLKB, strict=True):
+            for part, norms_LKB in zip(names(subject), norms_PLKB, strict=True):
                 found |= views(part, list(norms_LKB), torch.linalg.vector_norm(norms_LKB, dim=0))
         if options.power_iterations:
             found["sigma_max"] = largest_singular_values(subject.model, x_TBI, lags, options.power_iterations)
@@ -63,7 +65,7 @@ class Jacobian(Probe):
 
 
 def jacobian_norms(model: Model, x_TBI: Tensor, lags: Sequence[int], vectors: int) -> Tensor:
-    """The Frobenius norm of the Jacobian of the last state, in columns, by state part, layer, lag and example.
+    """The Frobenius norm of columns of the Jacobian of the last state, by state part, layer, lag and example.
 
     Args:
         model: Any network; it is left as it was.
@@ -74,7 +76,9 @@ def jacobian_norms(model: Model, x_TBI: Tensor, lags: Sequence[int], vectors: in
     Returns:
         `norms_PLKB` in float64, the square root of an unbiased estimate of the square.
     """
-    generator = torch.Generator().manual_seed(0)  # the same signs at every measurement, so that they compare
+    generator = torch.Generator().manual_seed(
+        0
+    )  # the same signs at every measurement, so that measurements are comparable
     with frozen(model):
         pieces = run_in_pieces(model, x_TBI, lags)
         end_BN = flatten(pieces.state)
@@ -103,7 +107,7 @@ def largest_singular_values(model: Model, x_TBI: Tensor, lags: Sequence[int], it
 
 
 def _push_through(model: Model, x_TBI: Tensor, pieces: Pieces, v_KBN: Tensor) -> Tensor:
-    """J v for the k-th vector from the k-th cut on, `(K, B, N)`."""
+    """J v of the k-th vector, from the k-th cut to the end, `(K, B, N)`."""
     state = tuple(tuple(part.detach() for part in layer) for layer in pieces.handed_over[0])
     moved_KBN = v_KBN[:0]
     with torch.no_grad():
@@ -117,11 +121,10 @@ def _push_through(model: Model, x_TBI: Tensor, pieces: Pieces, v_KBN: Tensor) ->
 def _pull_back(pieces: Pieces, end_BN: Tensor, u_BN: Tensor, cut: int) -> Tensor:
     """Jᵀ u of one cut, `(B, N)`."""
     layers = pieces.handed_over[cut]
-    found = iter(derivative((end_BN * u_BN).sum(), [part for layer in layers for part in layer]))
-    return flatten(tuple(tuple(next(found) for _ in layer) for layer in layers)).detach()
+    return flatten((tuple(derivative((end_BN * u_BN).sum(), with_gradient(layers))),)).detach()
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    """Each vector at length 1; a zero vector stays one."""
+    """Each vector scaled to length 1; a zero vector remains zero."""
     norms: Tensor = torch.linalg.vector_norm(vectors.double(), dim=-1, keepdim=True)
     return (vectors.double() / norms.clamp(min=torch.finfo(torch.float64).tiny)).to(vectors.dtype)

@@ -1,7 +1,7 @@
-"""The loss that probes look back from, that at the last supervised step, and the steps that lead to it.
+"""The loss at the last supervised step, from which probes look back, and the steps before it.
 
-Steps count from the first that is read. Those that a task writes follow, and read what the target says was written
-before them, as in training. T time read and written, B batch, I input, H hidden, U time written.
+Steps count from the first that is read. Those that a task writes follow; they read the symbols of the target, as in
+training. T time read and written, B batch, I input, H hidden, U time written.
 """
 
 import torch
@@ -11,7 +11,7 @@ from undertow import Batch, Model, Task
 
 
 def encoded(model: Model, task: Task, batch: Batch) -> Tensor:
-    """What the lowest layer reads at every step, `x_TBI`."""
+    """The input of the lowest layer at every step, `x_TBI`."""
     return model.encode(batch.input, batch.target) if task.writes else model.encode(batch.input)
 
 
@@ -28,7 +28,7 @@ def last_losses(model: Model, task: Task, batch: Batch, y_BH: Tensor, last: int)
 
     Args:
         model: The network.
-        task: Whose loss it is.
+        task: The task with the loss.
         batch: The examples.
         y_BH: The top layer's readout at that step.
         last: The step.
@@ -41,7 +41,7 @@ def last_losses(model: Model, task: Task, batch: Batch, y_BH: Tensor, last: int)
 
 
 def answered(task: Task, batch: Batch, step: int) -> Tensor:
-    """Which examples have a target at a supervised step: `(B,)` bool."""
+    """Whether each example has a target at a supervised step: `(B,)` bool."""
     supervised = task.supervised(batch)
     if supervised is None:
         return torch.ones(len(batch.target), dtype=torch.bool, device=batch.target.device)
@@ -62,5 +62,5 @@ def mean_loss(model: Model, task: Task, batch: Batch) -> Tensor:
 
 
 def _first_answer(task: Task, batch: Batch) -> int:
-    """The step that the first column of a target of one answer a step belongs to."""
+    """The step of the first column of a target with one answer per step."""
     return batch.input.shape[1] if task.writes else 0

@@ -1,12 +1,11 @@
-"""Lyapunov exponents: how fast neighbouring states draw apart, or together, along the sequence, in nats a step.
+"""Lyapunov exponents: how fast neighbouring states diverge or converge along the sequence, in nats per step.
 
 A frame Q of k orthonormal tangent vectors of the joint state is pushed through every step and made orthonormal again:
 
     J_t Q_{t-1} = Q_t R_t,    λ_i = mean over t of ln |R_t,ii|
 
-λ_1 < 0 is a network that forgets and whose gradient vanishes at that rate, λ_1 > 0 one whose gradient explodes; how
-long a memory lasts that the i-th direction holds is -1/λ_i steps. The sequences are finite, and so are these numbers
-the exponents of this sequence, not limits.
+If λ_1 < 0 the network forgets and its gradient vanishes at that rate; if λ_1 > 0 its gradient explodes. What is stored
+in the i-th direction lasts -1/λ_i steps. The sequence is finite: these are its own exponents, not limits.
 
 Benettin et al. 1980; for recurrent networks Engelken, Wolf & Abbott, arXiv 2006.02427, and Vogt et al., arXiv
 2006.14123. T time, B batch, I input, N numbers of the joint state, M vectors in the frame (the k of the formulas).
@@ -26,16 +25,16 @@ from undertow_probes.options import LyapunovOptions
 
 
 class Lyapunov(Probe):
-    """Scalars ``lyapunov/<i>``, the i-th largest exponent, averaged over the examples, in nats a step; curves
+    """Scalars ``lyapunov/<i>``, the i-th largest exponent, averaged over the examples, in nats per step; curves
     ``lyapunov/<i>/by_time``, the estimate from the steps so far, whose step is the time step.
 
-    The joint state is that of all layers and parts, so an LSTM's path along c is in it. A direction that one step
-    removes altogether, as a relu that is shut does, counts as shrunk by 10^`FLOOR` there; where others are mixed into
-    it, rounding hides how small it is, so that less than -16 in 32 bits says no more than that.
+    The joint state has all layers and parts, integer ones left out; the path along c of an LSTM is in it. A direction
+    that one step removes entirely, as a relu at 0 does, counts as shrunk by 10^`FLOOR` there. Rounding mixes other
+    directions into it, so in 32 bits a value below -16 only says that it is small.
     """
 
     def measure(self, subject: Subject) -> Measurement:
-        """Measure; empty for sequences of one step, which hand no state on."""
+        """Measure; empty for sequences of one step, which pass no state on."""
         options = cast(LyapunovOptions, self.options)
         x_TBI = encoded(subject.model, subject.task, subject.batch).detach()
         if len(x_TBI) < 2:
@@ -44,7 +43,7 @@ class Lyapunov(Probe):
         burn_in = min(options.burn_in, len(growth_TM) - 1)
         steps_T = torch.arange(1, len(growth_TM) - burn_in + 1, device=growth_TM.device)
         running_TM = growth_TM[burn_in:].cumsum(0) / steps_T.unsqueeze(1)
-        running_TM = running_TM[:, running_TM[-1].argsort(descending=True)]  # nearly equal ones may not have sorted yet
+        running_TM = running_TM[:, running_TM[-1].argsort(descending=True)]  # nearly equal ones may be out of order
         at = evenly_spaced(options.points, len(running_TM))
         scalars: dict[str, float] = {}
         curves: dict[str, Curve] = {}
@@ -56,12 +55,12 @@ class Lyapunov(Probe):
 
 
 def log_growth(model: Model, x_TBI: Tensor, exponents: int) -> Tensor:
-    """ln |R_ii| of every step, by example and direction: `(T, B, M)` in float64, M the fewer of `exponents` and N.
+    """ln |R_ii| of every step, by example and direction: `(T, B, M)` in float64, M the smaller of `exponents` and N.
 
     Args:
         model: The network, in evaluation mode.
         x_TBI: Its encoded input.
-        exponents: How many directions are followed.
+        exponents: The number of directions.
     """
     with torch.no_grad():
         state = model.initial_state(x_TBI.shape[1])

@@ -1,8 +1,8 @@
-"""Memory: what the network uses of the past, seen by hiding it.
+"""Memory: what the network uses of the past, measured by hiding it.
 
-The input at some lag before the last supervised step is replaced, and the loss there is compared with the loss of the
-whole input. Beside the gradient profile this tells use from reach: a gradient may arrive where nothing was learned, and
-a network that solves its task uses the cue, however small the gradient there has become.
+The input at some lag before the last supervised step is replaced, and the loss at that step is compared with the loss
+for the whole input. The gradient profile shows reach, this probe shows use: a gradient may arrive where nothing was
+learned, and a network that solves its task uses the cue, however small the gradient there is.
 
 T time, B batch, I input, K lags, C cues.
 """
@@ -20,23 +20,23 @@ from undertow_probes.loss import answered, encoded, last_losses, last_supervised
 from undertow_probes.options import MemoryOptions
 
 SHARE = 0.01
-"""A lag is used if hiding the input there adds at least this share of the loss that the worst hiding leads to."""
+"""A lag is used if hiding the input there raises the loss by at least this share of the largest loss of all lags."""
 
 
 class Memory(Probe):
-    """Curve ``memory/by_lag``: how much the mean loss at the last supervised step rises, in the task's own unit, when
-    the input is hidden there; below 0 where the network does better without. Scalars:
+    """Curve ``memory/by_lag``: how much the mean loss at the last supervised step rises, in the unit of the task's
+    loss, when the input at the lag is hidden; below 0 where the loss falls. Scalars:
 
     - ``memory/loss``: that loss with the whole input;
-    - ``memory/at_cue``: how much it rises when each example's own cue steps are hidden, all at once;
-    - ``memory/reach``: the farthest measured lag that is used, as `SHARE` says; 0 if none is.
+    - ``memory/at_cue``: how much it rises when all cue steps of each example are hidden at once;
+    - ``memory/reach``: the largest measured lag that is used, as `SHARE` defines it; 0 if none is.
     """
 
     def measure(self, subject: Subject) -> Measurement:
         """Measure; empty for sequences of one step, which have no past.
 
         Raises:
-            RequestError: Another example's input was asked for, and there is no other.
+            RequestError: The option `fill` is `other`, and the batch has one example.
         """
         options = cast(MemoryOptions, self.options)
         model, task, batch = subject.model, subject.task, subject.batch
@@ -72,7 +72,7 @@ def occluded_losses(
 ) -> list[float]:
     """The mean loss at the last step of `x_TBI` with one span of steps replaced, for each span, the latest first.
 
-    What lies before a span is run once for all.
+    The steps before a span are run once for all spans.
     """
     found = []
     state = model.initial_state(x_TBI.shape[1])
@@ -95,7 +95,7 @@ def _mean_loss(model: Model, task: Task, batch: Batch, x_TBI: Tensor, state: tup
 
 
 def _at(x_TBI: Tensor, steps_BC: Tensor) -> Tensor:
-    """Which steps of which example are named: `(T, B, 1 …)` bool."""
+    """A mask of the steps of each example: `(T, B, 1 …)` bool."""
     mask_BT = torch.zeros(x_TBI.shape[1], x_TBI.shape[0], dtype=torch.bool, device=x_TBI.device)
     mask_BT.scatter_(1, steps_BC.to(x_TBI.device), True)
     return mask_BT.T.reshape(*x_TBI.shape[:2], *[1] * (x_TBI.dim() - 2))

@@ -1,4 +1,4 @@
-"""Saturation: how much of each gate sits at its limits, where its derivative, and so the gradient through it, is small.
+"""Saturation: the share of each gate near its limits, where its derivative and so the gradient through it are small.
 
 T time, B batch, H hidden.
 """
@@ -14,14 +14,14 @@ from undertow_probes.curves import evenly_spaced, finite
 from undertow_probes.options import SaturationOptions
 
 LOW, HIGH = 0.05, 0.95
-"""A sigmoid is saturated outside these; tanh when its size exceeds the second; relu where it is shut."""
+"""A sigmoid is saturated outside these limits, tanh if its absolute value is above the second, relu at 0."""
 
 
 class Saturation(Probe):
     """Scalars ``saturation/<gate>``, a share, and ``saturation/<gate>/derivative``, the mean of the activation's
     derivative; curves ``saturation/<gate>/by_time`` of the share, whose step is the time step.
 
-    Of several layers, ``<gate>`` is the mean and ``<gate>/layer<l>`` that of one. A cell without gate taps has none.
+    Of several layers, ``<gate>`` is the mean and ``<gate>/layer<l>`` one layer. A cell without `gates` has none.
     """
 
     def measure(self, subject: Subject) -> Measurement:

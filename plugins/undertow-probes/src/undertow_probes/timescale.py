@@ -1,12 +1,11 @@
-"""The time scale of a gate: how long a unit keeps what it holds, if its gate stays as it is on average.
+"""The time scale of a gate: how long a unit keeps its state, if its gate has its mean value at every step.
 
-A state that is kept by the share f at every step falls to 1/e in -1 / ln f steps. Tallec & Ollivier, arXiv 1804.11188,
-relate this to the bias of the gate. Beside it stand, in the same unit, how fast the gradient falls and how far back the
-task's cue lies: a gate that keeps for long is of no use if the gradient does not come as far, and neither is if the cue
-lies further back.
+A state of which the share f is kept at every step falls to 1/e in -1 / ln f steps. Tallec & Ollivier, arXiv 1804.11188,
+relate this to the bias of the gate. Recorded beside it, in the same unit, are the decay of the gradient and the lag of
+the task's cue: a long time scale helps only if the gradient reaches as far, and both only if they reach the cue.
 
-Which gate keeps is not to be seen from its name: in a GRU it is z, in a minimal gated unit it is what f leaves. A cell
-says so with the attribute `keeps`, the name of the gate, or ``"1 - NAME"``:
+The name of a gate does not tell whether it keeps the state: in a GRU z does, in a minimal gated unit 1 - f. A cell
+declares it by the attribute `keeps`, the name of the gate or ``"1 - NAME"``:
 
     class MGU(Cell):
         keeps = "1 - f"
@@ -32,19 +31,19 @@ _LAGS = 32
 
 
 class Timescale(Probe):
-    """All in steps to 1/e; what has no finite value, as of a gate that never closes, is left out.
+    """Scalars in steps to 1/e; those without a finite value, such as that of a gate that never closes, are left out.
 
-    - ``timescale/gate``: -1 / ln of the mean share kept, over units, examples and steps; of several layers also
-      ``timescale/gate/layer<l>``, and ``timescale/gate`` is that of the mean over all;
+    - ``timescale/gate``: -1 / ln of the mean share kept, over units, examples, steps and layers; of several layers also
+      ``timescale/gate/layer<l>``, of one;
     - ``timescale/gate/longest`` and ``timescale/gate/median``: over the units, each by its own mean share;
-    - ``timescale/gradient``: of the gradient of the last supervised loss with respect to the joint state of all parts
-      and layers, its half-life over ln 2; absent where it grows with the lag;
+    - ``timescale/gradient``: the half-life, divided by ln 2, of the gradient of the last supervised loss by the joint
+      state of all parts and layers; absent if it grows with the lag;
     - ``timescale/cue``: the mean lag of the task's cues, in plain steps.
     """
 
     def measure(self, subject: Subject) -> Measurement:
         """Measure; empty for a cell that names no gate, and for sequences of one step."""
-        wanted = cast(TimescaleOptions, self.options).gate
+        gate = cast(TimescaleOptions, self.options).gate
         last = last_supervised_step(subject.task, subject.batch)
         if last < 1:
             return Measurement()
@@ -52,7 +51,7 @@ class Timescale(Probe):
         for cell, gates in zip(
             subject.model.layers, activations(subject.model, subject.task, subject.batch), strict=True
         ):
-            if name := wanted or cell.keeps:
+            if name := gate or cell.keeps:
                 by_layer.append(kept(cell, gates, name).double())
         if not by_layer:
             return Measurement()
@@ -73,15 +72,15 @@ class Timescale(Probe):
 
 
 def kept(cell: Cell, gates: Mapping[str, tuple[Tensor, Any]], name: str) -> Tensor:
-    """The share of the state that is kept, `(T, B, …)`, from the gate `name`, or ``"1 - name"``.
+    """The share of the state that is kept, `(T, B, …)`, from the gate `name`, or ``"1 - NAME"``.
 
     Raises:
         RequestError: The cell has no such gate.
     """
     gate = name.removeprefix("1 - ")
     if gate not in gates:
-        has = ", ".join(f"`{each}`" for each in gates) or "none"
-        raise RequestError(f"probe `timescale`: {type(cell).__name__} has no gate `{gate}`; its gates: {has}")
+        names = ", ".join(f"`{each}`" for each in gates) or "none"
+        raise RequestError(f"probe `timescale`: {type(cell).__name__} has no gate `{gate}`; its gates: {names}")
     values, _ = gates[gate]
     return values if gate == name else 1 - values
 

@@ -26,9 +26,8 @@ _PRELOAD = (
     "undertow.studies.work.job",
     "undertow.train.runtime",
     "undertow.train.job",
-    "undertow.train.rehearsal",
 )
-"""What every trial needs, and at the end what every first fit does."""
+"""What every trial needs."""
 
 
 class Running(Protocol):

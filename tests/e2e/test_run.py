@@ -76,7 +76,7 @@ def test_run_is_recorded_whole(home: Path) -> None:
         ("train.devices=4000", "4000 CPU processes asked for"),
         ("train.accelerator=gpu", r"1 gpu device\(s\) asked for, 0 on this machine"),
         ("train.strategy=dpp", "no strategy `dpp`. Did you mean `ddp`"),
-        ("train.strategy=ddp_spawn", "starts processes of its own"),
+        ("train.strategy=ddp_spawn", "starts its own processes"),
         ("task.length=63", "length"),
         ("cell.name=lstn", "Did you mean `lstm`"),
     ],

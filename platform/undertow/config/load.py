@@ -9,7 +9,7 @@ metrics and the plugins' options. All that a pass finds wrong is told at once.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from undertow.plugins.registry import Registry
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedExperiment:
     """A configuration that is ready to run.
 
     Attributes:
@@ -39,10 +39,12 @@ class Loaded:
 
     config: ExperimentConfig
     registry: Registry
-    origin: dict[str, str]
+    origin: dict[str, str] = field(default_factory=dict)
 
 
-def load_experiment(path: str | Path, overrides: Iterable[str] = (), plugin_files: Iterable[str | Path] = ()) -> Loaded:
+def load_experiment(
+    path: str | Path, overrides: Iterable[str] = (), plugin_files: Iterable[str | Path] = ()
+) -> LoadedExperiment:
     """Read a YAML file, apply overrides, load the plugins it permits and check everything against them.
 
     Args:
@@ -59,7 +61,7 @@ def load_experiment(path: str | Path, overrides: Iterable[str] = (), plugin_file
 
 def load_mapping(
     mapping: Mapping[str, Any], overrides: Iterable[str] = (), plugin_files: Iterable[str | Path] = ()
-) -> Loaded:
+) -> LoadedExperiment:
     """Do what `load_experiment` does, for a Python mapping in the place of a file; paths are relative to here.
 
     Raises:
@@ -159,7 +161,9 @@ def origins(config: ExperimentConfig, source: Source) -> dict[str, str]:
     return {".".join(map(str, way)): _origin(source, way, value) for way, value in _leaves(config.model_dump())}
 
 
-def _load(source: Source, folder: Path, overrides: Iterable[str], plugin_files: Iterable[str | Path]) -> Loaded:
+def _load(
+    source: Source, folder: Path, overrides: Iterable[str], plugin_files: Iterable[str | Path]
+) -> LoadedExperiment:
     for text in overrides:
         source.override(text, default_at)
     if source.data.get("study") is not None:  # first of all: what it varies may be missing elsewhere
@@ -173,7 +177,7 @@ def _load(source: Source, folder: Path, overrides: Iterable[str], plugin_files: 
     if extra:
         named = origin["plugins.files"]
         origin["plugins.files"] = "--plugin" if named == "default" else f"{named}, --plugin"
-    return Loaded(config, registry, origin)
+    return LoadedExperiment(config, registry, origin)
 
 
 def _own_files(config: ExperimentConfig, source: Source, folder: Path) -> list[Path]:

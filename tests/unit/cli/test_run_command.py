@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from undertow.config.load import Loaded, dump
+from undertow.config.load import LoadedExperiment, dump
 from undertow.errors import Interrupted, UndertowError
 from undertow.runs import experiment
 from undertow.runs.experiment import RunResult
@@ -29,7 +29,7 @@ class Sea:
         self.error: Exception | None = None
         self.seen: dict[str, Any] = {}
 
-    def start(self, loaded: Loaded, *, home: Path, progress: bool, on_start: Any) -> RunResult:
+    def start(self, loaded: LoadedExperiment, *, home: Path, progress: bool, on_start: Any) -> RunResult:
         config = loaded.config
         self.seen = {"config": config, "home": home, "progress": progress}
         folder = RunFolder.create(
@@ -49,6 +49,7 @@ class Sea:
             steps=60,
             metrics={"val/loss": 2.0, "val/accuracy": 0.25, "gradient/h/half_life": 3.5, "gradient/h/reach": 20.0},
             curves={"gradient/h/by_lag": ([1, 2], [0.0, -0.5])},
+            config=config,
         )
 
 

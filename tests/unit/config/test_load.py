@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from undertow._system.redact import redacted
-from undertow.config.load import Loaded, dump, flatten, load_experiment, load_mapping, schema_json, without_password
+from undertow.config.load import (
+    LoadedExperiment,
+    dump,
+    flatten,
+    load_experiment,
+    load_mapping,
+    schema_json,
+    without_password,
+)
 from undertow.config.yaml12 import parse
 from undertow.errors import RequestError
 from undertow.plugins.discovery import installed
@@ -85,7 +93,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def load(text: str, *overrides: str) -> Loaded:
+def load(text: str, *overrides: str) -> LoadedExperiment:
     Path("x.yaml").write_text(text)
     return load_experiment("x.yaml", overrides)
 

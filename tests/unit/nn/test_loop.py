@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from undertow.api.contract import Tokens, Vector
+from undertow.config.load import LoadedExperiment
 from undertow.config.schema import ExperimentConfig
 from undertow.errors import RequestError
 from undertow.nn import SequenceModel, build_model, build_task, isolated, trajectory, unroll, unroll_by_steps
@@ -119,5 +120,6 @@ def test_cell_that_breaks_its_contract_is_named_with_what_it_returned(case: str,
     config = ExperimentConfig.model_validate(
         {"task": {"name": "adding", "length": 10}, "cell": {"name": "broken", "hidden_size": 4}}
     )
+    loaded = LoadedExperiment(config, registry)
     with pytest.raises(RequestError, match=message):
-        build_model(config, registry, build_task(config, registry))
+        build_model(loaded, build_task(loaded))

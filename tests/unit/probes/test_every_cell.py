@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from undertow.config.load import LoadedExperiment
 from undertow.config.schema import ExperimentConfig
 from undertow.nn import build_probes, isolated
 from undertow.plugins.host import load_plugins
@@ -30,7 +31,7 @@ def test_a_cell_can_be_measured_in_every_way(cell: str, make_subject, is_recorda
     probes = [{"name": name, "options": options} for name, options in OPTIONS.items()]
     config = ExperimentConfig.model_validate({"task": {"name": "adding"}, "cell": {"name": cell}, "probes": probes})
     subject = make_subject(cell, length=10, layers=2, hidden=4, dtype=torch.float32)
-    for name, probe in build_probes(config, REGISTRY).items():
+    for name, probe in build_probes(LoadedExperiment(config, REGISTRY)).items():
         with isolated(subject.model):
             measurement = probe.measure(subject)
         is_recordable(measurement)
@@ -48,7 +49,7 @@ def test_a_network_that_is_lost_gives_nothing_that_cannot_be_recorded(name, cell
     subject = make_subject(cell, length=10, layers=2, hidden=4)
     with torch.no_grad():
         subject.model.layers[0].U[0, 0] = math.nan
-    (probe,) = build_probes(config, REGISTRY).values()
+    (probe,) = build_probes(LoadedExperiment(config, REGISTRY)).values()
     with isolated(subject.model):
         is_recordable(probe.measure(subject))
 

@@ -26,6 +26,9 @@ def run_command(
     resume: Annotated[
         str | None, Parameter(help="Go on with a stopped run: its folder, its name, or its id in MLflow.")
     ] = None,
+    allow_changed_code: Annotated[
+        bool, Parameter(help="With --resume: continue even if plugins or data are not those of the start.")
+    ] = False,
     home: Home = None,
     quiet: Annotated[bool, Parameter(help="Show no header and no progress.")] = False,
     json: Json = False,
@@ -36,10 +39,12 @@ def run_command(
             "name a configuration file, as in `undertow run experiments/smoke/digits.yaml`, or a run to `--resume`"
             + (", not both" if file else "")
         )
+    if allow_changed_code and resume is None:
+        raise RequestError("--allow-changed-code belongs to --resume: name the run to continue")
     if resume is not None and (set or plugin):
         raise RequestError("--resume goes on with the configuration that the run has: leave --set and --plugin out")
     with redirect_stdout(sys.stderr):  # standard output is for the result, whatever a plugin prints
-        result = _run(file, set or [], plugin or [], resume, home, quiet=quiet)
+        result = _run(file, set or [], plugin or [], resume, home, quiet=quiet, allow_changed_code=allow_changed_code)
     if json:
         emit(_document(result))
     else:
@@ -50,14 +55,21 @@ def run_command(
 
 
 def _run(
-    file: Path | None, overrides: list[str], plugins: list[Path], resume: str | None, home: Path | None, *, quiet: bool
+    file: Path | None,
+    overrides: list[str],
+    plugins: list[Path],
+    resume: str | None,
+    home: Path | None,
+    *,
+    quiet: bool,
+    allow_changed_code: bool,
 ) -> "RunResult":
     header = None if quiet else _header
     if file is None:
         from undertow.runs.experiment import resume as go_on
 
         assert resume is not None
-        return go_on(resume, home=home, progress=not quiet, on_start=header)
+        return go_on(resume, home=home, progress=not quiet, allow_changed_code=allow_changed_code, on_start=header)
     # Most requests that are wrong are found wrong here, before anything that takes seconds is imported.
     from undertow.config.load import load_experiment
 

@@ -56,11 +56,8 @@ def result_table(results: Sequence["RunResult"]) -> Table:
 
 
 def _factors(result: "RunResult") -> tuple[str, str]:
-    """Cell and length, as the run's own configuration has them."""
-    from undertow.config.source import read_file
-
-    config = read_file(result.folder / "config.yaml").data
-    return str(config["cell"]["name"]), str(config["task"]["length"])
+    """Cell and length of the run's configuration."""
+    return result.config.cell.name, str(result.config.task.length)
 
 
 def _scores(result: "RunResult") -> list[str]:

@@ -67,6 +67,7 @@ def test_run_is_recorded_whole(home: Path) -> None:
     assert min(lags) == 1
     assert max(lags) == 63
     assert result.metrics["gradient/h/half_life"] > 0
+    assert (result.config.cell.name, result.config.task.length, result.config.question) == ("lstm", 64, "How far?")
     assert (result.folder / "checkpoints" / "best.ckpt").exists()
 
 
@@ -135,6 +136,135 @@ def test_killed_process_leaves_a_true_status_and_resumes_to_the_same_end(home: P
         assert series(folder, name) == series(whole.folder, name), name
     with pytest.raises(RequestError, match="has finished"):
         resume(folder.name, progress=False)
+
+
+def reopened(folder: Path) -> Path:
+    """The folder of a run that has trained to its end, as it is when its process is killed before it can say so."""
+    (folder / "result.json").unlink()
+    return folder
+
+
+CELL = """
+from undertow import CellSpec, hookimpl
+from undertow_cells.gated.lstm import LSTM
+from undertow_cells.gated.options import LstmOptions
+class Mine(LSTM):
+    version = {version}
+@hookimpl
+def undertow_register_cells():
+    yield CellSpec(name='mine', summary='x', factory=':Mine', options=LstmOptions, state=('h', 'c'))
+"""
+
+TASK = """
+from undertow import TaskSpec, Lengths, hookimpl
+from undertow_tasks.digits.digits_by_pixel import DigitsByPixel
+from undertow_tasks.digits.options import DigitsByPixelOptions
+from pathlib import Path
+class Scaled(DigitsByPixel):
+    def batch(self, split, indices):
+        batch = super().batch(split, indices)
+        return batch._replace(input=batch.input * float(Path('data.txt').read_text()))
+@hookimpl
+def undertow_register_tasks():
+    yield TaskSpec(name='scaled', summary='x', factory=':Scaled', options=DigitsByPixelOptions,
+        shape='many-to-one', lengths=Lengths(minimum=64, default=64), metrics={'accuracy': 'max'})
+"""
+
+
+def test_a_run_continues_with_its_copy_of_a_scratch_plugin(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plugin = home / "mine.py"
+    plugin.write_text(CELL.format(version=1))
+    config = {**SMALL, "cell": {"name": "mine", "hidden_size": 8}, "probes": []}
+    result = undertow.run(config, plugins=[plugin], progress=False)
+    plugin.write_text("raise ValueError('the copy is what must be imported')")
+    again = resume(str(reopened(result.folder)), progress=False)
+    assert again.steps == 20
+    assert again.config.plugins.files == [result.folder / "plugins" / "mine.py"]
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "has changed since the run started" in line]
+    assert str(plugin) in line
+    assert str(result.folder / "plugins" / "mine.py") in line
+    plugin.write_text(CELL.format(version=2))  # the original is imported again beside the copy, under one name
+    assert undertow.run(config, plugins=[plugin], set=["seed=1"], progress=False).steps == 20
+    assert sys.modules["undertow_scratch_mine"].Mine.version == 2
+    resume(str(reopened(result.folder)), progress=False)
+    assert sys.modules["undertow_scratch_mine"].Mine.version == 1
+
+
+def test_a_run_is_not_continued_with_other_code_or_data(home: Path) -> None:
+    data, plugin = home / "data.txt", home / "scaled.py"
+    data.write_text("1.0")
+    plugin.write_text(TASK)
+    config = {**SMALL, "task": {"name": "scaled", "length": 64}, "probes": []}
+    result = undertow.run(config, plugins=[plugin], progress=False)
+    recorded = json.loads((result.folder / "code.json").read_text())
+    assert recorded["plugins"]["undertow-cells"] == "0.1.0"
+    resume(str(reopened(result.folder)), progress=False)  # nothing has changed
+    data.write_text("2.0")
+    with pytest.raises(RequestError, match=r"other code .*\n  the data .*: \w+ at the start, \w+ now"):
+        resume(str(reopened(result.folder)), progress=False)
+    with (result.folder / "plugins" / "scaled.py").open("a") as copy:
+        copy.write("# edited")
+    with pytest.raises(RequestError, match=r"(?s)scaled.py: sha256:\w+ at the start.*--allow-changed-code"):
+        resume(str(result.folder), progress=False)
+    records = (result.folder / "outbox.jsonl").read_text()
+    assert records.count('"RUNNING"') == 1, "a refused resume records nothing"
+    again = resume(str(result.folder), allow_changed_code=True, progress=False)
+    tags = dict(ask(home, f"SELECT key, value FROM tags WHERE run_uuid = '{again.run_id}'"))
+    assert "scaled.py: sha256:" in tags["undertow.changed_code"]
+    assert "the data" in tags["undertow.changed_code"]
+    resume(str(reopened(result.folder)), progress=False)  # it was allowed: now this is the code of the run
+    (result.folder / "code.json").unlink()  # a run of an earlier version
+    data.write_text("3.0")
+    resume(str(reopened(result.folder)), progress=False)
+
+
+def test_a_damaged_record_ends_the_run_as_failed_with_the_reason(home: Path) -> None:
+    folder = reopened(undertow.run({**SMALL, "probes": []}, progress=False).folder)
+    with (folder / "outbox.jsonl").open("a") as outbox:
+        outbox.write('{"kind": "metr\0\0\0\n')
+    with pytest.raises(UndertowError, match=r"outbox.jsonl is damaged"):
+        resume(str(folder), progress=False)
+    result = json.loads((folder / "result.json").read_text())
+    assert result["status"] == "FAILED"
+    assert "outbox.jsonl is damaged" in result["reason"]
+    assert json.loads((folder / "outbox.jsonl").read_text().splitlines()[-1])["status"] == "FAILED"
+
+
+def test_a_failed_probe_names_the_file_with_its_traceback(home: Path) -> None:
+    plugin = home / "bad.py"
+    plugin.write_text(
+        "from undertow import Probe, ProbeSpec, hookimpl\n"
+        "class Bad(Probe):\n"
+        "    def measure(self, subject):\n"
+        "        raise ValueError('no such layer')\n"
+        "@hookimpl\n"
+        "def undertow_register_probes():\n"
+        "    yield ProbeSpec(name='bad', summary='x', factory=':Bad')\n"
+    )
+    with pytest.raises(UndertowError, match=r"probe `bad` failed at step 0.*traceback\.txt"):
+        undertow.run(SMALL, set=["probes=[{name: bad}]"], plugins=[plugin], progress=False)
+    (text,) = (path.read_text() for path in home.glob("lstm-*/traceback.txt"))
+    assert "in measure" in text
+    warned = undertow.run(SMALL, set=["probes=[{name: bad, on_error: warn}]"], plugins=[plugin], progress=False)
+    [(tag,)] = ask(home, "SELECT value FROM tags WHERE key = 'undertow.probe.bad.error'")
+    assert "failed at step 20: ValueError: no such layer" in tag
+    assert (warned.folder / "traceback.txt").read_text().count("in measure") == 2
+
+
+@pytest.mark.slow
+def test_ranks_of_a_scheduler_are_no_business_of_a_single_process(home: Path) -> None:
+    outside = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "GROUP_RANK": "1", "NODE_RANK": "1"}
+    outside |= {"SLURM_PROCID": "1", "MASTER_ADDR": "192.0.2.1", "MASTER_PORT": "1"}
+    script = "import undertow\n" + "".join(
+        f"undertow.run({SMALL!r}, set=['seed={seed}', 'train.strategy={strategy}'], progress=False)\n"
+        for seed, strategy in enumerate(("auto", "ddp"))
+    )
+    subprocess.run([sys.executable, "-c", script], env={**os.environ, **outside}, check=True, timeout=240)
+    assert ask(home, "SELECT status FROM runs") == [("FINISHED",), ("FINISHED",)]
+    for folder in home.glob("lstm-*/"):
+        assert list(series(folder, "train/loss")) == list(range(1, 21))
+        assert series(folder, "gradient/h/half_life")
+        assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
 
 
 @pytest.mark.slow
@@ -208,35 +338,52 @@ def test_ranks_end_with_the_process_that_started_them(home: Path, until: Callabl
     assert (folder / "checkpoints" / "last.ckpt").exists()
 
 
-def test_second_ctrl_c_ends_the_run_at_once_and_it_is_recorded_as_killed(home: Path, until: Callable[..., Any]) -> None:
+STUCK = """
+import os, time
+from undertow import CellSpec, hookimpl
+from undertow_cells.gated.lstm import LSTM
+from undertow_cells.gated.options import LstmOptions
+class Stuck(LSTM):
+    calls = 0
+    def scan(self, x, state):
+        self.calls += x.shape[1] >= 8
+        if self.calls == 3:
+            open('stuck' + os.environ.get('LOCAL_RANK', ''), 'w').close()
+            time.sleep(100)
+        return super().scan(x, state)
+@hookimpl
+def undertow_register_cells():
+    yield CellSpec(name='stuck', summary='x', factory=':Stuck', options=LstmOptions, state=('h', 'c'))
+"""
+"""A cell whose third step never ends."""
+
+
+@pytest.mark.parametrize("devices", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_second_ctrl_c_ends_the_run_and_its_ranks_at_once(home: Path, until: Callable[..., Any], devices: int) -> None:
     stuck = home / "stuck.py"
-    stuck.write_text(  # a cell whose step 3 never ends, until somebody insists
-        "import time\n"
-        "from undertow import CellSpec, hookimpl\n"
-        "from undertow_cells.gated.lstm import LSTM\n"
-        "from undertow_cells.gated.options import LstmOptions\n"
-        "class Stuck(LSTM):\n"
-        "    calls = 0\n"
-        "    def scan(self, x, state):\n"
-        "        self.calls += x.shape[1] == 16\n"
-        "        if self.calls == 3:\n"
-        "            open('stuck', 'w').close()\n"
-        "            time.sleep(100)\n"
-        "        return super().scan(x, state)\n"
-        "@hookimpl\n"
-        "def undertow_register_cells():\n"
-        "    yield CellSpec(name='stuck', summary='x', factory=':Stuck', options=LstmOptions, state=('h', 'c'))\n"
-    )
-    config = {**SMALL, "cell": {"name": "stuck", "hidden_size": 8}, "plugins": {"files": [str(stuck)]}}
+    stuck.write_text(STUCK)
+    config = {
+        **SMALL,
+        "cell": {"name": "stuck", "hidden_size": 8},
+        "train": {**SMALL["train"], "devices": devices},
+        "plugins": {"files": [str(stuck)]},
+        "probes": [],
+    }
     script = f"import undertow; undertow.run({config!r}, progress=False)"
-    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
-    until(lambda: (home / "stuck").exists())
+    with (home / "errors").open("w") as file:  # a pipe would stay open for as long as a rank lives
+        process = subprocess.Popen([sys.executable, "-c", script], stderr=file)
+    markers = ["stuck"] if devices == 1 else ["stuck0", "stuck1"]
+    until(lambda: all((home / marker).exists() for marker in markers))
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
     assert process.poll() is None  # the first only asks
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=240)
-    assert "stopped at once by the second Ctrl-C" in errors
+    process.wait(timeout=240)
+    (folder,) = home.glob("stuck-T64-s0-*/")
+    assert not _processes_naming(folder.name)
+    errors = (home / "errors").read_text()
+    assert "Interrupted" in errors
+    assert "stopped at once by the second Ctrl-C" in errors or devices == 2
     assert ask(home, "SELECT status FROM runs") == [("KILLED",)]
 
 

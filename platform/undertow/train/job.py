@@ -77,6 +77,7 @@ def train(
             ckpt_path=checkpoint if checkpoint.exists() else None,
             weights_only=True,
         )
+    record.steps = trainer.global_step  # a run that was saved after its last step trains no more, and no callback acts
     return trainer.global_step
 
 

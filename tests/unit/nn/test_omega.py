@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from undertow import Vector
+from undertow import Options, Vector
+from undertow.api.contract import Cell, State
 from undertow.nn import SequenceModel
 from undertow.nn.omega import omega
 from undertow.plugins.host import load_plugins
@@ -83,3 +84,44 @@ def test_steps_to_which_nothing_arrives_are_left_out() -> None:
     assert early.item() == pytest.approx(omega(model, x_TBI[:2], lambda y_TBH: model.decode(y_TBH[-1]).sum()).item())
     early.backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+class Counting(Cell):
+    """A cell of the registry beside an integer state part, the number of steps, on which nothing depends."""
+
+    def __init__(self, cell: Cell) -> None:
+        super().__init__(cell.input_size, cell.hidden_size, Options(), T)
+        self.cell = cell
+
+    def initial_state(self, batch_size: int) -> State:
+        return (*self.cell.initial_state(batch_size), torch.zeros(batch_size, 1, dtype=torch.int64))
+
+    def project(self, x_TBI: torch.Tensor) -> torch.Tensor:
+        return self.cell.project(x_TBI)
+
+    def step(self, z: torch.Tensor, state: State) -> State:
+        return (*self.cell.step(z, state[:-1]), state[-1] + 1)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm"])
+def test_an_integer_state_part_has_no_gradient_and_is_left_out(cell: str) -> None:
+    model = network(cell, layers=2)
+    counting = network(cell, layers=2)
+    counting.cells = torch.nn.ModuleList(Counting(each) for each in counting.layers)
+    x_TBI = torch.randn(T, B, 2, dtype=torch.float64)
+    plain, counted = (omega(each, x_TBI, loss_of(each)) for each in (model, counting))
+    assert counted.item() == plain.item()
+    for one, other in zip(
+        *(torch.autograd.grad(o, m.cells.parameters()) for o, m in ((plain, model), (counted, counting))), strict=True
+    ):
+        assert torch.equal(one, other)
+
+
+def test_a_gradient_is_cut_where_a_state_part_is_an_integer() -> None:
+    model = network("gru")
+    counting = network("gru")
+    counting.cells = torch.nn.ModuleList(Counting(each) for each in counting.layers)
+    model.truncate = counting.truncate = 2
+    x_BTI = torch.randn(B, T, 2, dtype=torch.float64).requires_grad_()
+    one, other = (torch.autograd.grad(each(x_BTI).sum(), x_BTI)[0] for each in (model, counting))
+    torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-14)

@@ -44,6 +44,16 @@ def test_left_alone_it_reads_what_it_wrote(shape: str) -> None:
 
 
 @pytest.mark.parametrize("shape", ["seq2seq", "one-to-many"])
+def test_another_number_of_steps_is_written_without_a_change_of_the_network(shape: str) -> None:
+    model, x = network(shape, ("gru", "lstm")), some_input(shape)
+    longer = model(x, writes=U + 3)
+    assert longer.shape == (B, U + 3, O)
+    assert torch.allclose(longer[:, :U], model(x), atol=1e-12)
+    assert torch.allclose(model(x, longer.argmax(-1), writes=U + 3), longer, atol=1e-12)
+    assert model.writes == U
+
+
+@pytest.mark.parametrize("shape", ["seq2seq", "one-to-many"])
 def test_what_is_written_depends_on_what_was_read_and_on_no_later_target(shape: str) -> None:
     model, x = network(shape), some_input(shape)
     target = torch.zeros(B, U, dtype=torch.int64)

@@ -65,6 +65,12 @@ BASE: Mapping[str, Any] = {
 
 
 @pytest.fixture
+def base() -> Mapping[str, Any]:
+    """The configuration that `run_job` trains, as a mapping."""
+    return BASE
+
+
+@pytest.fixture
 def run_job(tmp_path: Path) -> RunJob:
     """Train `BASE` with overrides, in a folder of its own or in a named one."""
 

@@ -10,8 +10,12 @@ import pytorch_lightning as pl
 import torch
 
 from undertow._system.stopping import StopRequest
+from undertow.config.load import load_mapping
 from undertow.errors import Diverged, Interrupted, UndertowError
+from undertow.nn import build_model, build_task
+from undertow.train.build import build
 from undertow.train.callbacks.checkpoints import BEST, LAST
+from undertow.train.job import train
 from undertow.train.record import Record
 from undertow.train.runtime import denormals_flushed
 
@@ -31,6 +35,22 @@ def test_training_with_probes_is_bit_identical_to_training_without(run_job, cell
     assert plain.steps == probed.steps == 50
     assert same(plain.weights, probed.weights)
     assert plain.journal.series("train/loss") == probed.journal.series("train/loss")
+
+
+def test_what_was_built_is_trained_from_the_weights_of_its_seed(run_job, base, tmp_path: Path) -> None:
+    plain = run_job("cell.dropout=0.2", "cell.layers=2", "seed=3", folder="plain")
+    loaded = load_mapping(base, ["cell.dropout=0.2", "cell.layers=2", "seed=3"])
+    torch.manual_seed(3)
+    expected = build_model(loaded, build_task(loaded)).state_dict()
+    torch.rand(5)
+    built = build(loaded)
+    assert same(dict(built.model.state_dict()), dict(expected))
+    torch.rand(7)  # between building and training anything may be drawn
+    record = Record(None)
+    (tmp_path / "later").mkdir()
+    train(built, tmp_path / "later", record=record, stop=StopRequest(), progress=False)
+    assert same(torch.load(tmp_path / "later" / LAST, weights_only=True)["state_dict"], plain.weights)
+    assert record.latest["train/loss"] == plain.record.latest["train/loss"]
 
 
 def test_loss_is_recorded_at_its_steps_and_the_last_step_is_validated(run_job) -> None:
@@ -219,8 +239,31 @@ def test_probe_that_raises_ends_the_run_by_name(run_job, tmp_path: Path) -> None
         "def undertow_register_probes():\n"
         "    return [ProbeSpec(name='bad', summary='always fails', factory=':Bad')]\n"
     )
-    with pytest.raises(UndertowError, match="probe `bad` failed at step 0: ValueError: no such layer"):
+    with pytest.raises(UndertowError, match=r"probe `bad` failed at step 0: ValueError: no such layer .*traceback.txt"):
         run_job("probes=[{name: bad}]", plugins=[plugin])
+    text = (tmp_path / "job" / "traceback.txt").read_text()
+    assert "probe `bad` failed at step 0" in text
+    assert "in measure" in text
+
+
+def test_probe_that_raises_only_warns_where_its_configuration_says_so(run_job, tmp_path: Path) -> None:
+    plugin = tmp_path / "bad_probe.py"
+    plugin.write_text(
+        "from undertow import Probe, ProbeSpec, hookimpl\n"
+        "class Bad(Probe):\n"
+        "    def measure(self, subject):\n"
+        "        raise ValueError('no such layer')\n"
+        "@hookimpl\n"
+        "def undertow_register_probes():\n"
+        "    return [ProbeSpec(name='bad', summary='always fails', factory=':Bad')]\n"
+    )
+    probes = "probes=[{name: bad, every: 25, on_error: warn}, {name: saturation, every: 25}]"
+    job = run_job(probes, plugins=[plugin])
+    assert job.steps == 50
+    assert "failed at step 50: ValueError: no such layer" in job.journal.tagged["undertow.probe.bad.error"]
+    assert job.journal.series("saturation/f")
+    text = (job.folder / "traceback.txt").read_text()
+    assert [f"probe `bad` failed at step {step}\n" in text for step in (0, 25, 50)] == [True, True, True]
 
 
 def test_snapshots_keep_the_training_step_and_the_final_curve_has_the_plain_name(run_job) -> None:
@@ -317,4 +360,4 @@ def test_only_callbacks_with_something_to_do_are_called_at_each_step(run_job, mo
     assert sorted(used) == ["Checkpoints", "ModelCheckpoint", "Recorder"]
     used.clear()
     run_job(PROBES, "evaluate.lengths=[20]", folder="measured")
-    assert sorted(used) == ["ModelCheckpoint", "OtherLengths", "Probing", "Recorder", "Checkpoints"]
+    assert sorted(used) == ["Checkpoints", "ModelCheckpoint", "OtherLengths", "Probing", "Recorder"]

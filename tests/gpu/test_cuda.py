@@ -1,4 +1,4 @@
-"""What must hold on a GPU too: the same numbers, an exact profile on cuDNN, training that probes leave untouched."""
+"""On a GPU: the same numbers as on the CPU, an exact profile on cuDNN, and no effect of probes on training."""
 
 from pathlib import Path
 

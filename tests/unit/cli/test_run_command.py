@@ -134,3 +134,20 @@ def test_a_run_that_did_not_finish_exits_with_1(call: Call, digits: Path, sea: S
     outcome = call("run", digits, "--json")
     assert outcome.code == 1
     assert json.loads(outcome.out) == {"error": "lstm-T64-s0-abc: stopped by SIGINT", "exit_code": 1}
+
+
+def test_changed_code_is_allowed_with_resume_alone(call: Call, digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, _, err = call("run", digits, "--allow-changed-code")
+    assert code == 2
+    assert "--resume" in err
+    seen: dict[str, Any] = {}
+
+    def resume(reference: str, **options: Any) -> None:
+        seen.update(options, reference=reference)
+        raise UndertowError("seen")
+
+    monkeypatch.setattr(experiment, "resume", resume)
+    call("run", "--resume", "lstm-T64-s0", "--allow-changed-code")
+    assert (seen["reference"], seen["allow_changed_code"]) == ("lstm-T64-s0", True)
+    call("run", "--resume", "lstm-T64-s0")
+    assert seen["allow_changed_code"] is False

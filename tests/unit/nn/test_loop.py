@@ -1,4 +1,4 @@
-"""The time loop and the network: pieces equal the whole, scans equal steps, measuring leaves no trace."""
+"""The time loop and the network: pieces equal the whole, scans equal steps, a probe has no effect on training."""
 
 import random
 
@@ -75,7 +75,7 @@ def test_tokens_are_embedded() -> None:
     assert model(torch.randint(7, (4, 9))).shape == (4, 9, 2)
 
 
-def test_measuring_restores_modes_buffers_and_random_states() -> None:
+def test_isolated_restores_modes_buffers_and_random_states() -> None:
     model = nn.Sequential(nn.BatchNorm1d(3), nn.Dropout(0.5), nn.LSTM(3, 3))
     model.train()
     model[1].eval()
@@ -102,7 +102,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_cell_that_breaks_its_contract_is_named_with_what_it_returned(case: str, tmp_path) -> None:
+def test_cell_that_breaks_its_contract_is_refused_with_what_it_returned(case: str, tmp_path) -> None:
     body, message = BROKEN[case]
     plugin = tmp_path / f"broken_{case.replace(' ', '_')}.py"
     plugin.write_text(

@@ -1,4 +1,4 @@
-"""Pascanu's Ω against his formula, step by step. T time, B batch, H hidden."""
+"""Pascanu's Ω against the formula of the paper, step by step. T time, B batch, H hidden."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def loss_of(model: SequenceModel):
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-def test_it_is_the_papers_sum_over_steps(cell: str) -> None:
+def test_omega_equals_the_sum_over_steps_of_the_paper(cell: str) -> None:
     model = network(cell)
     (layer,) = model.layers
     x_TBI = torch.randn(T, B, 2, dtype=torch.float64)
@@ -52,18 +52,18 @@ def test_it_is_the_papers_sum_over_steps(cell: str) -> None:
     assert omega(model, x_TBI, loss_of(model)).item() == pytest.approx(total / B, rel=1e-9)
 
 
-def test_a_rotation_hands_every_gradient_on_and_has_none() -> None:
+def test_omega_of_a_rotation_is_zero() -> None:
     model = network("rnn")
     (layer,) = model.layers
     with torch.no_grad():
         torch.nn.init.orthogonal_(layer.U)
     x_TBI = torch.zeros(T, B, 2, dtype=torch.float64)
-    layer.activation = lambda a: a  # linear: tanh would take a share
+    layer.activation = lambda a: a  # linear: tanh would shrink the gradient
     assert omega(model, x_TBI, lambda y: model.decode(y[-1]).sum()).item() == pytest.approx(0.0, abs=1e-12)
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-def test_following_its_gradient_makes_it_smaller(layers: int) -> None:
+def test_gradient_descent_on_omega_lowers_it(layers: int) -> None:
     model = network("rnn", layers)
     x_TBI = torch.randn(T, B, 2, dtype=torch.float64)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02)
@@ -77,7 +77,7 @@ def test_following_its_gradient_makes_it_smaller(layers: int) -> None:
     assert values[-1] < 0.7 * values[0]
 
 
-def test_steps_to_which_nothing_arrives_are_left_out() -> None:
+def test_steps_at_which_no_gradient_arrives_are_left_out() -> None:
     model = network("lstm")
     x_TBI = torch.randn(T, B, 2, dtype=torch.float64)
     early = omega(model, x_TBI, lambda y_TBH: model.decode(y_TBH[1]).sum())
@@ -87,7 +87,7 @@ def test_steps_to_which_nothing_arrives_are_left_out() -> None:
 
 
 class Counting(Cell):
-    """A cell of the registry beside an integer state part, the number of steps, on which nothing depends."""
+    """A cell with one more state part, an integer that counts the steps and has no effect."""
 
     def __init__(self, cell: Cell) -> None:
         super().__init__(cell.input_size, cell.hidden_size, Options(), T)

@@ -1,4 +1,4 @@
-"""A small training job in this process, and what it left behind."""
+"""A small training job in this process, and its result."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -72,7 +72,7 @@ def base() -> Mapping[str, Any]:
 
 @pytest.fixture
 def run_job(tmp_path: Path) -> RunJob:
-    """Train `BASE` with overrides, in a folder of its own or in a named one."""
+    """Train `BASE` with overrides, in the folder of this name."""
 
     def run(
         *overrides: str, folder: str = "job", plugins: Iterable[Path] = (), stop: StopRequest | None = None,

@@ -74,8 +74,8 @@ def test_every_record_of_a_run_reaches_the_store(home: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("train.devices=4000", "4000 CPU processes asked for"),
-        ("train.accelerator=gpu", r"1 gpu device\(s\) asked for, 0 on this machine"),
+        ("train.devices=4000", "4000 CPU processes requested"),
+        ("train.accelerator=gpu", r"1 gpu device\(s\) requested, 0 on this machine"),
         ("train.strategy=dpp", "no strategy `dpp`. Did you mean `ddp`"),
         ("train.strategy=ddp_spawn", "starts its own processes"),
         ("task.length=63", "length"),

@@ -98,13 +98,18 @@ def main() -> None:
 
     rank = int(os.environ["RANK"])
     folder = RunFolder.open(Path(sys.argv[1]))
-    lock = register_rank(folder, rank)
+    register_rank(folder, rank)
     stop = StopRequest()
     threading.Thread(target=stop_with_the_run, args=(folder, stop, _SAVE_SECONDS), daemon=True).start()
-    with lock, stop.listening():
-        loaded = load_experiment(folder.config)
-        with denormals_flushed(loaded.config.train.flush_denormals):
-            execute(folder, build(loaded), stop, progress="--quiet" not in sys.argv, rank=rank)
+    with stop.listening():
+        try:
+            loaded = load_experiment(folder.config)
+            with denormals_flushed(loaded.config.train.flush_denormals):
+                execute(folder, build(loaded), stop, progress="--quiet" not in sys.argv, rank=rank)
+        except Exception as error:
+            if rank == 0:
+                failure(error, folder.path).write(folder.result)
+            raise
 
 
 if __name__ == "__main__":

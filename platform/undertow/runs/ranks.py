@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _POLL = 0.2  # seconds between two checks of torchrun and of a stop request
 
+_registered: list[FileLock] = []  # a lock that is still referenced is closed in forked children, such as data workers
+
 
 def execute_on_ranks(folder: RunFolder, devices: "Devices", stop: StopRequest, *, progress: bool) -> Result:
     """Train in one process per device, and return when all of them have ended.
@@ -80,7 +82,7 @@ def end_ranks(folder: RunFolder) -> None:
 
 
 def register_rank(folder: RunFolder, rank: int) -> FileLock:
-    """Register this process as a rank of a run; it holds the lock until it ends.
+    """Register this process as a rank of a run; it holds the lock until it ends, unless the caller releases it.
 
     Raises:
         SystemExit: The run has ended before this rank has started.
@@ -88,8 +90,9 @@ def register_rank(folder: RunFolder, rank: int) -> FileLock:
     lock = FileLock(_registry(folder) / f"{rank}.lock")
     with suppress(FileNotFoundError):
         lock.acquire()
-    if not lock.path.exists():  # asked after the lock is held: `end_ranks` has either seen it, or renamed the folder
+    if not lock.path.exists():  # tested while the lock is held: otherwise `end_ranks` may have missed it
         raise SystemExit(f"rank {rank} of {folder.path.name}: the run has ended before this rank has started")
+    _registered.append(lock)
     return lock
 
 

@@ -41,11 +41,11 @@ def resolve_devices(config: TrainConfig) -> Devices:
     count = config.devices if isinstance(config.devices, int) else max(1, available)
     if accelerator == "cuda" and count > gpus:
         raise RequestError(
-            f"train.devices: {count} {config.accelerator} device(s) asked for, {gpus} on this machine"
+            f"train.devices: {count} {config.accelerator} device(s) requested, {gpus} on this machine"
             + ("; use `train.accelerator=cpu`" if gpus == 0 else "")
         )
     if accelerator == "cpu" and count > (cpus := os.cpu_count() or 1):
-        raise RequestError(f"train.devices: {count} CPU processes asked for, this machine has {cpus} cores")
+        raise RequestError(f"train.devices: {count} CPU processes requested, this machine has {cpus} cores")
     if config.batch_size % count:
         raise RequestError(
             f"train.batch_size: {config.batch_size} examples cannot be divided evenly among {count} devices"

@@ -10,6 +10,7 @@ import pytest
 
 from undertow._system.stopping import StopRequest
 from undertow.runs import ranks
+from undertow.runs.process import Result
 from undertow.tracking import RunFolder
 
 RANK = """
@@ -65,6 +66,17 @@ def test_ranks_have_ended_when_end_ranks_returns(folder: RunFolder) -> None:
         ranks.end_ranks(folder)
         assert rank.wait(timeout=5) == -9
     assert not list(folder.path.glob("ranks*"))
+
+
+def test_a_rank_that_cannot_build_the_run_records_the_reason(folder: RunFolder) -> None:
+    (folder.path / "ranks").mkdir()
+    folder.config.write_text("cell: [")
+    command = [sys.executable, "-m", "undertow.runs.process", str(folder.path)]
+    done = subprocess.run(command, env={**os.environ, "RANK": "0"}, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    result = Result.read(folder.result)
+    assert result.status == "FAILED"
+    assert "config.yaml" in result.reason
 
 
 def test_a_rank_that_starts_too_late_ends_at_once(folder: RunFolder) -> None:

@@ -82,7 +82,12 @@ def record_code(folder: RunFolder, loaded: LoadedExperiment, dataset: str) -> No
 
 
 def require_recorded_code(
-    folder: RunFolder, loaded: LoadedExperiment, dataset: str, *, allow_changed: bool
+    folder: RunFolder,
+    loaded: LoadedExperiment,
+    dataset: str,
+    *,
+    allow_changed: bool,
+    compare_plugins: bool = True,
 ) -> dict[str, str]:
     """Compare the code and the data of today with those at the start of a run.
 
@@ -93,6 +98,7 @@ def require_recorded_code(
         loaded: The run's experiment, loaded now.
         dataset: The digest of the data now.
         allow_changed: Accept and record a difference.
+        compare_plugins: False accepts and records a difference of the plugins, but not of the data.
 
     Returns:
         Tags for the run, if there is a difference.
@@ -105,7 +111,8 @@ def require_recorded_code(
         return {}
     now = {**loaded.registry.versions(), _DATASET: dataset}
     if not allow_changed:
-        require_same_code(recorded.versions, now, f"the run {folder.path.name}")
+        compared = recorded.versions if compare_plugins else {_DATASET: recorded.dataset}
+        require_same_code(compared, now, f"the run {folder.path.name}")
     changes = changed_code(recorded.versions, now)
     if not changes:
         return {}

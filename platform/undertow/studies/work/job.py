@@ -119,7 +119,8 @@ def _work(folder: RunFolder, job: Job, stop: StopRequest) -> None:
             record_code(folder, loaded, dataset)
             start_record(folder, job.config, {**job.tags, **facts}, job.params)
         else:
-            changes = require_recorded_code(folder, loaded, dataset, allow_changed=job.allow_changed_code)
+            allowed = job.allow_changed_code
+            changes = require_recorded_code(folder, loaded, dataset, allow_changed=allowed, compare_plugins=False)
             with Outbox(folder.outbox) as outbox:
                 outbox.status("RUNNING")
                 outbox.tags({**job.tags, **changes})

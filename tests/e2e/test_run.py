@@ -179,15 +179,14 @@ def test_a_run_continues_with_its_copy_of_a_scratch_plugin(home: Path, capsys: p
     plugin.write_text("raise ValueError('the copy is what must be imported')")
     again = resume(str(without_result(result.folder)), progress=False)
     assert again.steps == 20
+    assert sys.modules["undertow_scratch_mine"].Mine.version == 1
     assert again.config.plugins.files == [result.folder / "plugins" / "mine.py"]
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if "has changed since the run started" in line]
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "now differs from the copy of the run" in line]
     assert str(plugin) in line
     assert str(result.folder / "plugins" / "mine.py") in line
     plugin.write_text(CELL.format(version=2))  # the original and the copy have the same module name
     assert undertow.run(config, plugins=[plugin], set=["seed=1"], progress=False).steps == 20
     assert sys.modules["undertow_scratch_mine"].Mine.version == 2
-    resume(str(without_result(result.folder)), progress=False)
-    assert sys.modules["undertow_scratch_mine"].Mine.version == 1
 
 
 def test_a_run_is_not_continued_with_other_code_or_data(home: Path) -> None:
@@ -198,7 +197,6 @@ def test_a_run_is_not_continued_with_other_code_or_data(home: Path) -> None:
     result = undertow.run(config, plugins=[plugin], progress=False)
     recorded = json.loads((result.folder / "code.json").read_text())
     assert recorded["plugins"]["undertow-cells"] == "0.1.0"
-    resume(str(without_result(result.folder)), progress=False)  # nothing has changed
     data.write_text("2.0")
     with pytest.raises(RequestError, match=r"other code .*\n  the data .*: \w+ at the start, \w+ now"):
         resume(str(without_result(result.folder)), progress=False)
@@ -207,15 +205,11 @@ def test_a_run_is_not_continued_with_other_code_or_data(home: Path) -> None:
     with pytest.raises(RequestError, match=r"(?s)scaled.py: sha256:\w+ at the start.*--allow-changed-code"):
         resume(str(result.folder), progress=False)
     records = (result.folder / "outbox.jsonl").read_text()
-    assert records.count('"RUNNING"') == 1, "a refused resume records nothing"
+    assert '"RUNNING"' not in records, "a refused resume records nothing"
     again = resume(str(result.folder), allow_changed_code=True, progress=False)
     tags = dict(query_store(home, f"SELECT key, value FROM tags WHERE run_uuid = '{again.run_id}'"))
     assert "scaled.py: sha256:" in tags["undertow.changed_code"]
     assert "the data" in tags["undertow.changed_code"]
-    resume(str(without_result(result.folder)), progress=False)  # the allowed difference has been recorded
-    (result.folder / "code.json").unlink()  # a run of an earlier version
-    data.write_text("3.0")
-    resume(str(without_result(result.folder)), progress=False)
 
 
 def test_a_damaged_record_ends_the_run_as_failed_with_the_reason(home: Path) -> None:

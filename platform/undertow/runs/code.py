@@ -127,10 +127,7 @@ def note_changed_originals(folder: RunFolder) -> None:
     for name, path in recorded.originals.items() if recorded else ():
         copy, original = folder.path / "plugins" / name, Path(path)
         if copy.is_file() and original.is_file() and describe(copy).version != describe(original).version:
-            print(
-                f"{original} has changed since the run started: the run continues with its copy, {copy}",
-                file=sys.stderr,
-            )
+            print(f"{original} now differs from the copy of the run, which continues with {copy}", file=sys.stderr)
 
 
 def _write(folder: RunFolder, code: RecordedCode) -> None:

@@ -48,6 +48,11 @@ def test_plugins_that_the_driver_has_compared_are_recorded_and_the_data_are_stil
     assert CHANGED in require_recorded_code(folder, loaded, "1234", allow_changed=False, compare_plugins=False)
 
 
+def test_a_run_of_a_version_that_recorded_no_code_is_accepted(folder: RunFolder, loaded: LoadedExperiment) -> None:
+    (folder.path / "code.json").unlink()
+    assert require_recorded_code(folder, loaded, "5678", allow_changed=False) == {}
+
+
 def test_a_damaged_record_of_the_code_is_named(folder: RunFolder, loaded: LoadedExperiment) -> None:
     (folder.path / "code.json").write_text("{")
     with pytest.raises(RequestError, match=r"code\.json cannot be read"):

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from undertow.api.spec import CellSpec, Lengths, Options, ProbeSpec, TaskSpec
     from undertow.errors import Diverged, Interrupted, RequestError, UndertowError
     from undertow.nn.loop import trajectory, unroll, unroll_by_steps
+    from undertow.nn.losses import supervised_losses
     from undertow.runs.experiment import RunResult, run
     from undertow.studies.run import study
 
@@ -47,6 +48,7 @@ _HOME = {
     "undertow.errors": ("Diverged", "Interrupted", "RequestError", "UndertowError"),
     "undertow.api.hookspecs": ("hookimpl",),
     "undertow.nn.loop": ("trajectory", "unroll", "unroll_by_steps"),
+    "undertow.nn.losses": ("supervised_losses",),
     "undertow.runs.experiment": ("RunResult", "run"),
     "undertow.api.spec": ("CellSpec", "Lengths", "Options", "ProbeSpec", "TaskSpec"),
     "undertow.studies.run": ("study",),
@@ -59,7 +61,7 @@ __all__ = [  # noqa: RUF022  (grouped as above)
     "Diverged", "Interrupted", "RequestError", "UndertowError",
     "draws",
     "hookimpl",
-    "trajectory", "unroll", "unroll_by_steps",
+    "supervised_losses", "trajectory", "unroll", "unroll_by_steps",
     "RunResult", "run", "study",
     "CellSpec", "Lengths", "Options", "ProbeSpec", "TaskSpec",
 ]  # fmt: skip

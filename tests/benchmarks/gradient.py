@@ -37,9 +37,9 @@ def _rows(cell: str, quick: bool) -> list[Row]:
         }
     )
     torch.manual_seed(0)
-    task = build_task(loaded.config, loaded.registry)
-    model = build_model(loaded.config, loaded.registry, task).to(device())
-    probe = build_probes(loaded.config, loaded.registry)["gradient-profile"]
+    task = build_task(loaded)
+    model = build_model(loaded, task).to(device())
+    probe = build_probes(loaded)["gradient-profile"]
     batch = Batch(*(tensor.to(device()) for tensor in task.batch("val", np.arange(B))))
     state = loaded.registry.cell(cell).state
     subject = Subject(model=model, task=task, batch=batch, state=state, step=0, seconds_per_step=None, batch_size=B)

@@ -1,4 +1,4 @@
-"""Whole runs through `undertow.run`: how they are recorded, refused, killed, gone on with, and spread over devices."""
+"""Whole runs through `undertow.run`: recorded, refused, killed, resumed, and trained on several devices."""
 
 import json
 import os
@@ -40,24 +40,24 @@ def series(folder: Path, name: str) -> dict[int, float]:
     return {step: value for key, value, step in rows(folder) if key == name}
 
 
-def ask(home: Path, query: str) -> list[tuple]:
-    """What the store holds; nothing while it is not there, and without making it."""
+def query_store(home: Path, query: str) -> list[tuple]:
+    """The rows of a query to the store; none while it does not exist. The store is not created."""
     if not (home / "mlflow.db").exists():
         return []
     with sqlite3.connect(f"file:{home}/mlflow.db?mode=ro", uri=True) as store:
         return store.execute(query).fetchall()
 
 
-def test_run_is_recorded_whole(home: Path) -> None:
+def test_every_record_of_a_run_reaches_the_store(home: Path) -> None:
     result = undertow.run(SMALL, set=["question=How far?", "track.tags.team=waves"], progress=False)
     assert result.shipped
-    assert ask(home, "SELECT run_uuid, name, status FROM runs") == [(result.run_id, "lstm-T64-s0", "FINISHED")]
-    stored = set(ask(home, "SELECT key, value, step FROM metrics"))
+    assert query_store(home, "SELECT run_uuid, name, status FROM runs") == [(result.run_id, "lstm-T64-s0", "FINISHED")]
+    stored = set(query_store(home, "SELECT key, value, step FROM metrics"))
     assert stored == set(rows(result.folder))
-    params = dict(ask(home, "SELECT key, value FROM params"))
+    params = dict(query_store(home, "SELECT key, value FROM params"))
     assert params["cell.name"] == "lstm"
     assert params["cell.options.lstm.forget_bias"] == "1.0"
-    tags = dict(ask(home, "SELECT key, value FROM tags"))
+    tags = dict(query_store(home, "SELECT key, value FROM tags"))
     assert tags["mlflow.note.content"] == "How far?"
     assert tags["team"] == "waves"
     assert tags["undertow.plugin.undertow-cells"] == "0.1.0"
@@ -67,16 +67,17 @@ def test_run_is_recorded_whole(home: Path) -> None:
     assert min(lags) == 1
     assert max(lags) == 63
     assert result.metrics["gradient/h/half_life"] > 0
+    assert (result.config.cell.name, result.config.task.length, result.config.question) == ("lstm", 64, "How far?")
     assert (result.folder / "checkpoints" / "best.ckpt").exists()
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("train.devices=4000", "4000 CPU processes asked for"),
-        ("train.accelerator=gpu", r"1 gpu device\(s\) asked for, 0 on this machine"),
+        ("train.devices=4000", "4000 CPU processes requested"),
+        ("train.accelerator=gpu", r"1 gpu device\(s\) requested, 0 on this machine"),
         ("train.strategy=dpp", "no strategy `dpp`. Did you mean `ddp`"),
-        ("train.strategy=ddp_spawn", "starts processes of its own"),
+        ("train.strategy=ddp_spawn", "starts its own processes"),
         ("task.length=63", "length"),
         ("cell.name=lstn", "Did you mean `lstm`"),
     ],
@@ -92,17 +93,17 @@ def test_wrong_request_is_refused_and_nothing_is_written(home: Path, override: s
 def test_diverged_run_is_failed_with_its_reason_and_without_nan(home: Path) -> None:
     with pytest.raises(UndertowError, match="the training loss became"):
         undertow.run(SMALL, set=["task.name=adding", "optim.name=sgd", "optim.lr=1e30"], progress=False)
-    assert ask(home, "SELECT status FROM runs") == [("FAILED",)]
-    [(reason,)] = ask(home, "SELECT value FROM tags WHERE key = 'undertow.end'")
+    assert query_store(home, "SELECT status FROM runs") == [("FAILED",)]
+    [(reason,)] = query_store(home, "SELECT value FROM tags WHERE key = 'undertow.end'")
     assert "the training loss became" in reason
-    assert ask(home, "SELECT count(*) FROM metrics WHERE is_nan") == [(0,)]
+    assert query_store(home, "SELECT count(*) FROM metrics WHERE is_nan") == [(0,)]
 
 
-def test_killed_process_leaves_a_true_status_and_resumes_to_the_same_end(home: Path, until: Callable[..., Any]) -> None:
+def test_killed_run_is_recorded_as_killed_and_resumes_to_the_same_result(home: Path, until: Callable[..., Any]) -> None:
     more = {"train": {**SMALL["train"], "max_steps": 60, "checkpoint": {"every": 5}}}
     whole = undertow.run({**SMALL, **more, "seed": 7}, home=home / "whole", progress=False)
     slow = home / "slow.py"
-    slow.write_text(  # a task that takes its time, so that there is a moment to kill
+    slow.write_text(  # a slow task, so that there is time to kill the process
         "import time\n"
         "from undertow import TaskSpec, Lengths, hookimpl\n"
         "from undertow_tasks.digits.digits_by_pixel import DigitsByPixel\n"
@@ -125,32 +126,155 @@ def test_killed_process_leaves_a_true_status_and_resumes_to_the_same_end(home: P
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    until(lambda: ask(home, "SELECT status FROM runs") == [("KILLED",)])
+    until(lambda: query_store(home, "SELECT status FROM runs") == [("KILLED",)])
     result = resume(folder.name, progress=False)
     assert result.steps == 60
-    assert ask(home, "SELECT status FROM runs") == [("FINISHED",)]
+    assert query_store(home, "SELECT status FROM runs") == [("FINISHED",)]
     assert len(rows(folder)) == len({(name, step) for name, _, step in rows(folder)})
-    assert set(ask(home, "SELECT key, value, step FROM metrics")) == set(rows(folder))
+    assert set(query_store(home, "SELECT key, value, step FROM metrics")) == set(rows(folder))
     for name in ("train/loss", "val/loss", "gradient/h/half_life", "gradient/c/by_lag"):
         assert series(folder, name) == series(whole.folder, name), name
     with pytest.raises(RequestError, match="has finished"):
         resume(folder.name, progress=False)
 
 
+def without_result(folder: Path) -> Path:
+    """Remove the result of a finished run, as if its process had been killed before it wrote it."""
+    (folder / "result.json").unlink()
+    return folder
+
+
+CELL = """
+from undertow import CellSpec, hookimpl
+from undertow_cells.gated.lstm import LSTM
+from undertow_cells.gated.options import LstmOptions
+class Mine(LSTM):
+    version = {version}
+@hookimpl
+def undertow_register_cells():
+    yield CellSpec(name='mine', summary='x', factory=':Mine', options=LstmOptions, state=('h', 'c'))
+"""
+
+TASK = """
+from undertow import TaskSpec, Lengths, hookimpl
+from undertow_tasks.digits.digits_by_pixel import DigitsByPixel
+from undertow_tasks.digits.options import DigitsByPixelOptions
+from pathlib import Path
+class Scaled(DigitsByPixel):
+    def batch(self, split, indices):
+        batch = super().batch(split, indices)
+        return batch._replace(input=batch.input * float(Path('data.txt').read_text()))
+@hookimpl
+def undertow_register_tasks():
+    yield TaskSpec(name='scaled', summary='x', factory=':Scaled', options=DigitsByPixelOptions,
+        shape='many-to-one', lengths=Lengths(minimum=64, default=64), metrics={'accuracy': 'max'})
+"""
+
+
+def test_a_run_continues_with_its_copy_of_a_scratch_plugin(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plugin = home / "mine.py"
+    plugin.write_text(CELL.format(version=1))
+    config = {**SMALL, "cell": {"name": "mine", "hidden_size": 8}, "probes": []}
+    result = undertow.run(config, plugins=[plugin], progress=False)
+    plugin.write_text("raise ValueError('the copy is what must be imported')")
+    again = resume(str(without_result(result.folder)), progress=False)
+    assert again.steps == 20
+    assert sys.modules["undertow_scratch_mine"].Mine.version == 1
+    assert again.config.plugins.files == [result.folder / "plugins" / "mine.py"]
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "now differs from the copy of the run" in line]
+    assert str(plugin) in line
+    assert str(result.folder / "plugins" / "mine.py") in line
+    plugin.write_text(CELL.format(version=2))  # the original and the copy have the same module name
+    assert undertow.run(config, plugins=[plugin], set=["seed=1"], progress=False).steps == 20
+    assert sys.modules["undertow_scratch_mine"].Mine.version == 2
+
+
+def test_a_run_is_not_continued_with_other_code_or_data(home: Path) -> None:
+    data, plugin = home / "data.txt", home / "scaled.py"
+    data.write_text("1.0")
+    plugin.write_text(TASK)
+    config = {**SMALL, "task": {"name": "scaled", "length": 64}, "probes": []}
+    result = undertow.run(config, plugins=[plugin], progress=False)
+    recorded = json.loads((result.folder / "code.json").read_text())
+    assert recorded["plugins"]["undertow-cells"] == "0.1.0"
+    data.write_text("2.0")
+    with pytest.raises(RequestError, match=r"other code .*\n  the data .*: \w+ at the start, \w+ now"):
+        resume(str(without_result(result.folder)), progress=False)
+    with (result.folder / "plugins" / "scaled.py").open("a") as copy:
+        copy.write("# edited")
+    with pytest.raises(RequestError, match=r"(?s)scaled.py: sha256:\w+ at the start.*--allow-changed-code"):
+        resume(str(result.folder), progress=False)
+    records = (result.folder / "outbox.jsonl").read_text()
+    assert '"RUNNING"' not in records, "a refused resume records nothing"
+    again = resume(str(result.folder), allow_changed_code=True, progress=False)
+    tags = dict(query_store(home, f"SELECT key, value FROM tags WHERE run_uuid = '{again.run_id}'"))
+    assert "scaled.py: sha256:" in tags["undertow.changed_code"]
+    assert "the data" in tags["undertow.changed_code"]
+
+
+def test_a_damaged_record_ends_the_run_as_failed_with_the_reason(home: Path) -> None:
+    folder = without_result(undertow.run({**SMALL, "probes": []}, progress=False).folder)
+    with (folder / "outbox.jsonl").open("a") as outbox:
+        outbox.write('{"kind": "metr\0\0\0\n')
+    with pytest.raises(UndertowError, match=r"outbox.jsonl is damaged"):
+        resume(str(folder), progress=False)
+    result = json.loads((folder / "result.json").read_text())
+    assert result["status"] == "FAILED"
+    assert "outbox.jsonl is damaged" in result["reason"]
+    assert json.loads((folder / "outbox.jsonl").read_text().splitlines()[-1])["status"] == "FAILED"
+
+
+def test_a_failed_probe_names_the_file_with_its_traceback(home: Path) -> None:
+    plugin = home / "bad.py"
+    plugin.write_text(
+        "from undertow import Probe, ProbeSpec, hookimpl\n"
+        "class Bad(Probe):\n"
+        "    def measure(self, subject):\n"
+        "        raise ValueError('no such layer')\n"
+        "@hookimpl\n"
+        "def undertow_register_probes():\n"
+        "    yield ProbeSpec(name='bad', summary='x', factory=':Bad')\n"
+    )
+    with pytest.raises(UndertowError, match=r"probe `bad` failed at step 0.*traceback\.txt"):
+        undertow.run(SMALL, set=["probes=[{name: bad}]"], plugins=[plugin], progress=False)
+    (text,) = (path.read_text() for path in home.glob("lstm-*/traceback.txt"))
+    assert "in measure" in text
+    warned = undertow.run(SMALL, set=["probes=[{name: bad, on_error: warn}]"], plugins=[plugin], progress=False)
+    [(tag,)] = query_store(home, "SELECT value FROM tags WHERE key = 'undertow.probe.bad.error'")
+    assert "failed at step 20: ValueError: no such layer" in tag
+    assert (warned.folder / "traceback.txt").read_text().count("in measure") == 2
+
+
 @pytest.mark.slow
-def test_two_devices_train_as_one(home: Path) -> None:
+def test_rank_set_by_a_scheduler_does_not_change_a_run_in_one_process(home: Path) -> None:
+    outside = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "GROUP_RANK": "1", "NODE_RANK": "1"}
+    outside |= {"SLURM_PROCID": "1", "MASTER_ADDR": "192.0.2.1", "MASTER_PORT": "1"}
+    script = "import undertow\n" + "".join(
+        f"undertow.run({SMALL!r}, set=['seed={seed}', 'train.strategy={strategy}'], progress=False)\n"
+        for seed, strategy in enumerate(("auto", "ddp"))
+    )
+    subprocess.run([sys.executable, "-c", script], env={**os.environ, **outside}, check=True, timeout=240)
+    assert query_store(home, "SELECT status FROM runs") == [("FINISHED",), ("FINISHED",)]
+    for folder in home.glob("lstm-*/"):
+        assert list(series(folder, "train/loss")) == list(range(1, 21))
+        assert series(folder, "gradient/h/half_life")
+        assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+
+
+@pytest.mark.slow
+def test_two_devices_train_like_one(home: Path) -> None:
     spy = home / "spy.py"
-    spy.write_text(  # says, for each rank, where its random state stood and what its weights were at the first step
+    spy.write_text(  # records, for each rank, the seed and the sum of the weights at the first step
         "import json, os\n"
         "from undertow import CellSpec, hookimpl\n"
         "from undertow_cells.gated.lstm import LSTM\n"
         "from undertow_cells.gated.options import LstmOptions\n"
         "import torch\n"
         "class Spy(LSTM):\n"
-        "    told = False\n"
+        "    recorded = False\n"
         "    def initial_state(self, batch_size):\n"
-        "        if batch_size > 2 and not self.told and 'RANK' in os.environ:\n"
-        "            self.told = True\n"
+        "        if batch_size > 2 and not self.recorded and 'RANK' in os.environ:\n"
+        "            self.recorded = True\n"
         "            at = os.environ['UNDERTOW_HOME'] + '/rank' + os.environ['RANK'] + '.json'\n"
         "            weights = sum(float(p.double().sum()) for p in self.parameters())\n"
         "            open(at, 'w').write(json.dumps([torch.initial_seed(), weights]))\n"
@@ -167,7 +291,7 @@ def test_two_devices_train_as_one(home: Path) -> None:
     assert max(abs(losses[step] - shared[step]) for step in losses) <= 1e-5
     assert two.metrics["val/loss"] == pytest.approx(one.metrics["val/loss"], abs=1e-5)
     assert two.metrics["val/accuracy"] == pytest.approx(one.metrics["val/accuracy"])
-    assert ask(home, "SELECT count(*) FROM runs WHERE status = 'FINISHED'") == [(2,)]
+    assert query_store(home, "SELECT count(*) FROM runs WHERE status = 'FINISHED'") == [(2,)]
     names = [name for name, _, _ in rows(two.folder)]
     assert names.count("gradient/h/half_life") == [name for name, _, _ in rows(one.folder)].count(
         "gradient/h/half_life"
@@ -189,7 +313,7 @@ def test_interrupting_two_devices_saves_and_resumes(home: Path, until: Callable[
     _, errors = process.communicate(timeout=240)
     assert "Interrupted" in errors
     assert "--resume" in errors
-    assert ask(home, "SELECT status FROM runs") == [("KILLED",)]
+    assert query_store(home, "SELECT status FROM runs") == [("KILLED",)]
     done = max(series(folder, "train/loss"))
     assert torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == done
     assert not _processes_naming(folder.name)
@@ -204,40 +328,57 @@ def test_ranks_end_with_the_process_that_started_them(home: Path, until: Callabl
     process.send_signal(signal.SIGKILL)
     process.wait()
     until(lambda: not _processes_naming(folder.name))
-    until(lambda: ask(home, "SELECT status FROM runs") == [("KILLED",)])
+    until(lambda: query_store(home, "SELECT status FROM runs") == [("KILLED",)])
     assert (folder / "checkpoints" / "last.ckpt").exists()
 
 
-def test_second_ctrl_c_ends_the_run_at_once_and_it_is_recorded_as_killed(home: Path, until: Callable[..., Any]) -> None:
+STUCK = """
+import os, time
+from undertow import CellSpec, hookimpl
+from undertow_cells.gated.lstm import LSTM
+from undertow_cells.gated.options import LstmOptions
+class Stuck(LSTM):
+    calls = 0
+    def scan(self, x, state):
+        self.calls += x.shape[1] >= 8
+        if self.calls == 3:
+            open('stuck' + os.environ.get('LOCAL_RANK', ''), 'w').close()
+            time.sleep(100)
+        return super().scan(x, state)
+@hookimpl
+def undertow_register_cells():
+    yield CellSpec(name='stuck', summary='x', factory=':Stuck', options=LstmOptions, state=('h', 'c'))
+"""
+"""A cell whose third step never ends."""
+
+
+@pytest.mark.parametrize("devices", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_second_ctrl_c_ends_the_run_and_its_ranks_at_once(home: Path, until: Callable[..., Any], devices: int) -> None:
     stuck = home / "stuck.py"
-    stuck.write_text(  # a cell whose step 3 never ends, until somebody insists
-        "import time\n"
-        "from undertow import CellSpec, hookimpl\n"
-        "from undertow_cells.gated.lstm import LSTM\n"
-        "from undertow_cells.gated.options import LstmOptions\n"
-        "class Stuck(LSTM):\n"
-        "    calls = 0\n"
-        "    def scan(self, x, state):\n"
-        "        self.calls += x.shape[1] == 16\n"
-        "        if self.calls == 3:\n"
-        "            open('stuck', 'w').close()\n"
-        "            time.sleep(100)\n"
-        "        return super().scan(x, state)\n"
-        "@hookimpl\n"
-        "def undertow_register_cells():\n"
-        "    yield CellSpec(name='stuck', summary='x', factory=':Stuck', options=LstmOptions, state=('h', 'c'))\n"
-    )
-    config = {**SMALL, "cell": {"name": "stuck", "hidden_size": 8}, "plugins": {"files": [str(stuck)]}}
+    stuck.write_text(STUCK)
+    config = {
+        **SMALL,
+        "cell": {"name": "stuck", "hidden_size": 8},
+        "train": {**SMALL["train"], "devices": devices},
+        "plugins": {"files": [str(stuck)]},
+        "probes": [],
+    }
     script = f"import undertow; undertow.run({config!r}, progress=False)"
-    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
-    until(lambda: (home / "stuck").exists())
+    with (home / "errors").open("w") as file:  # a pipe would stay open for as long as a rank lives
+        process = subprocess.Popen([sys.executable, "-c", script], stderr=file)
+    markers = ["stuck"] if devices == 1 else ["stuck0", "stuck1"]
+    until(lambda: all((home / marker).exists() for marker in markers))
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
-    assert process.poll() is None  # the first only asks
+    assert process.poll() is None  # the first one only requests a stop
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=240)
-    assert "stopped at once by the second Ctrl-C" in errors
-    assert ask(home, "SELECT status FROM runs") == [("KILLED",)]
+    process.wait(timeout=240)
+    (folder,) = home.glob("stuck-T64-s0-*/")
+    assert not _processes_naming(folder.name)
+    errors = (home / "errors").read_text()
+    assert "Interrupted" in errors
+    assert "stopped at once by the second Ctrl-C" in errors or devices == 2
+    assert query_store(home, "SELECT status FROM runs") == [("KILLED",)]
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What must hold on a GPU too: the same numbers, an exact profile on cuDNN, training that probes leave untouched."""
+"""On a GPU: the same numbers as on the CPU, an exact profile on cuDNN, and no effect of probes on training."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ import torch
 
 from undertow.config.load import load_mapping
 from undertow.nn import build_model, build_task, isolated, unroll, unroll_by_steps
+from undertow.train.build import build
 from undertow.train.callbacks.checkpoints import LAST, StopRequest
-from undertow.train.devices import resolve_devices
 from undertow.train.job import train
 from undertow.train.record import Record
 from undertow_probes.gradient_profile import gradient_norms
@@ -31,8 +31,8 @@ def config(cell: str, **train_options):
 def network(cell: str):
     loaded = load_mapping(config(cell))
     torch.manual_seed(0)
-    task = build_task(loaded.config, loaded.registry)
-    model = build_model(loaded.config, loaded.registry, task).double().cuda()
+    task = build_task(loaded)
+    model = build_model(loaded, task).double().cuda()
     batch = task.batch("val", np.arange(8))
     return task, model, batch._replace(input=batch.input.double().cuda(), target=batch.target.double().cuda())
 
@@ -65,10 +65,9 @@ def test_training_with_probes_is_bit_identical_to_training_without(cell: str, tm
         loaded = load_mapping(config(cell, deterministic=True) | {"probes": probes})
         folder = tmp_path / name
         folder.mkdir()
-        devices = resolve_devices(loaded.config.train)
-        assert devices.accelerator == "cuda"
-        record, stop = Record(None), StopRequest()
-        train(loaded.config, loaded.registry, folder, devices, record=record, stop=stop, progress=False)
+        built = build(loaded)
+        assert built.devices.accelerator == "cuda"
+        train(built, folder, record=Record(None), stop=StopRequest(), progress=False)
         weights.append(torch.load(folder / LAST, weights_only=True, map_location="cpu")["state_dict"])
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
@@ -80,7 +79,6 @@ def test_gpu_and_cpu_learn_the_same(tmp_path: Path) -> None:
         folder = tmp_path / accelerator
         folder.mkdir()
         record = Record(None)
-        devices = resolve_devices(loaded.config.train)
-        train(loaded.config, loaded.registry, folder, devices, record=record, stop=StopRequest(), progress=False)
+        train(build(loaded), folder, record=record, stop=StopRequest(), progress=False)
         losses.append(record.latest["train/loss"])
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)

@@ -74,8 +74,9 @@ def test_contestants_of_the_study_train_alike(home: Path, empty_store: Path, mon
     from benchmarks.peers import bare_study
     from benchmarks.peers.optuna_lightning_mlflow import Worker
     from undertow._system.stopping import StopRequest
+    from undertow.config.load import LoadedExperiment
     from undertow.studies.plan.load import load_study
-    from undertow.train.devices import resolve_devices
+    from undertow.train.build import build
     from undertow.train.job import train
     from undertow.train.record import Record
 
@@ -96,8 +97,8 @@ def test_contestants_of_the_study_train_alike(home: Path, empty_store: Path, mon
         folder = home / config.run_name
         folder.mkdir()
         record = Record(None)
-        devices = resolve_devices(config.train)
-        train(config, loaded.registry, folder, devices, record=record, stop=StopRequest(), progress=False)
+        built = build(LoadedExperiment(config, loaded.registry))
+        train(built, folder, record=record, stop=StopRequest(), progress=False)
         combination = Combination(config.cell.name, config.task.length or 0, config.seed)
         assert combination.name == config.run_name
         expected = Outcome(

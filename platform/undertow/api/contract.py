@@ -250,6 +250,10 @@ class Model(Protocol):
         """The top layer's readout, any leading dimensions, to the output."""
         ...
 
+    def output(self, y_TBH: Tensor) -> Tensor:
+        """The top layer's readout at every step, the steps that write included, to what `Task.loss` takes."""
+        ...
+
 
 class Curve(NamedTuple):
     """Values along an axis of whole steps, such as lag."""

@@ -160,6 +160,8 @@ class ProbeConfig(Section):
     """Training steps between two measurements; at the start and the end only when absent."""
     examples: Count = 32
     """Size of the fixed sub-batch of the validation split it measures on."""
+    on_error: Literal["fail", "warn"] = "fail"
+    """What happens when it raises: `fail` ends the run, `warn` records the error as a tag and continues."""
     options: dict[str, Any] = {}
     """The probe's own options."""
 

@@ -1,11 +1,12 @@
-"""The network: the time loop (`loop`), the stacked layers (`model`), building them from plugins (`build`).
+"""The network: the time loop (`loop`), the stacked layers (`model`), built from plugins (`build`), its `losses`.
 
-`isolation` runs a probe over it so that training cannot tell.
+`isolation` runs a probe on it without an effect on training; `omega` is Pascanu's regulariser.
 """
 
 from undertow.nn.build import build_model, build_other_lengths, build_probes, build_task
 from undertow.nn.isolation import isolated
 from undertow.nn.loop import trajectory, unroll, unroll_by_steps
+from undertow.nn.losses import supervised_losses
 from undertow.nn.model import SequenceModel
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "build_probes",
     "build_task",
     "isolated",
+    "supervised_losses",
     "trajectory",
     "unroll",
     "unroll_by_steps",

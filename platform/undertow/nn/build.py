@@ -1,10 +1,10 @@
-"""Build the task and the network of a configuration, and hold what plugins return against their contract.
+"""Build the task, the network and the probes of an experiment, and validate what plugins return.
 
-    task = build_task(config, registry)
-    model = build_model(config, registry, task)
+    task = build_task(loaded)
+    model = build_model(loaded, task)
 
-A plugin that breaks its contract is told apart from a bug of ours here, before anything is written: the error names the
-distribution's class, what it returned and what was expected.
+A plugin that breaks its contract is found here, before anything is written. The error names the class of the plugin,
+what it returned and what was expected.
 
 B batch (2 here), T time, I input, H hidden.
 """
@@ -17,42 +17,47 @@ from torch import Tensor
 
 from undertow.api.contract import Batch, Cell, Probe, Scans, State, Task, Tokens, Vector
 from undertow.api.spec import CellSpec, TaskSpec
-from undertow.config.schema import ExperimentConfig
+from undertow.config.load import LoadedExperiment
 from undertow.errors import RequestError
 from undertow.nn.model import SequenceModel
-from undertow.plugins.registry import Registry
 
 _TRIED = 2
-"""Examples and time steps of the trial run: the fewest that tell a batch from a step."""
+"""Examples and time steps of the first call of a plugin: the fewest with which shapes are unambiguous."""
 
 
-def build_task(config: ExperimentConfig, registry: Registry) -> Task:
-    """The task of a configuration.
+def build_task(loaded: LoadedExperiment, length: int | None = None) -> Task:
+    """Build the task of an experiment.
+
+    Args:
+        loaded: The experiment.
+        length: Time steps; those of the configuration when None.
 
     Raises:
         RequestError: The plugin cannot be loaded, or breaks its contract.
     """
-    spec = registry.task(config.task.name)
-    options = spec.options.model_validate(config.task.options.get(spec.name, {}))
-    length = config.task.length or spec.lengths.default
-    task: Task = registry.factory(spec)(options, length, config.seed)
+    section = loaded.config.task
+    spec = loaded.registry.task(section.name)
+    options = spec.options.model_validate(section.options.get(spec.name, {}))
+    length = length or section.length or spec.lengths.default
+    task: Task = loaded.registry.factory(spec)(options, length, loaded.config.seed)
     _validate_task(spec, task, length)
     return task
 
 
-def build_model(config: ExperimentConfig, registry: Registry, task: Task) -> SequenceModel:
-    """The network of a configuration, initialised from torch's current random state.
+def build_model(loaded: LoadedExperiment, task: Task) -> SequenceModel:
+    """Build the network of an experiment, initialised from torch's current random state.
 
     Raises:
         RequestError: The plugin cannot be loaded, or breaks its contract.
     """
-    spec = registry.cell(config.cell.name)
-    options = spec.options.model_validate(config.cell.options.get(spec.name, {}))
-    factory = registry.factory(spec)
-    width = task.inputs.width if isinstance(task.inputs, Vector) else config.cell.hidden_size
+    section = loaded.config.cell
+    spec = loaded.registry.cell(section.name)
+    options = spec.options.model_validate(section.options.get(spec.name, {}))
+    factory = loaded.registry.factory(spec)
+    width = task.inputs.width if isinstance(task.inputs, Vector) else section.hidden_size
     cells: list[Cell] = []
-    for _ in range(config.cell.layers):
-        cells.append(factory(width, config.cell.hidden_size, options, _steps(task)))
+    for _ in range(section.layers):
+        cells.append(factory(width, section.hidden_size, options, _steps(task)))
         width = cells[-1].output_size
     _validate_cell(spec, cells[0])
     return SequenceModel(
@@ -61,53 +66,52 @@ def build_model(config: ExperimentConfig, registry: Registry, task: Task) -> Seq
         output_size=task.output_size,
         shape=task.shape,
         writes=task.writes,
-        dropout=config.cell.dropout,
-        truncate=config.train.truncate,
+        dropout=section.dropout,
+        truncate=loaded.config.train.truncate,
     )
 
 
-def build_other_lengths(config: ExperimentConfig, registry: Registry, task: Task) -> dict[int, Task]:
-    """The task at every length that the trained network is to be evaluated at, the shortest first.
+def build_other_lengths(loaded: LoadedExperiment, task: Task) -> dict[int, Task]:
+    """Build the task at every length of `evaluate.lengths`, the shortest first.
 
     Raises:
-        RequestError: At one of them it shows or asks for something else than the network is made for.
+        RequestError: At one of them the task has other inputs or another output size than the network is built for.
     """
     tasks = {}
-    for length in sorted(set(config.evaluate.lengths)):
-        section = config.task.model_copy(update={"length": length})
-        tasks[length] = other = build_task(config.model_copy(update={"task": section}), registry)
-        for what in ("inputs", "output_size"):
-            own, its = getattr(task, what), getattr(other, what)
-            if own != its:
+    for length in sorted(set(loaded.config.evaluate.lengths)):
+        tasks[length] = other = build_task(loaded, length)
+        for name in ("inputs", "output_size"):
+            expected, got = getattr(task, name), getattr(other, name)
+            if expected != got:
                 raise RequestError(
-                    f"evaluate.lengths: task `{config.task.name}` has {what} {its} at {length} steps, and the "
-                    f"network is made for {own}: leave {length} out"
+                    f"evaluate.lengths: task `{loaded.config.task.name}` has {name} {got} at {length} steps, and the "
+                    f"network is built for {expected}: leave {length} out"
                 )
     return tasks
 
 
-def build_probes(config: ExperimentConfig, registry: Registry) -> dict[str, Probe]:
-    """The probes of a configuration, by name.
+def build_probes(loaded: LoadedExperiment) -> dict[str, Probe]:
+    """Build the probes of an experiment, by name.
 
     Raises:
         RequestError: A plugin cannot be loaded.
     """
     probes: dict[str, Probe] = {}
-    for entry in config.probes:
-        spec = registry.probe(entry.name)
-        probes[entry.name] = registry.factory(spec)(spec.options.model_validate(entry.options))
+    for entry in loaded.config.probes:
+        spec = loaded.registry.probe(entry.name)
+        probes[entry.name] = loaded.registry.factory(spec)(spec.options.model_validate(entry.options))
     return probes
 
 
 def _steps(task: Task) -> int:
-    """Time steps of one example, from the first that is read to the last that is written."""
+    """Time steps of one example: those that are read and those that are written."""
     return (1 if task.shape in ("one-to-one", "one-to-many") else task.length) + task.writes
 
 
 def _validate_cell(spec: CellSpec, cell: Cell) -> None:
     """Run two steps of two examples and compare every shape with the contract."""
     at = f"cell `{spec.name}` ({spec.factory})"
-    dtype = next((p.dtype for p in cell.parameters()), torch.get_default_dtype())
+    dtype = next((p.dtype.to_real() for p in cell.parameters()), torch.get_default_dtype())
     x_TBI = torch.zeros(_TRIED, _TRIED, cell.input_size, dtype=dtype)
     with torch.no_grad(), torch.random.fork_rng(devices=()):
         try:
@@ -119,7 +123,7 @@ def _validate_cell(spec: CellSpec, cell: Cell) -> None:
             scanned = cell.scan(x_TBI, state) if isinstance(cell, Scans) else None
         except RequestError:
             raise
-        except Exception as error:  # a plugin's code: whatever it raises is the plugin's fault, and named as such
+        except Exception as error:  # a plugin's code may raise anything
             raise RequestError(f"{at}: a first step fails: {type(error).__name__}: {error}") from error
         _expect_state(f"{at}: step", spec, after, like=state)
         _expect(f"{at}: readout", y_BH, (_TRIED, cell.output_size))
@@ -129,16 +133,16 @@ def _validate_cell(spec: CellSpec, cell: Cell) -> None:
 
 
 def _validate_task(spec: TaskSpec, task: Task, length: int) -> None:
-    """Make two validation examples and compare what comes with the contract."""
+    """Make two validation examples and compare shapes and attributes with the contract."""
     at = f"task `{spec.name}` ({spec.factory})"
-    for what, got, expected in (
+    for name, got, expected in (
         ("shape", task.shape, spec.shape),
         ("length", task.length, length),
         ("metrics", sorted(task.metrics()), sorted(spec.metrics)),
         ("writes > 0", task.writes > 0, spec.shape in ("one-to-many", "seq2seq")),
     ):
         if got != expected:
-            raise RequestError(f"{at}: {what} is {got!r}, expected {expected!r}")
+            raise RequestError(f"{at}: {name} is {got!r}, expected {expected!r}")
     try:
         batch = task.batch("val", np.arange(_TRIED))
     except Exception as error:  # a plugin's code, as above
@@ -148,29 +152,29 @@ def _validate_task(spec: TaskSpec, task: Task, length: int) -> None:
     steps = _steps(task) - task.writes
     width = () if isinstance(task.inputs, Tokens) else (task.inputs.width,)
     _expect(f"{at}: the batch's input", batch.input, (_TRIED, steps, *width))
-    answers = (_TRIED, task.writes or steps) if task.writes or spec.shape == "aligned" else (_TRIED,)
-    output = torch.zeros(*answers, task.output_size)
+    targets = (_TRIED, task.writes or steps) if task.writes or spec.shape == "aligned" else (_TRIED,)
+    output = torch.zeros(*targets, task.output_size)
     try:
         losses = task.loss(output, batch.target)
     except Exception as error:  # a plugin's code, as above
         raise RequestError(f"{at}: a first loss fails: {type(error).__name__}: {error}") from error
-    _expect(f"{at}: loss", losses, answers)
+    _expect(f"{at}: loss", losses, targets)
 
 
-def _expect_state(where: str, spec: CellSpec, state: object, like: State | None = None) -> None:
+def _expect_state(at: str, spec: CellSpec, state: object, like: State | None = None) -> None:
     if not isinstance(state, tuple) or len(state) != len(spec.state):
         got = f"{len(state)} parts" if isinstance(state, tuple) else type(state).__name__
-        raise RequestError(f"{where} returned {got}, expected a tuple of {len(spec.state)}: {spec.state}")
+        raise RequestError(f"{at} returned {got}, expected a tuple of {len(spec.state)}: {spec.state}")
     for index, (name, part) in enumerate(zip(spec.state, state, strict=True)):
         if like is not None:
-            _expect(f"{where}, state part `{name}`", part, tuple(like[index].shape))
+            _expect(f"{at}, state part `{name}`", part, tuple(like[index].shape))
         elif not isinstance(part, Tensor) or part.shape[:1] != (_TRIED,):
             shape = str(tuple(part.shape)) if isinstance(part, Tensor) else type(part).__name__
-            raise RequestError(f"{where}, state part `{name}`: got {shape}, expected ({_TRIED}, …)")
+            raise RequestError(f"{at}, state part `{name}`: got {shape}, expected ({_TRIED}, …)")
 
 
-def _expect(where: str, got: object, shape: Sequence[int]) -> None:
+def _expect(at: str, got: object, shape: Sequence[int]) -> None:
     if not isinstance(got, Tensor):
-        raise RequestError(f"{where} returned {type(got).__name__}, expected a tensor of shape {tuple(shape)}")
+        raise RequestError(f"{at} returned {type(got).__name__}, expected a tensor of shape {tuple(shape)}")
     if tuple(got.shape) != tuple(shape):
-        raise RequestError(f"{where} has shape {tuple(got.shape)}, expected {tuple(shape)}")
+        raise RequestError(f"{at} has shape {tuple(got.shape)}, expected {tuple(shape)}")

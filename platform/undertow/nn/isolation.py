@@ -1,10 +1,10 @@
-"""Look without touching: run a probe so that training cannot tell that it happened.
+"""Run a probe without an effect on training.
 
     with isolated(model):
         measurement = probe.measure(subject)
 
-Weights are safe because a probe asks for gradients with `torch.autograd.grad`, which stores none; the rest is
-held here.
+Weights and their gradients are unaffected because a probe computes gradients with `torch.autograd.grad`, which stores
+none. Modes, buffers and random states are restored here.
 """
 
 import random
@@ -18,10 +18,10 @@ from torch import nn
 
 @contextmanager
 def isolated(model: nn.Module) -> Iterator[None]:
-    """Put `model` into evaluation mode and restore modes, buffers and every random state afterwards.
+    """Put `model` into evaluation mode, and restore modes, buffers and every random state afterwards.
 
-    torch's recurrent kernels stay in training mode: cuDNN refuses to run backward otherwise, and one layer of them has
-    nothing that depends on the mode.
+    torch's recurrent kernels stay in training mode: cuDNN has no backward pass otherwise, and nothing in one layer of
+    them depends on the mode.
     """
     modes = [(module, module.training) for module in model.modules()]
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]

@@ -2,9 +2,9 @@
 
     y_TBH, state = unroll(cell, x_TBI, cell.initial_state(batch_size))
 
-A cell with a `scan` of its own (a fused kernel, a parallel scan) runs through it. Any other is projected once, for all
-steps in one matrix product, and stepped. Either way the state that comes back can be handed to the next piece of the
-same sequence, and running in pieces equals running whole.
+A cell with a `scan` of its own (a fused kernel, a parallel scan) is run with it. Any other cell is projected once, for
+all steps in one matrix product, and then stepped. In both cases the returned state is the initial state of the next
+piece of the same sequence: running in pieces equals running whole.
 
 T time, B batch, I input, H hidden.
 """
@@ -16,21 +16,21 @@ from undertow.api.contract import Cell, Scans, State
 
 
 def unroll(cell: Cell, x_TBI: Tensor, state: State) -> tuple[Tensor, State]:
-    """Run `cell` over some steps, the fastest way it offers.
+    """Run `cell` over some steps: with its `scan` if it has one, otherwise step by step.
 
     Args:
         cell: One layer.
         x_TBI: Its input, at least one step.
-        state: Its state before the first of them.
+        state: Its state before the first step.
 
     Returns:
-        The readout at every step, `y_TBH`, and the state after the last.
+        The readout at every step, `y_TBH`, and the state after the last step.
     """
     return cell.scan(x_TBI, state) if isinstance(cell, Scans) else unroll_by_steps(cell, x_TBI, state)
 
 
 def unroll_by_steps(cell: Cell, x_TBI: Tensor, state: State) -> tuple[Tensor, State]:
-    """Run `cell` step by step, whether or not it has a `scan`; arguments and result as `unroll`."""
+    """Run `cell` step by step, even if it has a `scan`; arguments and result as for `unroll`."""
     outputs = []
     for z in cell.project(x_TBI).unbind(0):
         state = cell.step(z, state)
@@ -39,9 +39,9 @@ def unroll_by_steps(cell: Cell, x_TBI: Tensor, state: State) -> tuple[Tensor, St
 
 
 def trajectory(cell: Cell, x_TBI: Tensor, state: State) -> State:
-    """The state *before* every step: what `Cell.gates` takes, for all steps at once.
+    """Compute the state *before* every step, as `Cell.gates` takes it, for all steps at once.
 
-    Where the readout is the whole state, one `unroll` gives it; otherwise the cell is stepped.
+    If the readout is the whole state, one `unroll` is enough; otherwise the cell is stepped.
 
     Args:
         cell: One layer.

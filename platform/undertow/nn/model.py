@@ -1,4 +1,4 @@
-"""The network around the cells: encode the input, run the layers through time, decode the steps that have a target.
+"""The network around the cells: encode the input, run the layers over time, decode the steps that have a target.
 
     model = SequenceModel(cells, inputs=Vector(1), output_size=10, shape="many-to-one")
     logits_BO = model(x_BTI)
@@ -7,14 +7,15 @@
 |---|---|---|---|
 | one-to-one | one step | | that step |
 | many-to-one | T steps | | the last |
-| aligned | T steps | | every one |
-| one-to-many | one step | U steps | those written |
-| seq2seq | T steps | U steps | those written |
+| aligned | T steps | | every step |
+| one-to-many | one step | U steps | the steps written |
+| seq2seq | T steps | U steps | the steps written |
 
-A shape that writes goes on for U steps after its input, from the state in which that left the layers. At each of them
-the lowest layer reads the embedding of the symbol written before it, at the first one that of a start symbol: the
-target's while training (teacher forcing, Williams & Zipser 1989), the network's own most likely one otherwise. The same
-layers read and write, so a lag counts steps from what was written back into what was read.
+A shape that writes continues for U steps after its input, from the state of the layers after the last step that was
+read. At each of these steps the lowest layer reads the embedding of the symbol that was written at the step before; at
+the first one it reads that of a start symbol. In training the symbols come from the target (teacher forcing, Williams &
+Zipser 1989); otherwise each is the most likely one of the network's own output. The same layers read and write, so a
+lag may count steps from one that writes back to one that reads.
 
 T time read, U time written, B batch, I input, H hidden, O output.
 """
@@ -35,11 +36,11 @@ class SequenceModel(nn.Module):
     """Stacked recurrent layers between an encoder and a linear head.
 
     Args:
-        cells: One a layer, the lowest first; each takes the width of the one below.
-        inputs: `Vector` inputs go to the first layer as they are, `Tokens` through an embedding of its input width.
+        cells: One per layer, the lowest first; the input width of each is the output width of the one below.
+        inputs: `Vector` inputs go to the first layer unchanged, `Tokens` through an embedding of its input width.
         output_size: Width of the output.
         shape: Which steps are decoded.
-        writes: How many steps are written; 0 but for the shapes that write.
+        writes: How many steps are written; 0 for the shapes that do not write.
         dropout: Probability of dropping an activation between two layers.
         truncate: Steps after which the gradient is cut (truncated backpropagation through time, Williams & Peng 1990,
             doi 10.1162/neco.1990.2.4.490), counted back from the last step; never when None.
@@ -80,11 +81,11 @@ class SequenceModel(nn.Module):
 
         Args:
             input: `(B, T, I)` numbers or `(B, T)` tokens.
-            target: `(B, U)` symbols, for a shape that writes: what is taken for written before each step. Of no
-                effect otherwise.
+            target: `(B, U)` symbols, for a shape that writes: each is read at the step after its own. Ignored for
+                the other shapes.
 
         Returns:
-            `x_TBI`, with the steps that write after those that read, if there is a target.
+            `x_TBI`: the steps that read, followed by the steps that write if there is a target.
         """
         x_TBI = cast(Tensor, self.encoder(input)).transpose(0, 1)
         if self.written is None or target is None:
@@ -103,11 +104,11 @@ class SequenceModel(nn.Module):
         Args:
             x_TBI: The input of the lowest layer, at least one step.
             state: Each layer's state before the first of them.
-            after: How many steps of the sequence follow; where a gradient that is cut after so many steps is cut
-                depends on it.
+            after: How many steps of the sequence follow. The places where `truncate` cuts depend on it, since they
+                are counted back from the last step.
 
         Returns:
-            The top layer's readout `y_TBH`, and each layer's state to hand on.
+            The top layer's readout `y_TBH`, and each layer's state after the last step.
         """
         if self.truncate is None:
             return self._advance(x_TBI, state)
@@ -121,47 +122,58 @@ class SequenceModel(nn.Module):
         return torch.cat(pieces), state
 
     def _advance(self, x_TBI: Tensor, state: tuple[State, ...]) -> tuple[Tensor, tuple[State, ...]]:
-        y_TBH, handed_on = x_TBI, []
+        y_TBH, after = x_TBI, []
         for depth, (cell, layer_state) in enumerate(zip(self.layers, state, strict=True)):
             if depth > 0:
                 y_TBH = self.dropout(y_TBH)
             y_TBH, layer_state = unroll(cell, y_TBH, layer_state)
-            handed_on.append(layer_state)
-        return y_TBH, tuple(handed_on)
+            after.append(layer_state)
+        return y_TBH, tuple(after)
 
     def decode(self, y: Tensor) -> Tensor:
         """The top layer's readout `(…, H)` to the output `(…, O)`."""
         return cast(Tensor, self.head(y))
 
-    def forward(self, input: Tensor, target: Tensor | None = None) -> Tensor:
-        """A batch to its output.
+    def forward(self, input: Tensor, target: Tensor | None = None, writes: int | None = None) -> Tensor:
+        """Compute the output of a batch.
 
         Args:
-            input: As `encode` takes it.
-            target: Of a shape that writes, while training; without it the network reads what it wrote itself.
+            input: As for `encode`.
+            target: For a shape that writes, in training. Without it the network reads what it wrote itself.
+            writes: How many steps are written, for a task of another length; those of the constructor when None.
 
         Returns:
             `(B, O)`; `(B, T, O)` for the aligned shape, `(B, U, O)` for those that write.
         """
+        writes = self.writes if writes is None else writes
+        free_running = writes if target is None else 0
         x_TBI = self.encode(input, target)
-        after = self.writes if target is None else 0
-        y_TBH, state = self.advance(x_TBI, self.initial_state(x_TBI.shape[1]), after)
-        return self._write(state, len(input)) if self.writes and target is None else self.output(y_TBH)
+        y_TBH, state = self.advance(x_TBI, self.initial_state(x_TBI.shape[1]), free_running)
+        return self._write(state, len(input), writes) if free_running else self.output(y_TBH, writes)
 
-    def output(self, y_TBH: Tensor) -> Tensor:
-        """The top layer's readout at every step, those that write included, to the output; as `forward` returns it."""
-        if self.writes:
-            return self.decode(y_TBH[-self.writes :].transpose(0, 1))
+    def output(self, y_TBH: Tensor, writes: int | None = None) -> Tensor:
+        """Compute the output from the top layer's readout at every step.
+
+        Args:
+            y_TBH: The readout at all steps: those that read, and those that write.
+            writes: As for `forward`.
+
+        Returns:
+            As `forward`.
+        """
+        writes = self.writes if writes is None else writes
+        if writes:
+            return self.decode(y_TBH[-writes:].transpose(0, 1))
         return self.decode(y_TBH.transpose(0, 1) if self.shape == "aligned" else y_TBH[-1])
 
-    def _write(self, state: tuple[State, ...], batch_size: int) -> Tensor:
-        """Write on from a state, each symbol the most likely one after those before it."""
+    def _write(self, state: tuple[State, ...], batch_size: int, writes: int) -> Tensor:
+        """Write some steps from a state; each symbol is the most likely one, and is read at the next step."""
         assert self.written is not None
         symbol_B = torch.full((batch_size,), self.start, device=self.head.weight.device)
         outputs = []
-        for step in range(self.writes):
+        for step in range(writes):
             x_1BI = cast(Tensor, self.written(symbol_B)).unsqueeze(0)
-            y_1BH, state = self.advance(x_1BI, state, self.writes - 1 - step)
+            y_1BH, state = self.advance(x_1BI, state, writes - 1 - step)
             outputs.append(self.decode(y_1BH[0]))
             symbol_B = outputs[-1].argmax(-1)
         return torch.stack(outputs, 1)

@@ -1,11 +1,12 @@
-"""Pascanu's Ω: how far each step is from handing the gradient on at its own size.
+"""Pascanu's Ω: how much each step changes the norm of the gradient that passes through it.
 
     Ω = Σ_k ( ‖∂E/∂h_{k+1} · ∂h_{k+1}/∂h_k‖ / ‖∂E/∂h_{k+1}‖ − 1 )²
 
 Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063, eq. 9 and 10, for the joint state of a layer, summed over layers and
-averaged over examples. As there, the states and what arrives from the future, ∂E/∂h_{k+1}, are taken as they are, and
-only the step between them is differentiated. All steps are then one step of a batch of T·B rows, so that Ω costs about
-as much as a pass through the loop. Steps to which nothing arrives are left out.
+averaged over examples. As in the paper, the states and the gradients that arrive from later steps, ∂E/∂h_{k+1}, are
+constants, and only the step between them is differentiated. All steps are computed as one step of a batch of T·B rows,
+so Ω costs about as much as one pass through the loop. Steps at which no gradient arrives are left out, and so are state
+parts that have no gradient, such as an integer counter.
 
 T time, B batch, I input, H hidden, R = (T - 1)·B rows.
 """
@@ -20,12 +21,12 @@ from undertow.nn.model import SequenceModel
 
 
 def omega(model: SequenceModel, x_TBI: Tensor, loss_of: Callable[[Tensor], Tensor]) -> Tensor:
-    """Ω of a batch, a number whose gradient with respect to the weights is Pascanu's.
+    """Compute Ω of a batch, a number whose gradient with respect to the weights is Pascanu's.
 
     Args:
         model: The network; its layers are run step by step.
-        x_TBI: What its lowest layer reads.
-        loss_of: From the top layer's readout at every step, `y_TBH`, to E.
+        x_TBI: The input of its lowest layer.
+        loss_of: Computes E from the top layer's readout at every step, `y_TBH`.
     """
     y_TBH = x_TBI.detach()
     inputs: list[Tensor] = []
@@ -35,8 +36,7 @@ def omega(model: SequenceModel, x_TBI: Tensor, loss_of: Callable[[Tensor], Tenso
         inputs.append(y_TBH.detach())
         y_TBH, after = _run(cell, y_TBH, state)
         states.append(after)
-    parts = [part for layer in states for state in layer for part in state]
-    arriving = iter(torch.autograd.grad(loss_of(y_TBH), parts, materialize_grads=True))
+    arriving = iter(_gradients(loss_of(y_TBH), [part for layer in states for state in layer for part in state]))
     total = x_TBI.new_zeros(())
     for cell, x_TBH, layer in zip(model.layers, inputs, states, strict=True):
         arriving_T = [tuple(next(arriving) for _ in state) for state in layer]
@@ -54,22 +54,49 @@ def _run(cell: Cell, x_TBI: Tensor, state: State) -> tuple[Tensor, list[State]]:
     return torch.stack(outputs), states
 
 
+def _gradients(loss: Tensor, parts: Sequence[Tensor]) -> list[Tensor]:
+    """The gradient of `loss` by each part; zeros for a part that has none."""
+    required = [part for part in parts if part.requires_grad]
+    found = iter(torch.autograd.grad(loss, required, materialize_grads=True) if required else ())
+    return [next(found) if part.requires_grad else torch.zeros_like(part) for part in parts]
+
+
 def _of_layer(cell: Cell, x_TBI: Tensor, before: State, arriving: State) -> Tensor:
-    """The sum of (ratio - 1)² over all steps from `before`, given what arrives after them."""
-    before = tuple(part.requires_grad_() for part in before)
+    """The sum of (ratio - 1)² over all steps.
+
+    Args:
+        cell: The layer.
+        x_TBI: Its input at these steps, `(T - 1, B, I)`.
+        before: The state before each step, `(R, …)` each part.
+        arriving: The gradient by the state after each step, `(R, …)` each part.
+    """
+    before = tuple(part.requires_grad_() if _is_differentiable(part) else part for part in before)
     after = cell.step(cell.project(x_TBI).flatten(0, 1), before)
-    handed_on = torch.autograd.grad(after, before, arriving, create_graph=True, materialize_grads=True)
-    arrived_R = _norm(arriving)
-    arrives_R = arrived_R > torch.finfo(arrived_R.dtype).tiny ** 0.5
-    return (_norm(handed_on)[arrives_R] / arrived_R[arrives_R] - 1).square().sum()
+    required = [part for part in before if part.requires_grad]
+    reached = [(part, gradient) for part, gradient in zip(after, arriving, strict=True) if part.requires_grad]
+    passed_on = torch.autograd.grad(
+        [part for part, _ in reached],
+        required,
+        [gradient for _, gradient in reached],
+        create_graph=True,
+        materialize_grads=True,
+    )
+    arriving_R = _norm(arriving)
+    arrives_R = arriving_R > torch.finfo(arriving_R.dtype).tiny ** 0.5
+    return (_norm(passed_on)[arrives_R] / arriving_R[arrives_R] - 1).square().sum()
 
 
 def _rows(states_T: Sequence[State]) -> State:
-    """All steps below one another: each part `(R, …)`, without its history."""
+    """Concatenate all steps along the batch, detached: each part `(R, …)`."""
     return tuple(torch.cat(parts).detach() for parts in zip(*states_T, strict=True))
 
 
-def _norm(state: State) -> Tensor:
-    """The L2 norm of the joint state, one a row; a row of zeros has no derivative of its norm, and needs none."""
-    squares_R = torch.stack([part.abs().square().flatten(1).sum(1) for part in state]).sum(0)
+def _is_differentiable(part: Tensor) -> bool:
+    return part.is_floating_point() or part.is_complex()
+
+
+def _norm(state: Sequence[Tensor]) -> Tensor:
+    """The L2 norm of the joint state in each row, `(R,)`; clamped above 0, where the norm has no derivative."""
+    squares = [part.abs().square().flatten(1).sum(1) for part in state if _is_differentiable(part)]
+    squares_R = torch.stack(squares).sum(0)
     return squares_R.clamp(min=torch.finfo(squares_R.dtype).tiny).sqrt()

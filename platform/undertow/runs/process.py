@@ -1,142 +1,115 @@
-"""The work of one run, in the process that does it: `execute` in place, or one process a device under torchrun.
+"""Train a run in this process: `execute`, called in place, or by each rank under torchrun (`ranks`).
 
     python -m torch.distributed.run --nproc-per-node 2 -m undertow.runs.process RUN_FOLDER
 
-Everything a process needs stands in the run folder, frozen before any of them starts: the resolved configuration, the
-outbox that rank 0 appends to, the checkpoints. How it ended is written there too, as `result.json`.
+Everything that a rank needs is in the run folder before it starts: the resolved configuration, the plugins' copies, the
+outbox that rank 0 appends to, the checkpoints. Rank 0 writes how it ended to ``result.json``.
 """
 
-import json
 import os
 import sys
 import threading
-import time
-import traceback
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from undertow._system.atomic import write_atomically
 from undertow._system.stopping import StopRequest
 from undertow.config.load import load_experiment
 from undertow.errors import Interrupted, UndertowError
+from undertow.runs.ranks import register_rank, stop_with_the_run
+from undertow.runs.result import Result as Result
+from undertow.runs.result import failure
 from undertow.tracking import Outbox, RunFolder
 
 if TYPE_CHECKING:
-    from undertow.config.schema import ExperimentConfig
-    from undertow.plugins.registry import Registry
-    from undertow.train.devices import Devices
+    from undertow.train.build import Built
+    from undertow.train.record import Record
 
-_LAST_STEP = 30.0  # seconds a rank may take to save itself when the process that started it is gone
-
-Status = Literal["FINISHED", "FAILED", "KILLED"]
+_SAVE_SECONDS = 30.0  # how long a rank may take to save itself when the process that started it has ended
 
 
-@dataclass(frozen=True)
-class Result:
-    """How the work of a run ended.
-
-    Attributes:
-        status: As MLflow names it.
-        reason: Why it ended so; empty when finished.
-        error: The name of the exception that ended it, if one did.
-        steps: Training steps done.
-        metrics: The latest value of every scalar, by metric name.
-        curves: The last curves, by metric name: steps of the axis, and values.
-    """
-
-    status: Status
-    reason: str = ""
-    error: str = ""
-    steps: int = 0
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    curves: Mapping[str, tuple[list[int], list[float]]] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, path: Path) -> "Result":
-        """Read what `write` wrote."""
-        return cls(**json.loads(path.read_text()))
-
-    def write(self, path: Path) -> None:
-        """Write as JSON, whole or not at all."""
-        write_atomically(path, json.dumps(asdict(self)))
-
-
-def execute(
-    folder: RunFolder,
-    config: "ExperimentConfig",
-    registry: "Registry",
-    devices: "Devices",
-    stop: StopRequest,
-    *,
-    progress: bool,
-) -> Result:
-    """Train in this process, and write down how it ended, whatever happens.
+def execute(folder: RunFolder, built: "Built", stop: StopRequest, *, progress: bool, rank: int = 0) -> Result:
+    """Train in this process, and return how it ended, whatever is raised.
 
     Args:
         folder: The run's folder.
-        config: Its configuration.
-        registry: The plugins.
-        devices: Where to train.
+        built: From `build`, in this process.
         stop: Set to end after the current step.
-        progress: Show how far it is.
+        progress: Show the progress on standard error.
+        rank: Of this process, among those that train the run. The caller knows it: the environment's RANK may come
+            from a scheduler.
 
     Returns:
-        The result; the one of rank 0 is also in the folder.
+        The result; that of rank 0 is also in the folder.
     """
-    from undertow.train.job import train
     from undertow.train.record import Record
 
-    first = os.environ.get("RANK", "0") == "0"
-    outbox = Outbox(folder.outbox) if first else None
-    record = Record(outbox, outbox.steps() if outbox else None)
-    status: Status = "FINISHED"
-    reason = fault = ""
+    tracebacks = folder.path / "traceback.txt"
+    record = Record(None)
     try:
-        train(config, registry, folder.checkpoints, devices, record=record, stop=stop, progress=progress)
-    except Interrupted as error:
-        status, reason = "KILLED", str(error)
-    except (KeyboardInterrupt, SystemExit):  # the second is what Lightning makes of the first
-        status, reason = "KILLED", "stopped at once by the second Ctrl-C"
-    except UndertowError as error:
-        status, reason, fault = "FAILED", str(error), type(error).__name__
+        if rank == 0:
+            with Outbox(folder.outbox) as outbox:
+                record = Record(outbox, _known_steps(outbox), tracebacks)
+                result = _train(folder, built, record, stop, progress=progress, rank=rank)
+        else:
+            result = _train(folder, built, record, stop, progress=progress, rank=rank)
     except Exception as error:  # noqa: BLE001  (whatever it is, the run must end with a true status)
-        status, fault = "FAILED", type(error).__name__
-        (folder.path / "traceback.txt").write_text(traceback.format_exc())
-        reason = f"{type(error).__name__}: {error} (see {folder.path / 'traceback.txt'})"
-    finally:
-        if outbox is not None:
-            outbox.close()
+        result = failure(error, folder.path)
     curves = {name: (list(curve.steps), list(curve.values)) for name, curve in record.curves.items()}
-    result = Result(status, reason, fault, record.steps, record.latest, curves)
-    if first:
+    result = replace(result, steps=record.steps, metrics=record.latest, curves=curves)
+    if rank == 0:
         result.write(folder.result)
     return result
 
 
+def _train(
+    folder: RunFolder, built: "Built", record: "Record", stop: StopRequest, *, progress: bool, rank: int
+) -> Result:
+    from undertow.train.job import train
+
+    try:
+        train(built, folder.checkpoints, record=record, stop=stop, progress=progress, rank=rank)
+    except Interrupted as error:
+        return Result("KILLED", str(error))
+    except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
+        return Result("KILLED", "stopped at once by the second Ctrl-C")
+    return Result("FINISHED")
+
+
+def _known_steps(outbox: Outbox) -> dict[str, set[int]]:
+    """The steps that are recorded already.
+
+    Raises:
+        UndertowError: A line of the outbox is damaged.
+    """
+    try:
+        return outbox.steps()
+    except (ValueError, KeyError, TypeError) as error:
+        raise UndertowError(
+            f"the record of the run cannot be read: {outbox.path} is damaged ({type(error).__name__}: {error}). "
+            "Repair or remove the line, or start a new run"
+        ) from error
+
+
 def main() -> None:
-    """Be one rank of a run over several devices."""
-    from undertow.train.devices import resolve_devices
+    """Be one rank of a run over several devices, under torchrun."""
+    from undertow.train.build import build
     from undertow.train.runtime import denormals_flushed
 
+    rank = int(os.environ["RANK"])
     folder = RunFolder.open(Path(sys.argv[1]))
+    register_rank(folder, rank)
     stop = StopRequest()
-    threading.Thread(target=_stop_with_the_run, args=(folder, stop), daemon=True).start()
+    threading.Thread(target=stop_with_the_run, args=(folder, stop, _SAVE_SECONDS), daemon=True).start()
     with stop.listening():
-        loaded = load_experiment(folder.config, kept=folder.path / "plugins")
-        with denormals_flushed(loaded.config.train.flush_denormals):
-            devices = resolve_devices(loaded.config.train)
-            execute(folder, loaded.config, loaded.registry, devices, stop, progress="--quiet" not in sys.argv)
-
-
-def _stop_with_the_run(folder: RunFolder, stop: StopRequest) -> None:
-    """End this rank when the process that started it is gone, whatever way it went: it held the folder's lock."""
-    while folder.is_alive():
-        time.sleep(1.0)
-    stop.reason = "the end of the process that started it"
-    time.sleep(_LAST_STEP)
-    os._exit(1)  # it hangs: nobody is left to end it
+        try:
+            loaded = load_experiment(folder.config, kept=folder.path / "plugins")
+            with denormals_flushed(loaded.config.train.flush_denormals):
+                execute(folder, build(loaded), stop, progress="--quiet" not in sys.argv, rank=rank)
+        except Exception as error:
+            if rank == 0:
+                failure(error, folder.path).write(folder.result)
+            raise
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from undertow.api.contract import Measurement, Model, Probe, Subject, Task
 from undertow.api.spec import ProbeSpec
 from undertow.nn.isolation import isolated
+from undertow.nn.losses import supervised_losses
 from undertow.nn.model import SequenceModel
 from undertow.testing.asserts import expect
 from undertow.testing.conformance import Conformance
@@ -234,9 +235,8 @@ class ProbeConformance(Conformance):
 
 def _loss(model: SequenceModel, task: Task, step: int, examples: int = 4) -> Tensor:
     batch = task.batch("train", np.arange(examples * step, examples * (step + 1)))
-    losses = task.loss(model(batch.input, batch.target), batch.target)
-    mask = task.supervised(batch)
-    return losses.mean() if mask is None else losses[mask].mean()
+    losses, _ = supervised_losses(task, model(batch.input, batch.target), batch)
+    return losses.mean()
 
 
 @functools.cache

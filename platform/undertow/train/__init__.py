@@ -1,1 +1,1 @@
-"""Training: one job (`job`) of a Learner over TaskData, what it records, measures and saves on its way."""
+"""Training: `build` makes what a run needs, `job` trains it: a `Learner` over `TaskData`, with `callbacks`."""

@@ -1,4 +1,4 @@
-"""How long training takes, without validation, probes and saving."""
+"""The duration of training, without validation, probes and saving."""
 
 import time
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import torch
 class Clock:
     """Counts seconds of training; the first step, which warms up kernels, is left out.
 
-    On a GPU it waits for the device when it stops and starts, so that queued work is booked where it belongs.
+    On a GPU it synchronises with the device when it pauses and resumes, so that queued work counts where it was queued.
     """
 
     def __init__(self) -> None:
@@ -19,7 +19,7 @@ class Clock:
         self._since: float | None = None
 
     def step(self) -> None:
-        """One more training step is done; the clock starts after the first."""
+        """Count one training step; the clock starts after the first."""
         if self._since is None:
             self._since = _now()
         else:
@@ -27,7 +27,7 @@ class Clock:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """What happens inside is not training."""
+        """Pause inside the block."""
         self.pause()
         try:
             yield
@@ -40,13 +40,13 @@ class Clock:
             self._seconds += _now() - self._since
 
     def resume(self) -> None:
-        """Go on counting."""
+        """Continue counting."""
         if self._since is not None:
             self._since = _now()
 
     @property
     def seconds_per_step(self) -> float | None:
-        """Mean so far, as of the last pause; None before the second step."""
+        """Mean seconds of a step up to the last pause; None before the second step."""
         return self._seconds / self._steps if self._steps and self._seconds else None
 
 

@@ -1,7 +1,8 @@
-"""Batches: which examples every training step sees, on every rank.
+"""Batches: the examples of every training step, on every rank.
 
-The examples of step k are a pure function of (seed, k), and each rank takes its slice of them. So two devices see what
-one would, nothing needs shuffling in step, and a resumed run starts at step k without replaying the first k - 1.
+The examples of step k are a pure function of (seed, k), and each rank takes its slice of them. So two devices see the
+same examples as one, ranks need not agree on a shuffle, and a resumed run starts at step k without repeating the first
+k - 1.
 """
 
 import hashlib
@@ -21,9 +22,9 @@ Indices = NDArray[np.int64]
 
 
 class Stream:
-    """Example numbers of every training batch, without end: this rank's share, from batch `first` on.
+    """Example numbers of every training batch, without end: this rank's share, starting with batch `first`.
 
-    A split that holds n examples is read in passes, each in an order of its own; a batch may span two of them.
+    A split of n examples is read in passes, each in another order; a batch may span two passes.
     """
 
     def __init__(self, size: int | None, batch_size: int, seed: int, rank: int, ranks: int, first: int = 0) -> None:
@@ -64,7 +65,7 @@ class Examples(Dataset[Batch]):
         self.split: Split = split
 
     def __getitem__(self, indices: Indices) -> Batch:
-        """The examples of these numbers, side by side."""
+        """Return the examples with these numbers as one batch."""
         return self.task.batch(self.split, indices)
 
 
@@ -73,8 +74,8 @@ class TaskData(pl.LightningDataModule):
 
     Args:
         task: Where examples come from.
-        config: Batch size, number of validation examples and preparing processes.
-        seed: Fixes the order of the training examples.
+        config: Batch size, number of validation examples and of worker processes.
+        seed: Determines the order of the training examples.
     """
 
     def __init__(self, task: Task, config: TrainConfig, seed: int) -> None:
@@ -85,26 +86,26 @@ class TaskData(pl.LightningDataModule):
         self._first = 0
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """This rank's share of every training batch from the first one not yet seen."""
+        """Return this rank's share of every training batch, starting with the first one not yet seen."""
         stream = Stream(self.task.size("train"), self.config.batch_size, self.seed, *self._rank_of(), first=self._first)
         return self._loader("train", stream)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """This rank's share of the first `val_examples` of the validation split."""
+        """Return this rank's share of the first `val_examples` of the validation split."""
         rank, ranks = self._rank_of()
-        held = self.task.size("val")
-        count = self.config.val_examples if held is None else min(held, self.config.val_examples)
+        available = self.task.size("val")
+        count = self.config.val_examples if available is None else min(available, self.config.val_examples)
         starts = range(0, count, self.config.batch_size)
         chunks = [np.arange(start, min(start + self.config.batch_size, count)) for start in starts]
         return self._loader("val", [part for c in chunks if len(part := np.array_split(c, ranks)[rank])])
 
     def state_dict(self) -> dict[str, int]:
-        """How many training batches were seen."""
+        """Return how many training batches were seen."""
         assert self.trainer is not None
         return {"batches": self.trainer.global_step * self.config.accumulate}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Go on after the batches that were seen."""
+        """Continue after the batches that were seen."""
         self._first = state_dict["batches"]
 
     def _rank_of(self) -> tuple[int, int]:
@@ -118,17 +119,17 @@ class TaskData(pl.LightningDataModule):
             num_workers=self.config.workers,
             persistent_workers=self.config.workers > 0,
             pin_memory=torch.cuda.is_available(),
-            generator=torch.Generator(),  # its own: the default would draw from the state that dropout uses
+            generator=torch.Generator(),  # the default would draw from the random state that dropout uses
         )
 
 
 def digest(task: Task, examples: int = 256) -> str:
-    """A fingerprint of the data: SHA-256 over the first examples of both splits."""
+    """Compute a digest of the data: SHA-256 over the first examples of the splits `train` and `val`."""
     sha = hashlib.sha256()
     splits: tuple[Split, ...] = ("train", "val")
     for split in splits:
-        held = task.size(split)
-        batch = task.batch(split, np.arange(examples if held is None else min(held, examples)))
+        available = task.size(split)
+        batch = task.batch(split, np.arange(examples if available is None else min(available, examples)))
         for tensor in batch:
             sha.update(tensor.contiguous().numpy().tobytes())
     return sha.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Where a run trains: what `train.accelerator`, `devices` and `strategy` come to on this machine."""
+"""Where a run trains: `train.accelerator`, `devices` and `strategy`, resolved on this machine."""
 
 import os
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from undertow.errors import RequestError, did_you_mean
 
 @dataclass(frozen=True)
 class Devices:
-    """A kind of device, how many of them, and the strategy that joins them.
+    """A kind of device, how many of them, and Lightning's strategy.
 
     Attributes:
         accelerator: `cpu`, `cuda` or `mps`.
-        count: Processes, one a device.
+        count: How many devices, and processes: one for each.
         strategy: A Lightning strategy.
-        name: The device for people, such as ``NVIDIA H100`` or ``cpu``.
+        name: The name of the device, such as ``NVIDIA H100`` or ``cpu``.
     """
 
     accelerator: str
@@ -28,10 +28,10 @@ class Devices:
 
 
 def resolve_devices(config: TrainConfig) -> Devices:
-    """What the configuration comes to on this machine.
+    """Resolve the devices of a configuration on this machine.
 
     Raises:
-        RequestError: A device that is not there, an unknown strategy, or a batch that cannot be shared out evenly.
+        RequestError: A device is not there, the strategy is unknown, or the batch size is not divisible by the devices.
     """
     gpus = torch.cuda.device_count()
     accelerator = {"gpu": "cuda", "auto": "cuda" if gpus else "cpu"}.get(config.accelerator, config.accelerator)
@@ -41,14 +41,14 @@ def resolve_devices(config: TrainConfig) -> Devices:
     count = config.devices if isinstance(config.devices, int) else max(1, available)
     if accelerator == "cuda" and count > gpus:
         raise RequestError(
-            f"train.devices: {count} {config.accelerator} device(s) asked for, {gpus} on this machine"
+            f"train.devices: {count} {config.accelerator} device(s) requested, {gpus} on this machine"
             + ("; use `train.accelerator=cpu`" if gpus == 0 else "")
         )
     if accelerator == "cpu" and count > (cpus := os.cpu_count() or 1):
-        raise RequestError(f"train.devices: {count} CPU processes asked for, this machine has {cpus} cores")
+        raise RequestError(f"train.devices: {count} CPU processes requested, this machine has {cpus} cores")
     if config.batch_size % count:
         raise RequestError(
-            f"train.batch_size: {config.batch_size} examples cannot be shared out evenly over {count} devices"
+            f"train.batch_size: {config.batch_size} examples cannot be divided evenly among {count} devices"
         )
     return Devices(accelerator, count, _strategy(config.strategy, count), _name(accelerator))
 
@@ -57,8 +57,10 @@ def _strategy(name: str, count: int) -> str:
     known = {"auto", *StrategyRegistry.available_strategies()}
     if name not in known:
         raise RequestError(f"train.strategy: there is no strategy `{name}`.{did_you_mean(name, known)}")
-    if any(way in name for way in ("spawn", "fork", "notebook")):
-        raise RequestError(f"train.strategy: `{name}` starts processes of its own, which the platform does; use `ddp`")
+    if any(start in name for start in ("spawn", "fork", "notebook")):
+        raise RequestError(
+            f"train.strategy: `{name}` starts its own processes, but the platform starts them; use `ddp`"
+        )
     if name == "auto" and count > 1:
         return "ddp"
     return name

@@ -1,29 +1,25 @@
-"""One training job, as every rank executes it: build, fit, return or raise.
+"""One training job, as every rank executes it: fit, return or raise.
 
-    steps = train(config, registry, folder, devices, record=Record(outbox), stop=StopRequest())
+    steps = train(build(loaded), folder, record=Record(outbox), stop=StopRequest())
 
-Rank 0's record has a journal; the other ranks compute the same and write nothing.
+The record of rank 0 has a journal; the other ranks compute the same and write nothing.
 """
 
 import logging
-import os
-import random
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pytorch_lightning as pl
-import torch
 from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment, find_free_network_port
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 
 from undertow._system.stopping import StopRequest
-from undertow.api.contract import Task
-from undertow.config.schema import ExperimentConfig
-from undertow.nn import SequenceModel, build_model, build_other_lengths, build_probes, build_task
-from undertow.plugins.registry import Registry
+from undertow.config.load import LoadedExperiment
+from undertow.train.build import Built, seed_all
 from undertow.train.callbacks.checkpoints import BEST, LAST, Checkpoints
 from undertow.train.callbacks.lengths import OtherLengths
 from undertow.train.callbacks.probing import Probing
@@ -31,42 +27,33 @@ from undertow.train.callbacks.progress import ProgressReport
 from undertow.train.callbacks.recorder import Recorder
 from undertow.train.clock import Clock
 from undertow.train.data import TaskData
-from undertow.train.devices import Devices
 from undertow.train.learner import Learner
 from undertow.train.record import Record
 from undertow.train.runtime import keep_freed_memory
 
-# What Lightning advises about choices that are made here on purpose.
-_ADVICE = (
-    ".*does not have many workers.*",  # a batch costs less than handing it between processes; `train.workers` is there
-    ".*GPU available but not used.*",  # `train.accelerator=cpu` was asked for
+# Lightning's warnings about settings that are made here on purpose.
+_EXPECTED_WARNINGS = (
+    ".*does not have many workers.*",  # a batch costs less than its transfer between processes; see `train.workers`
+    ".*GPU available but not used.*",  # the configuration says `train.accelerator=cpu`
     ".*Checkpoint directory .* exists and is not empty.*",  # resuming
     ".*is not resumable.*",  # the data is: it starts at the checkpoint's step
-    ".*recommended to use .self.log.*sync_dist.*",  # torchmetrics has already joined the ranks
+    ".*recommended to use .self.log.*sync_dist.*",  # torchmetrics has already combined the ranks
     ".*isinstance.treespec, LeafSpec.*",  # Lightning's own, on newer torch
 )
 
 
 def train(
-    config: ExperimentConfig,
-    registry: Registry,
-    folder: Path,
-    devices: Devices,
-    *,
-    record: Record,
-    stop: StopRequest,
-    progress: bool = True,
+    built: Built, folder: Path, *, record: Record, stop: StopRequest, progress: bool = True, rank: int = 0
 ) -> int:
-    """Train to the end, or until stopped; go on from `last.ckpt` if there is one.
+    """Train to the end, or until stopped; continue from `last.ckpt` if there is one.
 
     Args:
-        config: Resolved.
-        registry: The plugins it names.
+        built: From `build`, in this process.
         folder: Where checkpoints are.
-        devices: Where to train.
         record: Where measurements go.
         stop: When set, training ends after the current step.
-        progress: Show how far it is.
+        progress: Show the progress on standard error.
+        rank: Of this process, among those that train the run.
 
     Returns:
         How many steps the network was trained, earlier parts of a resumed run included.
@@ -76,48 +63,74 @@ def train(
         Interrupted: `stop` was set.
         UndertowError: A probe failed.
     """
-    if config.train.threads:
-        torch.set_num_threads(config.train.threads)
+    config = built.loaded.config
     keep_freed_memory()
-    _seed(config.seed)
-    task = build_task(config, registry)
-    model = build_model(config, registry, task)
-    _seed(config.seed + int(os.environ.get("RANK", "0")))  # equal weights, but each rank's own dropout
-    clock = Clock()
-    callbacks: list[pl.Callback] = [
-        Recorder(record, clock, config.train.log_every, config.optim.clip_norm),
-        *_measuring(config, registry, model, task, record, clock),
-        *_early_stopping(config, registry),
-        *([ProgressReport(config.run_name, config.train.max_steps, record)] if progress else []),
-        _best_checkpoint(config, registry, folder),
-        Checkpoints(folder, config.train.checkpoint.every, config.train.val_every, stop, clock),
-    ]
-    if task.trivial_loss is not None:  # beside the losses, so that what was learned can be told from what is given
-        record.scalars({"task/trivial_loss": task.trivial_loss}, 0)
-    for library in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(library).setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        for advice in _ADVICE:
-            warnings.filterwarnings("ignore", message=advice)
-        trainer = _trainer(config, devices, callbacks, folder)
+    seed_all(config.seed + rank)  # the weights are equal, but each rank has dropout of its own
+    if built.task.trivial_loss is not None:
+        record.scalars({"task/trivial_loss": built.task.trivial_loss}, 0)
+    checkpoint = folder / LAST
+    with _quiet_lightning():
+        trainer = _trainer(built, _callbacks(built, folder, record, stop, progress=progress), folder)
         trainer.fit(
-            Learner(model, task, config),
-            datamodule=TaskData(task, config.train, config.seed),
-            ckpt_path=folder / LAST if (folder / LAST).exists() else None,
+            Learner(built.model, built.task, config),
+            datamodule=TaskData(built.task, config.train, config.seed),
+            ckpt_path=checkpoint if checkpoint.exists() else None,
             weights_only=True,
         )
+    record.steps = trainer.global_step  # a run that was saved after its last step trains no more, and no callback acts
     return trainer.global_step
 
 
-def _seed(seed: int) -> None:
-    """Seed Python, NumPy and torch. Not by Lightning, which would set every rank back to the same seed later on."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+class _OneProcess(LightningEnvironment):
+    """A run in one process, whatever RANK, LOCAL_RANK, NODE_RANK or MASTER_PORT a scheduler has set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._port: int | None = None
+        self.set_global_rank(0)  # of Lightning as a whole: it has read RANK when it was imported
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        """False: this is the only process."""
+        return False
+
+    @property
+    def main_address(self) -> str:
+        """This machine."""
+        return "127.0.0.1"
+
+    @property
+    def main_port(self) -> int:
+        """A free port."""
+        if self._port is None:
+            self._port = find_free_network_port()
+        return self._port
+
+    def local_rank(self) -> int:
+        """0."""
+        return 0
+
+    def node_rank(self) -> int:
+        """0."""
+        return 0
+
+    def teardown(self) -> None:
+        """Leave the environment of the process unchanged."""
 
 
-def _trainer(config: ExperimentConfig, devices: Devices, callbacks: list[pl.Callback], folder: Path) -> pl.Trainer:
-    environment: ClusterEnvironment = LightningEnvironment() if devices.count == 1 else TorchElasticEnvironment()
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    for library in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(library).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        for message in _EXPECTED_WARNINGS:
+            warnings.filterwarnings("ignore", message=message)
+        yield
+
+
+def _trainer(built: Built, callbacks: list[pl.Callback], folder: Path) -> pl.Trainer:
+    config, devices = built.loaded.config, built.devices
+    environment: ClusterEnvironment = _OneProcess() if devices.count == 1 else TorchElasticEnvironment()
     return pl.Trainer(
         accelerator=devices.accelerator,
         devices=devices.count,
@@ -142,50 +155,35 @@ def _trainer(config: ExperimentConfig, devices: Devices, callbacks: list[pl.Call
     )
 
 
-def _measuring(
-    config: ExperimentConfig, registry: Registry, model: SequenceModel, task: Task, record: Record, clock: Clock
-) -> list[pl.Callback]:
-    """What there is to measure beside the losses: a callback with nothing to do would cost something at every step."""
-    probes, tasks = build_probes(config, registry), build_other_lengths(config, registry, task)
-    callbacks: list[pl.Callback] = []
-    if probes:
-        probing = Probing(
-            config.probes,
-            probes,
-            model=model,
-            task=task,
-            state=registry.cell(config.cell.name).state,
-            batch_size=config.train.batch_size * config.train.accumulate,
-            record=record,
-            clock=clock,
-        )
-        callbacks.append(probing)
-    if tasks:
-        other_lengths = OtherLengths(
-            tasks,
-            model=model,
-            examples=config.evaluate.examples or config.train.val_examples,
-            batch_size=config.train.batch_size,
-            record=record,
-            clock=clock,
-        )
-        callbacks.append(other_lengths)
+def _callbacks(built: Built, folder: Path, record: Record, stop: StopRequest, *, progress: bool) -> list[pl.Callback]:
+    """The callbacks in the order in which they act; one that has nothing to do would cost time at every step."""
+    config, clock = built.loaded.config, Clock()
+    callbacks: list[pl.Callback] = [Recorder(record, clock, config.train.log_every, config.optim.clip_norm)]
+    if built.probes:
+        callbacks.append(Probing(built, record=record, clock=clock))
+    if built.other_lengths:
+        callbacks.append(OtherLengths(built, record=record, clock=clock))
+    callbacks += _early_stopping(built.loaded)
+    if progress:
+        callbacks.append(ProgressReport(config.run_name, config.train.max_steps, record))
+    callbacks.append(_best_checkpoint(built.loaded, folder))
+    callbacks.append(Checkpoints(folder, config.train.checkpoint.every, config.train.val_every, stop, clock))
     return callbacks
 
 
-def _direction(metric: str, config: ExperimentConfig, registry: Registry) -> str:
-    """Whether less or more of a validation metric is better."""
-    metrics = registry.task(config.task.name).metrics
+def _direction(metric: str, loaded: LoadedExperiment) -> str:
+    """`min` or `max`: which values of a validation metric are better."""
+    metrics = loaded.registry.task(loaded.config.task.name).metrics
     return "min" if metric == "val/loss" else metrics[metric.removeprefix("val/")]
 
 
-def _early_stopping(config: ExperimentConfig, registry: Registry) -> list[pl.Callback]:
-    if (early := config.train.early_stopping) is None:
+def _early_stopping(loaded: LoadedExperiment) -> list[pl.Callback]:
+    if (early := loaded.config.train.early_stopping) is None:
         return []
     return [
         EarlyStopping(
             early.metric,
-            mode=_direction(early.metric, config, registry),
+            mode=_direction(early.metric, loaded),
             patience=early.patience,
             min_delta=early.min_delta,
             stopping_threshold=early.threshold,
@@ -194,13 +192,13 @@ def _early_stopping(config: ExperimentConfig, registry: Registry) -> list[pl.Cal
     ]
 
 
-def _best_checkpoint(config: ExperimentConfig, registry: Registry, folder: Path) -> ModelCheckpoint:
-    metric = config.train.checkpoint.metric
+def _best_checkpoint(loaded: LoadedExperiment, folder: Path) -> ModelCheckpoint:
+    metric = loaded.config.train.checkpoint.metric
     return ModelCheckpoint(
         dirpath=folder,
         filename=Path(BEST).stem,
         monitor=metric,
-        mode=_direction(metric, config, registry),
+        mode=_direction(metric, loaded),
         save_on_train_epoch_end=False,
         enable_version_counter=False,
     )

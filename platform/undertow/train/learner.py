@@ -1,4 +1,4 @@
-"""The LightningModule: a network, its task, and how it learns."""
+"""The LightningModule: a network, its task, and its training step."""
 
 import math
 from functools import partial
@@ -11,10 +11,11 @@ from torch import Tensor
 from undertow.api.contract import Batch, Task
 from undertow.config.schema import ExperimentConfig
 from undertow.errors import Diverged
+from undertow.nn.losses import supervised_losses
 from undertow.nn.model import SequenceModel
 from undertow.nn.omega import omega
 from undertow.train.optim import build_optimizer, build_scheduler
-from undertow.train.scores import Scores, supervised
+from undertow.train.scores import Scores
 
 
 class Learner(pl.LightningModule):
@@ -34,13 +35,16 @@ class Learner(pl.LightningModule):
         self.scores = Scores(task)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """``task_loss``, the mean over all supervised steps of the batch; ``loss``, with Ω's share; and ``omega``.
+        """Compute the losses of a batch.
+
+        Returns:
+            ``task_loss``, the mean over all supervised steps of the batch; ``loss``, with the share of Ω; ``omega``.
 
         Raises:
-            Diverged: The loss is not a finite number. Raised before it reaches the weights, and only where looking
-                costs nothing: on one CPU. Elsewhere the recorder looks whenever it logs.
+            Diverged: The loss is not a finite number. It is checked before the weights change, but only on one CPU,
+                where reading it costs nothing. Elsewhere the recorder checks it whenever it logs.
         """
-        losses, _ = supervised(self.task, self.model(batch.input, batch.target), batch)
+        losses, _ = supervised_losses(self.task, self.model(batch.input, batch.target), batch)
         loss = losses.mean()
         if loss.device.type == "cpu" and self.trainer.world_size == 1 and not math.isfinite(loss.item()):
             raise Diverged(f"the training loss became {loss.item()} at step {self.global_step + 1}")
@@ -53,20 +57,20 @@ class Learner(pl.LightningModule):
 
     def _loss(self, batch: Batch, y_TBH: Tensor) -> Tensor:
         """The mean loss of a batch from the top layer's readout at every step."""
-        losses, _ = supervised(self.task, self.model.output(y_TBH), batch)
+        losses, _ = supervised_losses(self.task, self.model.output(y_TBH), batch)
         return losses.mean()
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Validate the last step's weights, whatever the interval: a stop that is asked for is validated at once."""
+        """Stop after the last step; Lightning then validates, even if `val_every` does not divide `max_steps`."""
         if self.global_step >= self.config.train.max_steps:
             self.trainer.should_stop = True
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add one batch to the scores; what is written, the network reads itself."""
+        """Add one batch to the scores; a network that writes reads its own output."""
         self.scores.update(self.model(batch.input), batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Report, over all ranks.
+        """Log the scores over all ranks.
 
         Raises:
             Diverged: The validation loss is not a finite number.
@@ -78,7 +82,7 @@ class Learner(pl.LightningModule):
             self.log(f"val/{name}", value)
 
     def configure_optimizers(self) -> Any:
-        """The optimiser and its schedule, by name."""
+        """Build the optimiser and its schedule."""
         optimizer = build_optimizer(self.config.optim, self.model.parameters())
         schedule = build_scheduler(self.config.optim.scheduler, self.config.train, optimizer)
         return optimizer if schedule is None else {"optimizer": optimizer, "lr_scheduler": schedule}

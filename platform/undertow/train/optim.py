@@ -14,7 +14,7 @@ from undertow.config.schema import OptimConfig, Scheduler, TrainConfig
 
 
 def build_optimizer(config: OptimConfig, parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """The optimiser of a configuration over `parameters`."""
+    """Build the optimiser of a configuration for `parameters`."""
     lr, decay = config.lr, config.weight_decay
     match config.name:
         case "adam":
@@ -28,9 +28,9 @@ def build_optimizer(config: OptimConfig, parameters: Iterable[nn.Parameter]) -> 
 
 
 def build_scheduler(config: Scheduler, train: TrainConfig, optimizer: Optimizer) -> dict[str, Any] | None:
-    """The schedule, as Lightning takes it, stepped once a training step; None if the rate never moves.
+    """Build the schedule, in the form that Lightning takes; None if the rate is constant.
 
-    `plateau` is stepped once a validation instead.
+    It is stepped once a training step; `plateau` once a validation.
     """
     if config.name == "plateau":
         plateau = ReduceLROnPlateau(optimizer, factor=config.gamma, patience=config.patience)
@@ -42,7 +42,7 @@ def build_scheduler(config: Scheduler, train: TrainConfig, optimizer: Optimizer)
 
 
 def rate(config: Scheduler, max_steps: int, step: int) -> float:
-    """The factor on the learning rate at `step`, counted from 0: the warm-up, then the schedule; in [0, 1]."""
+    """Compute the factor of the learning rate at `step`, counted from 0: warm-up, then the schedule; in [0, 1]."""
     if step < config.warmup_steps:
         return (step + 1) / config.warmup_steps
     done = step - config.warmup_steps

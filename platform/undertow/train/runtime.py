@@ -1,17 +1,17 @@
-"""Settings of the training process: freed memory is kept (`keep_freed_memory`), denormals are flushed to zero.
+"""Settings of the training process: keep freed memory (`keep_freed_memory`), flush denormals to zero.
 
     keep_freed_memory()
     with denormals_flushed(config.train.flush_denormals):
         ...
 
-**Freed memory.** A training step of a few hundred time steps frees some megabytes at its end and needs them again at
-once. By default glibc returns them to the system each time, and the system clears them before it hands them out again:
-up to a tenth of a step.
+**Freed memory.** A training step of a few hundred time steps frees some megabytes at its end and allocates them again
+at once. By default glibc returns them to the system each time, and the system clears them before the next allocation.
+That takes up to a tenth of a step.
 
 **Denormals** are numbers too small for the full precision of their format; a vanishing gradient has many. A CPU
 computes with them many times slower: a GRU trained through 400 steps on a loss at the last one took 640 ms a step
 with them and 146 ms without (2 threads). So training flushes them to zero by default (`train.flush_denormals`); a
-float32 gradient below 1.2e-38 then reads as 0 instead of fading out at 1.4e-45.
+float32 gradient below 1.2e-38 is then 0, instead of losing precision down to 1.4e-45.
 """
 
 import ctypes
@@ -22,11 +22,11 @@ import torch
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # from malloc.h
 _KEPT = 256 << 20
-_LARGEST = 32 << 20  # glibc takes no more
+_LARGEST = 32 << 20  # the largest value that glibc accepts
 
 
 def keep_freed_memory() -> bool:
-    """Have this process keep up to 256 MiB that it has freed; False where the C library is not glibc."""
+    """Let this process keep up to 256 MiB of freed memory; returns False if the C library is not glibc."""
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     return set_option is not None and bool(set_option(_MMAP_THRESHOLD, _LARGEST) and set_option(_TRIM_THRESHOLD, _KEPT))
 
@@ -35,7 +35,7 @@ def keep_freed_memory() -> bool:
 def denormals_flushed(flush: bool) -> Iterator[None]:
     """Flush denormals to zero inside the block, and restore the previous setting; does nothing if not `flush`.
 
-    torch's threads inherit the setting from the thread that starts them: enter the block before the first kernel runs.
+    torch's threads inherit the setting from the thread that starts them: enter the block before the first kernel.
     """
     before = _flushes()
     if flush and not before:

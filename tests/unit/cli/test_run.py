@@ -53,6 +53,7 @@ class FakeTraining:
             steps=60,
             metrics={"val/loss": 2.0, "val/accuracy": 0.25, "gradient/h/half_life": 3.5, "gradient/h/reach": 20.0},
             curves={"gradient/h/by_lag": ([1, 2], [0.0, -0.5])},
+            config=config,
         )
 
 
@@ -182,3 +183,20 @@ def test_a_run_is_finished_even_if_nothing_reads_its_table(
         monkeypatch.setattr(sys, "stdout", pipe)
         assert main(["run", str(digits), "--quiet"]) == 0
         assert main(["run", str(digits), "--quiet", "--json"]) == 0
+
+
+def test_changed_code_is_allowed_with_resume_alone(call: Call, digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, _, err = call("run", digits, "--allow-changed-code")
+    assert code == 2
+    assert "--resume" in err
+    seen: dict[str, Any] = {}
+
+    def resume(reference: str, **options: Any) -> None:
+        seen.update(options, reference=reference)
+        raise UndertowError("seen")
+
+    monkeypatch.setattr(experiment, "resume", resume)
+    call("run", "--resume", "lstm-T64-s0", "--allow-changed-code")
+    assert (seen["reference"], seen["allow_changed_code"]) == ("lstm-T64-s0", True)
+    call("run", "--resume", "lstm-T64-s0")
+    assert seen["allow_changed_code"] is False

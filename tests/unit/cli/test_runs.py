@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from undertow.cli.output.runs import runs_table
+from undertow.config.schema import ExperimentConfig
 from undertow.runs.experiment import RunResult
 
 Make = Callable[..., RunResult]
@@ -17,8 +18,8 @@ def make(tmp_path: Path) -> Make:
     def make(cell: str, length: int, metrics: dict[str, float]) -> RunResult:
         folder = tmp_path / f"{cell}-{length}"
         folder.mkdir()
-        (folder / "config.yaml").write_text(f"cell: {{name: {cell}}}\ntask: {{name: t, length: {length}}}\n")
-        return RunResult(folder.name, folder, "id", True, 1, metrics, {})
+        config = ExperimentConfig.model_validate({"cell": {"name": cell}, "task": {"name": "t", "length": length}})
+        return RunResult(folder.name, folder, "id", True, 1, metrics, {}, config)
 
     return make
 

@@ -1,4 +1,4 @@
-"""The time loop and the network: pieces equal the whole, scans equal steps, measuring leaves no trace."""
+"""The time loop and the network: pieces equal the whole, scans equal steps, a probe has no effect on training."""
 
 import random
 
@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from undertow.api.contract import Tokens, Vector
+from undertow.config.load import LoadedExperiment
 from undertow.config.schema import ExperimentConfig
 from undertow.errors import RequestError
 from undertow.nn import SequenceModel, build_model, build_task, isolated, trajectory, unroll, unroll_by_steps
@@ -74,7 +75,7 @@ def test_tokens_are_embedded() -> None:
     assert model(torch.randint(7, (4, 9))).shape == (4, 9, 2)
 
 
-def test_measuring_restores_modes_buffers_and_random_states() -> None:
+def test_isolated_restores_modes_buffers_and_random_states() -> None:
     model = nn.Sequential(nn.BatchNorm1d(3), nn.Dropout(0.5), nn.LSTM(3, 3))
     model.train()
     model[1].eval()
@@ -101,7 +102,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_cell_that_breaks_its_contract_is_named_with_what_it_returned(case: str, tmp_path) -> None:
+def test_cell_that_breaks_its_contract_is_refused_with_what_it_returned(case: str, tmp_path) -> None:
     body, message = BROKEN[case]
     plugin = tmp_path / f"broken_{case.replace(' ', '_')}.py"
     plugin.write_text(
@@ -119,5 +120,6 @@ def test_cell_that_breaks_its_contract_is_named_with_what_it_returned(case: str,
     config = ExperimentConfig.model_validate(
         {"task": {"name": "adding", "length": 10}, "cell": {"name": "broken", "hidden_size": 4}}
     )
+    loaded = LoadedExperiment(config, registry)
     with pytest.raises(RequestError, match=message):
-        build_model(config, registry, build_task(config, registry))
+        build_model(loaded, build_task(loaded))

@@ -1,4 +1,4 @@
-"""The shapes that write, and the gradient that is cut. T time read, U time written, B batch, O output."""
+"""The shapes that write, and truncated gradients. T time read, U time written, B batch, O output."""
 
 import pytest
 import torch
@@ -32,15 +32,27 @@ def some_input(shape: str) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("shape", ["seq2seq", "one-to-many"])
-def test_left_alone_it_reads_what_it_wrote(shape: str) -> None:
+def test_without_a_target_the_network_reads_its_own_output(shape: str) -> None:
     model, x = network(shape, ("gru", "lstm")), some_input(shape)
-    alone = model(x)
-    assert alone.shape == (B, U, O)
-    assert torch.allclose(model(x, alone.argmax(-1)), alone, atol=1e-12)
-    others = (alone.argmax(-1) + 1) % O
-    led = model(x, others)
-    assert torch.allclose(led[:, 0], alone[:, 0], atol=1e-12)  # before the first symbol there is nothing to be led by
-    assert not torch.isclose(led[:, 1:], alone[:, 1:]).any(-1).all()
+    free = model(x)
+    assert free.shape == (B, U, O)
+    assert torch.allclose(model(x, free.argmax(-1)), free, atol=1e-12)
+    others = (free.argmax(-1) + 1) % O
+    forced = model(x, others)
+    assert torch.allclose(
+        forced[:, 0], free[:, 0], atol=1e-12
+    )  # the target has no effect before its first symbol was read
+    assert not torch.isclose(forced[:, 1:], free[:, 1:]).any(-1).all()
+
+
+@pytest.mark.parametrize("shape", ["seq2seq", "one-to-many"])
+def test_another_number_of_steps_is_written_without_a_change_of_the_network(shape: str) -> None:
+    model, x = network(shape, ("gru", "lstm")), some_input(shape)
+    longer = model(x, writes=U + 3)
+    assert longer.shape == (B, U + 3, O)
+    assert torch.allclose(longer[:, :U], model(x), atol=1e-12)
+    assert torch.allclose(model(x, longer.argmax(-1), writes=U + 3), longer, atol=1e-12)
+    assert model.writes == U
 
 
 @pytest.mark.parametrize("shape", ["seq2seq", "one-to-many"])
@@ -56,7 +68,7 @@ def test_what_is_written_depends_on_what_was_read_and_on_no_later_target(shape: 
     assert (model(other, target) != before).flatten(1).any(1).all()
 
 
-def test_its_steps_are_those_read_and_then_those_written() -> None:
+def test_encode_returns_the_steps_that_read_and_then_those_that_write() -> None:
     model, x = network("seq2seq"), some_input("seq2seq")
     assert model.encode(x).shape == (T, B, 2)
     x_TBI = model.encode(x, torch.zeros(B, U, dtype=torch.int64))
@@ -65,7 +77,7 @@ def test_its_steps_are_those_read_and_then_those_written() -> None:
     assert torch.equal(x_TBI[T + 1], model.written(torch.zeros(B, dtype=torch.int64)))
 
 
-def test_the_target_is_of_no_effect_where_nothing_is_written() -> None:
+def test_the_target_has_no_effect_for_a_shape_that_does_not_write() -> None:
     model, x = network("many-to-one"), some_input("many-to-one")
     assert model.written is None
     assert torch.equal(model(x, torch.zeros(B, dtype=torch.int64)), model(x))
@@ -79,7 +91,7 @@ def gradient_by_step(model: SequenceModel, x: torch.Tensor) -> list[bool]:
 
 @pytest.mark.parametrize("cells", [("lstm",), ("gru", "ugrnn")])
 @pytest.mark.parametrize("truncate", [1, 2, 4, 5, 6, 7])
-def test_a_cut_gradient_reaches_so_many_steps_back_and_changes_no_value(cells: tuple[str, ...], truncate: int) -> None:
+def test_truncate_limits_the_reach_of_the_gradient_and_changes_no_value(cells: tuple[str, ...], truncate: int) -> None:
     x = some_input("many-to-one")
     whole, cut = network("many-to-one", cells), network("many-to-one", cells, truncate=truncate)
     assert torch.allclose(whole(x), cut(x), atol=1e-12)
@@ -88,7 +100,7 @@ def test_a_cut_gradient_reaches_so_many_steps_back_and_changes_no_value(cells: t
 
 
 @pytest.mark.parametrize("split", range(1, T))
-def test_in_pieces_a_gradient_is_cut_where_it_is_cut_whole(split: int) -> None:
+def test_in_pieces_the_gradient_is_cut_at_the_same_steps(split: int) -> None:
     model, x = network("many-to-one", truncate=4), some_input("many-to-one")
     x_TBI = model.encode(x).detach().requires_grad_()
     _, state = model.advance(x_TBI[:split], model.initial_state(B), after=T - split)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from undertow import Batch, Cell, Options, State, Subject, Task, Vector
+from undertow.config.load import LoadedExperiment
 from undertow.config.schema import ExperimentConfig
 from undertow.nn import SequenceModel, build_model, build_task
 from undertow.nn.isolation import isolated
@@ -87,9 +88,10 @@ def make_subject() -> Callable[..., Subject]:
         settings = {"name": cell, "hidden_size": hidden, "layers": layers, "options": {cell: options}}
         config = ExperimentConfig.model_validate({"task": {"name": task, "length": length}, "cell": settings})
         torch.manual_seed(0)
-        built = build_task(config, REGISTRY)
-        model = build_model(config, REGISTRY, built).to(dtype)
-        return subject_of(built, model, REGISTRY.cell(cell).state, examples)
+        loaded = LoadedExperiment(config, REGISTRY)
+        built_task = build_task(loaded)
+        model = build_model(loaded, built_task).to(dtype)
+        return subject_of(built_task, model, REGISTRY.cell(cell).state, examples)
 
     return make_subject
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from undertow import Subject
+from undertow.config.load import LoadedExperiment
 from undertow.config.schema import ExperimentConfig
 from undertow.nn import SequenceModel, build_model, build_task
 from undertow.plugins.host import load_plugins
@@ -28,8 +29,9 @@ def network(cell: str, task_name: str, layers: int, length: int | None = None, h
         }
     )
     torch.manual_seed(0)
-    task = build_task(config, REGISTRY)
-    model = build_model(config, REGISTRY, task).double()
+    loaded = LoadedExperiment(config, REGISTRY)
+    task = build_task(loaded)
+    model = build_model(loaded, task).double()
     batch = task.batch("val", np.arange(5))
     if batch.input.is_floating_point():
         batch = batch._replace(input=batch.input.double(), target=batch.target.double())

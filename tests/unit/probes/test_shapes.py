@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 from undertow import Batch, Task, Tokens
+from undertow.config.load import LoadedExperiment
 from undertow.config.schema import ExperimentConfig
 from undertow.nn import SequenceModel, build_probes
 from undertow.plugins.host import load_plugins
@@ -116,7 +117,7 @@ def test_probes_measure_it(name, shortest, layers, writer, is_recordable, leaves
     config = ExperimentConfig.model_validate(
         {"task": {"name": "adding"}, "cell": {"name": "lstm"}, "probes": [{"name": name, "options": options}]}
     )
-    (probe,) = build_probes(config, load_plugins()).values()
+    (probe,) = build_probes(LoadedExperiment(config, load_plugins())).values()
     subject = writer(layers, shortest)
     measurement = probe.measure(subject)
     is_recordable(measurement)

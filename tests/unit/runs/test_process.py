@@ -1,26 +1,56 @@
-"""A process of a run over several devices, and the process that started it."""
+"""How the work of a run ends: with a readable reason, and the name of the exception that ended it."""
 
-import os
-from typing import Any
+from pathlib import Path
 
 import pytest
+import torch
 
-from undertow._system.stopping import StopRequest
-from undertow.runs import process
-
-
-class Gone:
-    def is_alive(self) -> bool:
-        return False
+from undertow.errors import Diverged, UndertowError
+from undertow.runs.result import OUT_OF_MEMORY, Result, error_name, failure
 
 
-def test_a_process_that_hangs_does_not_outlive_the_one_that_started_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    ended: list[Any] = []
-    waited: list[float] = []
-    monkeypatch.setattr(os, "_exit", ended.append)
-    monkeypatch.setattr("time.sleep", waited.append)
-    stop = StopRequest()
-    process._stop_with_the_run(Gone(), stop)  # type: ignore[arg-type]
-    assert stop.reason == "the end of the process that started it"
-    assert waited == [30.0], "it is given time to save itself"
-    assert ended == [1]
+def caused(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+ALLOCATION = (
+    "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 8 EiB"),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError(ALLOCATION),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        caused(UndertowError("probe `jacobian` failed"), RuntimeError(ALLOCATION)),
+    ],
+)
+def test_every_failed_allocation_has_one_name(error: Exception, tmp_path: Path) -> None:
+    assert error_name(error) == OUT_OF_MEMORY == "OutOfMemoryError"
+    assert failure(error, tmp_path).error == OUT_OF_MEMORY
+
+
+@pytest.mark.parametrize(
+    "error", [Diverged("nan"), ValueError("the allocation of seats"), RuntimeError("no alloc here")]
+)
+def test_any_other_exception_has_its_own_name(error: Exception) -> None:
+    assert error_name(error) == type(error).__name__
+
+
+def test_a_failed_allocation_of_torch_is_recognised() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60)
+    assert error_name(caught.value) == OUT_OF_MEMORY
+
+
+def test_tracebacks_of_several_failures_are_all_kept(tmp_path: Path) -> None:
+    for number in (1, 2):
+        result = failure(KeyError(f"number {number}"), tmp_path)
+    assert result == Result("FAILED", f"KeyError: 'number 2' (see {tmp_path / 'traceback.txt'})", "KeyError")
+    text = (tmp_path / "traceback.txt").read_text()
+    assert "number 1" in text
+    assert "number 2" in text

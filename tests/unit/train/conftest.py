@@ -1,4 +1,4 @@
-"""A small training job in this process, and what it left behind."""
+"""A small training job in this process, and its result."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,8 +10,8 @@ import torch
 
 from undertow._system.stopping import StopRequest
 from undertow.config.load import load_mapping
+from undertow.train.build import build
 from undertow.train.callbacks.checkpoints import LAST
-from undertow.train.devices import resolve_devices
 from undertow.train.job import train
 from undertow.train.record import Record
 
@@ -21,6 +21,10 @@ class Journal:
     """Keeps rows in memory."""
 
     rows: list[tuple[str, float, int]] = field(default_factory=list)
+    tagged: dict[str, str] = field(default_factory=dict)
+
+    def tags(self, tags: Mapping[str, str]) -> None:
+        self.tagged |= tags
 
     def metrics(self, rows: Iterable[tuple[str, float, int]]) -> None:
         self.rows += rows
@@ -61,8 +65,14 @@ BASE: Mapping[str, Any] = {
 
 
 @pytest.fixture
+def base() -> Mapping[str, Any]:
+    """The configuration that `run_job` trains, as a mapping."""
+    return BASE
+
+
+@pytest.fixture
 def run_job(tmp_path: Path) -> RunJob:
-    """Train `BASE` with overrides, in a folder of its own or in a named one."""
+    """Train `BASE` with overrides, in the folder of this name."""
 
     def run(
         *overrides: str, folder: str = "job", plugins: Iterable[Path] = (), stop: StopRequest | None = None,
@@ -72,16 +82,8 @@ def run_job(tmp_path: Path) -> RunJob:
         path = tmp_path / folder
         path.mkdir(exist_ok=True)
         journal = Journal()
-        record = Record(journal, known)
-        steps = train(
-            loaded.config,
-            loaded.registry,
-            path,
-            resolve_devices(loaded.config.train),
-            record=record,
-            stop=stop or StopRequest(),
-            progress=False,
-        )
+        record = Record(journal, known, path / "traceback.txt")
+        steps = train(build(loaded), path, record=record, stop=stop or StopRequest(), progress=False)
         return Job(steps, journal, record, path)
 
     return run

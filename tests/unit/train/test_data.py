@@ -1,4 +1,4 @@
-"""Which examples a step sees: the same over any number of ranks, from any step on."""
+"""The examples of a step: the same for any number of ranks, and from any first step."""
 
 from itertools import islice
 
@@ -14,27 +14,27 @@ def batches(count: int, **kwargs) -> list[np.ndarray]:
     return list(islice(Stream(**arguments), count))
 
 
-def test_a_finite_split_is_seen_whole_in_every_pass_and_in_another_order() -> None:
+def test_every_pass_has_all_examples_of_a_finite_split_in_another_order() -> None:
     seen = np.concatenate(batches(5)).reshape(2, 10)
     assert sorted(seen[0]) == sorted(seen[1]) == list(range(10))
     assert list(seen[0]) != list(seen[1])
 
 
 @pytest.mark.parametrize("size", [10, None])
-def test_ranks_share_out_what_one_rank_would_see(size: int | None) -> None:
+def test_ranks_divide_the_batches_of_one_rank(size: int | None) -> None:
     one = batches(6, size=size)
     two = [np.concatenate(pair) for pair in zip(*(batches(6, size=size, rank=r, ranks=2) for r in (0, 1)), strict=True)]
     assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
 
 
 @pytest.mark.parametrize("size", [10, None])
-def test_a_stream_can_begin_anywhere(size: int | None) -> None:
+def test_a_stream_can_start_at_any_batch(size: int | None) -> None:
     assert all(
         np.array_equal(a, b) for a, b in zip(batches(9, size=size)[4:], batches(5, size=size, first=4), strict=True)
     )
 
 
-def test_draws_depend_on_seed_stream_and_index_alone() -> None:
+def test_draws_depend_only_on_seed_stream_and_index() -> None:
     whole = uniforms(3, "s", np.arange(100), 7)
     assert np.array_equal(uniforms(3, "s", np.array([42, 7]), 7), whole[[42, 7]])
     assert not np.array_equal(uniforms(4, "s", np.arange(100), 7), whole)

@@ -1,4 +1,4 @@
-"""Training: what it records, that probes and interruptions change nothing, and how it ends when it must."""
+"""Training: what it records, how it ends, and that probes and interruptions do not change it."""
 
 import os
 import subprocess
@@ -10,8 +10,12 @@ import pytorch_lightning as pl
 import torch
 
 from undertow._system.stopping import StopRequest
+from undertow.config.load import load_mapping
 from undertow.errors import Diverged, Interrupted, UndertowError
+from undertow.nn import build_model, build_task
+from undertow.train.build import build
 from undertow.train.callbacks.checkpoints import BEST, LAST
+from undertow.train.job import train
 from undertow.train.record import Record
 from undertow.train.runtime import denormals_flushed
 
@@ -33,6 +37,22 @@ def test_training_with_probes_is_bit_identical_to_training_without(run_job, cell
     assert plain.journal.series("train/loss") == probed.journal.series("train/loss")
 
 
+def test_what_was_built_is_trained_from_the_weights_of_its_seed(run_job, base, tmp_path: Path) -> None:
+    plain = run_job("cell.dropout=0.2", "cell.layers=2", "seed=3", folder="plain")
+    loaded = load_mapping(base, ["cell.dropout=0.2", "cell.layers=2", "seed=3"])
+    torch.manual_seed(3)
+    expected = build_model(loaded, build_task(loaded)).state_dict()
+    torch.rand(5)
+    built = build(loaded)
+    assert same(dict(built.model.state_dict()), dict(expected))
+    torch.rand(7)  # draws between building and training have no effect
+    record = Record(None)
+    (tmp_path / "later").mkdir()
+    train(built, tmp_path / "later", record=record, stop=StopRequest(), progress=False)
+    assert same(torch.load(tmp_path / "later" / LAST, weights_only=True)["state_dict"], plain.weights)
+    assert record.latest["train/loss"] == plain.record.latest["train/loss"]
+
+
 def test_loss_is_recorded_at_its_steps_and_the_last_step_is_validated(run_job) -> None:
     job = run_job("train.max_steps=50", "train.val_every=20", "train.log_every=10")
     assert list(job.journal.series("train/loss")) == [10, 20, 30, 40, 50]
@@ -40,7 +60,7 @@ def test_loss_is_recorded_at_its_steps_and_the_last_step_is_validated(run_job) -
     assert {path.name for path in job.folder.iterdir()} == {BEST, LAST}
 
 
-def test_the_trained_network_is_evaluated_at_other_lengths_and_is_none_the_worse(run_job) -> None:
+def test_evaluation_at_other_lengths_is_recorded_and_does_not_change_the_network(run_job) -> None:
     plain = run_job(folder="plain")
     more = run_job("evaluate.lengths=[40, 10, 20]", folder="more")
     assert same(plain.weights, more.weights)
@@ -54,16 +74,16 @@ def test_the_trained_network_is_evaluated_at_other_lengths_and_is_none_the_worse
 
 def test_pascanus_omega_is_recorded_and_trained_on(run_job) -> None:
     plain = run_job("cell.name=rnn", folder="plain")
-    held = run_job("cell.name=rnn", "optim.omega=0.5", folder="held")
+    with_omega = run_job("cell.name=rnn", "optim.omega=0.5", folder="held")
     assert not plain.journal.series("train/omega")
-    omega = held.journal.series("train/omega")
+    omega = with_omega.journal.series("train/omega")
     assert list(omega) == [10, 20, 30, 40, 50]
     assert omega[50] < omega[10]
-    assert not same(plain.weights, held.weights)
-    assert held.journal.series("train/loss")[10] == pytest.approx(plain.journal.series("train/loss")[10], rel=0.5)
+    assert not same(plain.weights, with_omega.weights)
+    assert with_omega.journal.series("train/loss")[10] == pytest.approx(plain.journal.series("train/loss")[10], rel=0.5)
 
 
-def test_training_stops_once_it_is_good_enough_and_says_after_how_many_steps(run_job) -> None:
+def test_training_stops_at_the_threshold_and_records_its_steps(run_job) -> None:
     whole = run_job(folder="whole")
     assert whole.journal.series("train/steps") == {50: 50.0}
     losses = whole.journal.series("val/loss")
@@ -74,7 +94,7 @@ def test_training_stops_once_it_is_good_enough_and_says_after_how_many_steps(run
     assert early.journal.series("train/steps") == {40: 40.0}
 
 
-def test_the_share_of_clipped_steps_is_recorded_where_steps_are_clipped(run_job) -> None:
+def test_the_share_of_clipped_steps_is_recorded_if_clipping_is_configured(run_job) -> None:
     assert not run_job("optim.clip_norm=null", folder="free").journal.series("train/clipped")
     never = run_job("optim.clip_norm=1000.0", folder="never").journal.series("train/clipped")
     always = run_job("optim.clip_norm=1.0e-6", folder="always").journal.series("train/clipped")
@@ -104,7 +124,7 @@ def test_accumulating_two_half_batches_is_one_whole_batch(run_job) -> None:
 
 
 class StopAfter(StopRequest):
-    """Asks to stop once a certain step is recorded."""
+    """Requests a stop after so many looks at `reason`, one a step."""
 
     def __init__(self, steps: int) -> None:
         super().__init__()
@@ -219,8 +239,31 @@ def test_probe_that_raises_ends_the_run_by_name(run_job, tmp_path: Path) -> None
         "def undertow_register_probes():\n"
         "    return [ProbeSpec(name='bad', summary='always fails', factory=':Bad')]\n"
     )
-    with pytest.raises(UndertowError, match="probe `bad` failed at step 0: ValueError: no such layer"):
+    with pytest.raises(UndertowError, match=r"probe `bad` failed at step 0: ValueError: no such layer .*traceback.txt"):
         run_job("probes=[{name: bad}]", plugins=[plugin])
+    text = (tmp_path / "job" / "traceback.txt").read_text()
+    assert "probe `bad` failed at step 0" in text
+    assert "in measure" in text
+
+
+def test_probe_that_raises_only_warns_where_its_configuration_says_so(run_job, tmp_path: Path) -> None:
+    plugin = tmp_path / "bad_probe.py"
+    plugin.write_text(
+        "from undertow import Probe, ProbeSpec, hookimpl\n"
+        "class Bad(Probe):\n"
+        "    def measure(self, subject):\n"
+        "        raise ValueError('no such layer')\n"
+        "@hookimpl\n"
+        "def undertow_register_probes():\n"
+        "    return [ProbeSpec(name='bad', summary='always fails', factory=':Bad')]\n"
+    )
+    probes = "probes=[{name: bad, every: 25, on_error: warn}, {name: saturation, every: 25}]"
+    job = run_job(probes, plugins=[plugin])
+    assert job.steps == 50
+    assert "failed at step 50: ValueError: no such layer" in job.journal.tagged["undertow.probe.bad.error"]
+    assert job.journal.series("saturation/f")
+    text = (job.folder / "traceback.txt").read_text()
+    assert [f"probe `bad` failed at step {step}\n" in text for step in (0, 25, 50)] == [True, True, True]
 
 
 def test_snapshots_keep_the_training_step_and_the_final_curve_has_the_plain_name(run_job) -> None:
@@ -240,7 +283,7 @@ def test_precision_double_trains_and_measures_in_double(run_job) -> None:
 
 def test_saving_by_steps_is_independent_of_validation(run_job, tmp_path: Path) -> None:
     class Killed(StopRequest):
-        """Dies at step 25, as if by kill -9: without saving."""
+        """Ends the process at step 25 without saving, like kill -9."""
 
         looks = 0
 
@@ -272,9 +315,9 @@ def test_denormals_are_flushed_while_training_and_only_then() -> None:
 
 
 def test_memory_that_was_freed_is_kept_for_the_next_step() -> None:
-    """Counted in a process of its own, in pages that the system had to clear: those of 64 MiB, or next to none.
+    """Count page faults in a process of its own: those of 64 MiB before, nearly none afterwards.
 
-    What glibc returns by itself hangs on what lies where, so that it is first told to return everything.
+    How much memory glibc returns by default depends on the layout of the heap, so it is first set to return everything.
     """
     code = """
 import resource, torch
@@ -304,17 +347,17 @@ print(pages() < first / 10)
     assert fewer == "True"
 
 
-def test_only_callbacks_with_something_to_do_are_called_at_each_step(run_job, monkeypatch) -> None:
+def test_callbacks_that_have_nothing_to_do_are_not_installed(run_job, monkeypatch) -> None:
     used: list[str] = []
     fit = pl.Trainer.fit
 
-    def noting(trainer, *args, **options):
+    def record_callbacks(trainer, *args, **options):
         used.extend(type(callback).__name__ for callback in trainer.callbacks)
         return fit(trainer, *args, **options)
 
-    monkeypatch.setattr(pl.Trainer, "fit", noting)
+    monkeypatch.setattr(pl.Trainer, "fit", record_callbacks)
     run_job("probes=[]", folder="plain")
     assert sorted(used) == ["Checkpoints", "ModelCheckpoint", "Recorder"]
     used.clear()
     run_job(PROBES, "evaluate.lengths=[20]", folder="measured")
-    assert sorted(used) == ["ModelCheckpoint", "OtherLengths", "Probing", "Recorder", "Checkpoints"]
+    assert sorted(used) == ["Checkpoints", "ModelCheckpoint", "OtherLengths", "Probing", "Recorder"]

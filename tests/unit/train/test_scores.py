@@ -8,7 +8,7 @@ from undertow_tasks.memory.adding import Adding
 from undertow_tasks.memory.options import AddingOptions
 
 
-def test_the_loss_is_the_mean_over_all_examples_and_begins_anew() -> None:
+def test_the_loss_is_the_mean_over_all_examples_since_the_last_compute() -> None:
     task = Adding(AddingOptions(), 20, 0)
     scores = Scores(task)
     for examples in (np.arange(6), np.arange(6, 8)):
@@ -20,7 +20,7 @@ def test_the_loss_is_the_mean_over_all_examples_and_begins_anew() -> None:
     assert scores.compute()["loss"] == 0.0
 
 
-def test_one_example_that_is_not_a_number_is_not_left_out() -> None:
+def test_one_nan_makes_the_mean_loss_nan() -> None:
     task = Adding(AddingOptions(), 20, 0)
     scores = Scores(task)
     batch = task.batch("val", np.arange(4))

@@ -1,9 +1,9 @@
-"""A network that learns to write: validation lets it read what it wrote itself."""
+"""A network that learns to write: in validation it reads its own output."""
 
 import math
 
 
-def test_reversing_is_learned_in_free_running_and_exact_match_is_recorded(run_job) -> None:
+def test_validation_without_a_target_improves_and_records_exact_match(run_job) -> None:
     job = run_job(
         "task={name: reverse, length: 4, options: {reverse: {alphabet: 4}}}",
         "cell={name: gru, hidden_size: 32}",
@@ -16,6 +16,6 @@ def test_reversing_is_learned_in_free_running_and_exact_match_is_recorded(run_jo
     assert exact_match[300] > 10 / 4**4
 
 
-def test_at_another_length_as_much_is_written_as_that_asks_for(run_job) -> None:
+def test_at_another_length_the_steps_of_that_length_are_written(run_job) -> None:
     job = run_job("task={name: reverse, length: 4}", "evaluate={lengths: [4, 7], examples: 32}", "train.max_steps=5")
     assert job.journal.series("val/exact_match/by_length").keys() == {4, 7}

@@ -24,6 +24,7 @@ def run_command(
     set: Sets = None,
     plugin: PluginFiles = None,
     resume: Annotated[str | None, Parameter(help="Resume a stopped run: its folder, name or MLflow id.")] = None,
+    allow_changed_code: Annotated[bool, Parameter(help="With --resume: accept changed plugins or data.")] = False,
     home: Home = None,
     quiet: Annotated[bool, Parameter(help="Do not show a header and progress.")] = False,
     json: Json = False,
@@ -34,10 +35,12 @@ def run_command(
             "name a configuration file, as in `undertow run experiments/smoke/digits.yaml`, or a run to `--resume`"
             + (", not both" if file else "")
         )
+    if allow_changed_code and resume is None:
+        raise RequestError("--allow-changed-code belongs to --resume: name the run to continue")
     if resume is not None and (set or plugin):
         raise RequestError("--resume uses the configuration of the run: leave out --set and --plugin")
     with redirect_stdout(sys.stderr):  # standard output is for the result, even if a plugin prints
-        result = _run(file, set or [], plugin or [], resume, home, quiet=quiet)
+        result = _run(file, set or [], plugin or [], resume, home, quiet=quiet, allow_changed_code=allow_changed_code)
     with showing_results("the run"):
         if json:
             emit(_document(result))
@@ -49,14 +52,21 @@ def run_command(
 
 
 def _run(
-    file: Path | None, overrides: list[str], plugins: list[Path], resume: str | None, home: Path | None, *, quiet: bool
+    file: Path | None,
+    overrides: list[str],
+    plugins: list[Path],
+    resume: str | None,
+    home: Path | None,
+    *,
+    quiet: bool,
+    allow_changed_code: bool,
 ) -> "RunResult":
     header = None if quiet else _print_header
     if file is None:
         from undertow.runs.experiment import resume as resume_run
 
         assert resume is not None
-        return resume_run(resume, home=home, progress=not quiet, on_start=header)
+        return resume_run(resume, home=home, progress=not quiet, allow_changed_code=allow_changed_code, on_start=header)
     # Most wrong requests are refused here, before the imports that take seconds.
     from undertow.config.load import load_experiment
 

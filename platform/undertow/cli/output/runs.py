@@ -67,11 +67,8 @@ def runs_table(results: Sequence["RunResult"]) -> Table:
 
 
 def _cell_and_length(result: "RunResult") -> tuple[str, str]:
-    """Read both from the configuration in the run folder."""
-    from undertow.config.source import read_file
-
-    config = read_file(result.folder / "config.yaml").data
-    return str(config["cell"]["name"]), str(config["task"]["length"])
+    """Cell and length of the run's configuration."""
+    return result.config.cell.name, str(result.config.task.length)
 
 
 def _scores(result: "RunResult") -> list[str]:

@@ -27,9 +27,8 @@ _PRELOAD = (
     "undertow.studies.work.job",
     "undertow.train.runtime",
     "undertow.train.job",
-    "undertow.train.rehearsal",
 )
-"""What every trial imports; the last one does what the first fit of every process would do."""
+"""What every trial needs."""
 
 
 class Running(Protocol):

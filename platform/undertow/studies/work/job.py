@@ -1,8 +1,8 @@
-"""One attempt in a process of its own: what it is given (`Job`), and what it does with it (`conduct`).
+"""One trial in a process of its own: what it is given (`Job`), and how it is carried out (`conduct`).
 
-A crash, an out-of-memory kill or a segfault is this trial's alone. Everything it finds out goes into the run folder;
-the driver reads it there, and says over the pipe only that it should stop. The end of the pipe is the end of the
-driver: then the trial saves, and goes too.
+A crash, an out-of-memory kill or a segfault ends this trial alone. Everything that it records is in the run folder,
+where the driver reads it. The driver sends only stop requests over the pipe. When the pipe ends, the driver has ended:
+then the trial saves itself and ends too.
 """
 
 import gc
@@ -10,7 +10,6 @@ import os
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,16 +17,18 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from undertow._system.stopping import StopRequest
-from undertow.config.load import dump, without_password
+from undertow._system.tracebacks import append_traceback
+from undertow.config.load import LoadedExperiment, dump, without_password
 from undertow.config.schema import ExperimentConfig
-from undertow.errors import UndertowError
 from undertow.plugins.host import load_plugins
 from undertow.plugins.registry import Plugin
-from undertow.runs.experiment import check_buildable, start_record, train_and_record
-from undertow.runs.process import Result
+from undertow.runs.code import record_code, require_recorded_code
+from undertow.runs.experiment import start_record, train_and_record
+from undertow.runs.ranks import end_ranks
+from undertow.runs.result import failure
 from undertow.tracking import Outbox, RunFolder
 
-_LAST_STEP = 30.0  # seconds a trial may take to save itself when its driver is gone
+_SAVE_SECONDS = 30.0  # how long a trial may take to save itself when its driver has ended
 
 
 @dataclass(frozen=True)
@@ -36,18 +37,20 @@ class Job:
 
     Attributes:
         home: Where run folders are.
-        folder: The run folder of the attempt before, to go on in; None for a new one.
+        folder: The run folder of the attempt before, to continue in; None for a new one.
         run: The uuid of the new run.
         parent: The uuid of the study's own run.
         uri: The tracking store, resolved: this process has its environment from an earlier one.
-        config: Resolved.
-        plugins: Those that are installed, as the driver found them, whatever is installed or removed meanwhile.
-        tags: What the run is made from, and its place in the study.
-        params: Parameters of the run beside its configuration, such as its case.
+        config: Resolved; its scratch plugins are the study's copies.
+        plugins: The installed plugins that the driver loaded, even if others are installed by now.
+        tags: The provenance of the run, and its place in the study.
+        params: Parameters of the run in addition to its configuration, such as its case.
         threads: CPU threads.
-        gpus: The GPUs it may see; None for all.
-        gpu_share: The share of a GPU's memory it may take.
-        memory: GiB of main memory that it may take beyond what it starts with; None for all.
+        gpus: The GPUs it may use; None for all.
+        gpu_share: The share of a GPU's memory it may use.
+        memory: GiB of main memory that it may use in addition to what it starts with; None for no limit.
+        allow_changed_code: Continue in `folder` even if the data have changed since. Plugins are compared by the
+            driver, for the whole study.
     """
 
     home: Path
@@ -63,71 +66,86 @@ class Job:
     gpus: tuple[str, ...] | None = None
     gpu_share: float = 1.0
     memory: float | None = None
+    allow_changed_code: bool = False
 
     @property
     def place(self) -> Path:
-        """Its run folder, whether it is there already or not."""
+        """Its run folder, which may not exist yet."""
         return self.folder or RunFolder.place(self.home, self.config.run_name, self.run)
 
 
 def stand_by(driver: Connection) -> None:
-    """Wait for a job, and do it; the main function of a trial's process."""
-    os.setsid()  # Ctrl-C in the driver's terminal is for the driver
-    gc.freeze()  # what came with the fork is no garbage: looking through all of it once takes a third of a second
+    """Wait for a job and carry it out; the main function of a trial's process."""
+    os.setsid()  # Ctrl-C in the driver's terminal must not reach this process
+    gc.freeze()  # the objects of the forkserver stay alive; one collection of all of them takes a third of a second
     gc.enable()
     try:
         job = driver.recv()
     except EOFError:
-        return  # there is nothing left to do
+        return  # the driver needs no further trial
     conduct(job, driver)
 
 
 def conduct(job: Job, driver: Connection) -> None:
-    """Do the work."""
-    _keep_to(job)
+    """Carry out a job, and record how it ended, whatever is raised."""
     stop = StopRequest()
     threading.Thread(target=_listen, args=(driver, stop), daemon=True).start()
-    with stop.listening(), _opened(job) as folder:
-        with (folder.path / "output.log").open("ab", buffering=0) as log:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os.dup2(log.fileno(), 1)
-            os.dup2(log.fileno(), 2)
+    with stop.listening():
         try:
-            _work(folder, job, stop)
-        except Exception as error:  # noqa: BLE001  (whatever it is, the attempt must end with a true status)
-            (folder.path / "traceback.txt").write_text(traceback.format_exc())
-            reason = str(error) if isinstance(error, UndertowError) else f"{type(error).__name__}: {error}"
-            with Outbox(folder.outbox) as outbox:
-                outbox.tags({"undertow.end": reason})
-                outbox.status("FAILED")
-            Result("FAILED", reason, type(error).__name__).write(folder.result)
+            _limit(job)
+            with _opened(job) as folder:
+                _redirect_output(folder.path / "output.log")
+                try:
+                    _work(folder, job, stop)
+                except Exception as error:  # noqa: BLE001  (whatever it is, the trial must end with a true status)
+                    _record_failure(folder, error)
+        except Exception as error:  # noqa: BLE001  (the run folder cannot be opened: its record must not be touched)
+            job.place.mkdir(parents=True, exist_ok=True)
+            append_traceback(job.place / "traceback.txt", error, "the trial could not start")
+            failure(error, job.place).write(job.place / "result.json")
 
 
 def _work(folder: RunFolder, job: Job, stop: StopRequest) -> None:
+    from undertow.train.build import build
     from undertow.train.runtime import denormals_flushed
 
-    config = job.config
-    registry = load_plugins(files=config.plugins.files, strict=True, again=job.plugins)
-    with denormals_flushed(config.train.flush_denormals):
+    registry = load_plugins(files=job.config.plugins.files, strict=True, again=job.plugins)
+    loaded = LoadedExperiment(job.config, registry)
+    with denormals_flushed(job.config.train.flush_denormals):
+        built = build(loaded)
+        facts = built.facts()
+        dataset = facts["undertow.dataset"]
         if job.folder is None:
-            devices, facts = check_buildable(config, registry)
-            start_record(folder, config, {**job.tags, **facts}, job.params)
+            record_code(folder, loaded, dataset)
+            start_record(folder, job.config, {**job.tags, **facts}, job.params)
         else:
-            devices, _ = check_buildable(config, registry)
+            allowed = job.allow_changed_code
+            changes = require_recorded_code(folder, loaded, dataset, allow_changed=allowed, compare_plugins=False)
             with Outbox(folder.outbox) as outbox:
                 outbox.status("RUNNING")
-                outbox.tags(job.tags)
-        train_and_record(folder, config, registry, devices, stop, progress=False)
+                outbox.tags({**job.tags, **changes})
+        train_and_record(folder, built, stop, progress=False)
+
+
+def _record_failure(folder: RunFolder, error: Exception) -> None:
+    result = failure(error, folder.path)
+    try:
+        with Outbox(folder.outbox) as outbox:
+            outbox.tags({"undertow.end": result.reason})
+            outbox.status(result.status)
+    except OSError as unrecorded:
+        append_traceback(folder.path / "traceback.txt", unrecorded, "the failure could not be recorded")
+    result.write(folder.result)
 
 
 @contextmanager
 def _opened(job: Job) -> Iterator[RunFolder]:
-    """The run folder, held by this process."""
+    """The run folder, whose lock this process holds inside the block."""
     config = job.config
     if job.folder is not None:
         folder = RunFolder.open(job.folder)
         folder.acquire()
+        end_ranks(folder)
         folder.result.unlink(missing_ok=True)
     else:
         folder = RunFolder.create(
@@ -145,8 +163,17 @@ def _opened(job: Job) -> Iterator[RunFolder]:
         folder.release()
 
 
-def _keep_to(job: Job) -> None:
-    """Take no more of the machine than was given; before the first kernel."""
+def _redirect_output(path: Path) -> None:
+    """Send standard output and standard error of this process to a file."""
+    with path.open("ab", buffering=0) as log:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+
+
+def _limit(job: Job) -> None:
+    """Limit threads, memory and GPUs to what the job may use; called before the first kernel."""
     import torch
 
     os.environ["OMP_NUM_THREADS"] = str(job.threads)  # for the ranks of a trial over several devices
@@ -163,7 +190,7 @@ def _keep_to(job: Job) -> None:
 
 
 def _data_bytes() -> int:
-    """What this process holds in private memory now; 0 where the system does not say."""
+    """Bytes of private memory of this process now; 0 where the system has no such number."""
     try:
         with Path("/proc/self/status").open() as lines:
             return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:")), 0)
@@ -172,11 +199,11 @@ def _data_bytes() -> int:
 
 
 def _listen(driver: Connection, stop: StopRequest) -> None:
-    """Hear the driver's wish to stop, or its end."""
+    """Receive stop requests from the driver until it ends; then stop too."""
     try:
         while True:
             stop.reason = str(driver.recv())
     except (EOFError, OSError):
         stop.reason = stop.reason or "the end of its driver"
-    time.sleep(_LAST_STEP)
-    os._exit(1)  # it hangs: nobody is left to wait for it
+    time.sleep(_SAVE_SECONDS)
+    os._exit(1)  # it hangs, and no other process would end it

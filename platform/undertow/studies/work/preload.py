@@ -1,4 +1,4 @@
-"""The first thing that a forkserver imports: it only ever imports and forks trials, so it looks for no garbage."""
+"""The first import of a forkserver, which only imports modules and forks trials: it needs no garbage collection."""
 
 import gc
 

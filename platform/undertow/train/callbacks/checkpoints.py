@@ -1,7 +1,7 @@
-"""What is saved so that a run can stop at any step and go on as if it had not: `last.ckpt`.
+"""Save `last.ckpt`, from which a run that was stopped at any step continues bit for bit.
 
-Lightning's checkpoint holds weights, optimiser, schedule, loops and callbacks; data needs only the step (see `data`).
-What is missing for a bit-identical continuation is every rank's random state, added here.
+Lightning's checkpoint has weights, optimiser, schedule, loops and callbacks; the data needs only the step (see `data`).
+The random state of every rank is added here.
 """
 
 import random
@@ -22,7 +22,7 @@ BEST = "best.ckpt"
 
 
 class Checkpoints(Checkpoint):
-    """Saves `last.ckpt` when due, at the end, and when asked to stop.
+    """Saves `last.ckpt` every `every` steps, at the end, and when the run is stopped.
 
     A step that is also validated is saved after its validation, so that a resumed run does not miss it.
 
@@ -30,11 +30,11 @@ class Checkpoints(Checkpoint):
         folder: Where checkpoints are.
         every: Steps between two saves; None saves at each validation.
         val_every: Steps between two validations.
-        stop: Looked at after every step; all ranks stop after the same one.
-        clock: Stopped meanwhile.
+        stop: Checked after every step; all ranks stop after the same step.
+        clock: Paused while saving.
 
     Raises (from its hooks):
-        Interrupted: The run was asked to stop; its checkpoint is written.
+        Interrupted: `stop` was set; the checkpoint is written.
     """
 
     def __init__(self, folder: Path, every: int | None, val_every: int, stop: StopRequest, clock: Clock) -> None:
@@ -47,7 +47,7 @@ class Checkpoints(Checkpoint):
         self._random_state: dict[str, Any] | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take the signals back from Lightning."""
+        """Install the signal handlers again: Lightning has replaced them."""
         self._stop.take_over()
         self._saved_at = trainer.global_step
 
@@ -79,25 +79,25 @@ class Checkpoints(Checkpoint):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Remember this rank's random state; it is restored when the first batch begins."""
+        """Keep this rank's random state; it is restored when the first batch begins."""
         states = checkpoint["undertow_random_states"]
         self._random_state = states[trainer.global_rank] if trainer.global_rank < len(states) else None
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Restore the random state once, after all set-up that might have drawn from it."""
+        """Restore the random state once, after all set-up that may draw random numbers."""
         if self._random_state is not None:
             _set_random_state(self._random_state)
             self._random_state = None
 
     def _save_and_stop_as_due(self, trainer: pl.Trainer) -> None:
-        wanted = self._stop.reason is not None
+        stopping = self._stop.reason is not None
         if trainer.world_size > 1:
-            wanted = trainer.strategy.reduce_boolean_decision(wanted, all=False)
-        if wanted or trainer.global_step % self._every == 0:
+            stopping = trainer.strategy.reduce_boolean_decision(stopping, all=False)
+        if stopping or trainer.global_step % self._every == 0:
             self._save(trainer)
-        if wanted:
+        if stopping:
             raise Interrupted(f"stopped by {self._stop.reason or 'another rank'} after step {trainer.global_step}")
 
     def _save(self, trainer: pl.Trainer) -> None:
@@ -108,7 +108,7 @@ class Checkpoints(Checkpoint):
 
 
 def _random_state() -> dict[str, Any]:
-    """Of Python, NumPy and torch, in types that `torch.load(weights_only=True)` accepts."""
+    """The random states of Python, NumPy and torch, in types that `torch.load(weights_only=True)` accepts."""
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     return {
         "python": random.getstate(),

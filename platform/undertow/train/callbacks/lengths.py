@@ -3,45 +3,32 @@
 Curves ``val/loss/by_length`` and ``val/<metric>/by_length``, whose step is the length in time steps.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 import pytorch_lightning as pl
 import torch
 
 from undertow.api.contract import Curve, Task
-from undertow.nn.model import SequenceModel
+from undertow.train.build import Built
 from undertow.train.clock import Clock
 from undertow.train.record import Record
 from undertow.train.scores import Scores
 
 
 class OtherLengths(pl.Callback):
-    """Evaluates once, at the end, on rank 0.
+    """Evaluates once, at the end, on rank 0, on `evaluate.examples` of the validation split at each length.
 
     Args:
-        tasks: By their length in time steps; at least one.
-        model: The network, as it was before any strategy wrapped it.
-        examples: Of the validation split, at each length.
-        batch_size: Examples at a time.
+        built: The network, and the task at each length; at least one.
         record: Where the curves go.
-        clock: Stopped meanwhile.
+        clock: Paused during the evaluation.
     """
 
-    def __init__(
-        self,
-        tasks: Mapping[int, Task],
-        *,
-        model: SequenceModel,
-        examples: int,
-        batch_size: int,
-        record: Record,
-        clock: Clock,
-    ) -> None:
-        self._tasks = tasks
-        self._model = model
-        self._examples = examples
-        self._batch_size = batch_size
+    def __init__(self, built: Built, *, record: Record, clock: Clock) -> None:
+        config = built.loaded.config
+        self._model = built.model
+        self._tasks = built.other_lengths
+        self._examples = config.evaluate.examples or config.train.val_examples
+        self._batch_size = config.train.batch_size
         self._record = record
         self._clock = clock
 
@@ -59,18 +46,16 @@ class OtherLengths(pl.Callback):
     def _scores(self, trainer: pl.Trainer, task: Task) -> dict[str, float]:
         model = self._model
         scores = Scores(task).to(next(model.parameters()).device)
-        held = task.size("val")
-        count = self._examples if held is None else min(held, self._examples)
-        training, writes = model.training, model.writes
+        available = task.size("val")
+        count = self._examples if available is None else min(available, self._examples)
+        training = model.training
         model.eval()
-        model.writes = task.writes
         try:
             with torch.no_grad(), trainer.precision_plugin.forward_context():
                 for start in range(0, count, self._batch_size):
                     batch = task.batch("val", np.arange(start, min(start + self._batch_size, count)))
                     batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
-                    scores.update(model(batch.input), batch)
+                    scores.update(model(batch.input, writes=task.writes), batch)
         finally:
             model.train(training)
-            model.writes = writes
         return {name: float(value) for name, value in scores.compute().items()}

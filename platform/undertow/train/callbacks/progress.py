@@ -1,4 +1,4 @@
-"""Progress for people: a bar where there is a terminal, a line every few seconds where there is none."""
+"""Progress on standard error: a bar in a terminal, otherwise a line every few seconds."""
 
 import sys
 import time
@@ -14,7 +14,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 class ProgressReport(pl.Callback):
-    """Shows the step, the latest losses and the time left, on standard error of rank 0."""
+    """Shows the step, the latest losses and the remaining time, on standard error of rank 0."""
 
     def __init__(self, name: str, max_steps: int, record: Record) -> None:
         self._name = name
@@ -26,7 +26,7 @@ class ProgressReport(pl.Callback):
         self._first_step = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin."""
+        """Start the bar."""
         self._started = time.monotonic()
         self._next_line = self._started + _SECONDS_BETWEEN_LINES
         self._first_step = trainer.global_step
@@ -46,7 +46,7 @@ class ProgressReport(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Advance."""
+        """Show the step."""
         if not trainer.is_global_zero:
             return
         if self._bar is not None:
@@ -59,11 +59,11 @@ class ProgressReport(pl.Callback):
             self._console.print(f"{at}, about {left:.0f} s left, {self._values()}", highlight=False, soft_wrap=True)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """End."""
+        """Stop the bar."""
         self._close()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
         self._close()
 
     def _values(self) -> str:

@@ -7,7 +7,7 @@ training. T time read and written, B batch, I input, H hidden, U time written.
 import torch
 from torch import Tensor
 
-from undertow import Batch, Model, Task
+from undertow import Batch, Model, Task, supervised_losses
 
 
 def encoded(model: Model, task: Task, batch: Batch) -> Tensor:
@@ -52,13 +52,8 @@ def mean_loss(model: Model, task: Task, batch: Batch) -> Tensor:
     """The mean loss over all supervised steps of all examples, which is what training lowers."""
     x_TBI = encoded(model, task, batch)
     y_TBH, _ = model.advance(x_TBI, model.initial_state(x_TBI.shape[1]))
-    if task.writes:
-        output = model.decode(y_TBH[-task.writes :].transpose(0, 1))
-    else:
-        output = model.decode(y_TBH.transpose(0, 1) if task.shape == "aligned" else y_TBH[-1])
-    losses = task.loss(output, batch.target)
-    supervised = task.supervised(batch)
-    return losses.mean() if supervised is None else losses[supervised].mean()
+    losses, _ = supervised_losses(task, model.output(y_TBH), batch)
+    return losses.mean()
 
 
 def _first_answer(task: Task, batch: Batch) -> int:

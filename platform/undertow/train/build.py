@@ -1,0 +1,78 @@
+"""Build everything that a run trains and measures, once: `Built`.
+
+    built = build(loaded)                              # raises RequestError for what cannot be had on this machine
+    train(built, folder, record=record, stop=stop)
+
+The same process validates a request and trains what it has built for that. The initial weights depend on the seed of
+the configuration alone.
+"""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from undertow.api.contract import Probe, Task
+from undertow.config.load import LoadedExperiment
+from undertow.nn import SequenceModel, build_model, build_other_lengths, build_probes, build_task
+from undertow.train.data import digest
+from undertow.train.devices import Devices, resolve_devices
+
+
+@dataclass(frozen=True)
+class Built:
+    """What one run trains and measures, and where. The network is trained in place, so it serves one run only.
+
+    Attributes:
+        loaded: The experiment it was built from.
+        devices: Where it is trained.
+        task: The task.
+        model: The network, with its initial weights.
+        probes: The probes, by name.
+        other_lengths: The task at each length of `evaluate.lengths`.
+    """
+
+    loaded: LoadedExperiment
+    devices: Devices
+    task: Task
+    model: SequenceModel
+    probes: Mapping[str, Probe]
+    other_lengths: Mapping[int, Task]
+
+    def facts(self) -> dict[str, str]:
+        """Tags for the provenance of the run: torch, device, and a digest of the data."""
+        return {
+            "undertow.torch": str(torch.__version__),
+            "undertow.cpu_threads": str(self.loaded.config.train.threads or torch.get_num_threads()),
+            "undertow.cuda": torch.version.cuda or "none",
+            "undertow.device": self.devices.name,
+            "undertow.devices": str(self.devices.count),
+            "undertow.dataset": digest(self.task),
+        }
+
+
+def build(loaded: LoadedExperiment) -> Built:
+    """Build the task, the network and the probes of an experiment, and resolve its devices.
+
+    Python's, NumPy's and torch's random states are seeded with `config.seed`, so that the initial weights are the same
+    on every rank and in every process.
+
+    Raises:
+        RequestError: A plugin breaks its contract, or a device is not there; nothing was written.
+    """
+    devices = resolve_devices(loaded.config.train)
+    if loaded.config.train.threads:
+        torch.set_num_threads(loaded.config.train.threads)
+    seed_all(loaded.config.seed)
+    task = build_task(loaded)
+    model = build_model(loaded, task)
+    return Built(loaded, devices, task, model, build_probes(loaded), build_other_lengths(loaded, task))
+
+
+def seed_all(seed: int) -> None:
+    """Seed Python, NumPy and torch. Lightning's own function would later reset every rank to the same seed."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)

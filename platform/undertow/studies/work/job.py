@@ -20,12 +20,13 @@ from undertow._system.stopping import StopRequest
 from undertow._system.tracebacks import append_traceback
 from undertow.config.load import LoadedExperiment, dump, without_password
 from undertow.config.schema import ExperimentConfig
+from undertow.errors import UndertowError
 from undertow.plugins.host import load_plugins
 from undertow.plugins.registry import Plugin
 from undertow.runs.code import record_code, require_recorded_code
 from undertow.runs.experiment import start_record, train_and_record
 from undertow.runs.ranks import end_ranks
-from undertow.runs.result import failure
+from undertow.runs.result import Result, failure
 from undertow.tracking import Outbox, RunFolder
 
 _SAVE_SECONDS = 30.0  # how long a trial may take to save itself when its driver has ended
@@ -101,8 +102,7 @@ def conduct(job: Job, driver: Connection) -> None:
                     _record_failure(folder, error)
         except Exception as error:  # noqa: BLE001  (the run folder cannot be opened: its record must not be touched)
             job.place.mkdir(parents=True, exist_ok=True)
-            append_traceback(job.place / "traceback.txt", error, "the trial could not start")
-            failure(error, job.place).write(job.place / "result.json")
+            _failure(error, job.place).write(job.place / "result.json")
 
 
 def _work(folder: RunFolder, job: Job, stop: StopRequest) -> None:
@@ -127,8 +127,15 @@ def _work(folder: RunFolder, job: Job, stop: StopRequest) -> None:
         train_and_record(folder, built, stop, progress=False)
 
 
+def _failure(error: Exception, folder: Path) -> Result:
+    """The result of an exception outside of training; its traceback is kept even if it is a `RequestError`."""
+    if isinstance(error, UndertowError):
+        append_traceback(folder / "traceback.txt", error, "the trial failed")
+    return failure(error, folder)
+
+
 def _record_failure(folder: RunFolder, error: Exception) -> None:
-    result = failure(error, folder.path)
+    result = _failure(error, folder.path)
     try:
         with Outbox(folder.outbox) as outbox:
             outbox.tags({"undertow.end": result.reason})

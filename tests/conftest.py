@@ -88,13 +88,24 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """The settings of a process that sends records to MLflow, for tests that call a `Store` or `sync` themselves."""
+    from undertow.tracking.mlflow.quiet import quiet_mlflow
+
+    with quiet_mlflow():
+        yield
+
+
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An initialised MLflow database to copy: its migrations take seconds."""
+    from undertow.tracking.mlflow.quiet import quiet_mlflow
     from undertow.tracking.mlflow.store import Store
 
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    assert Store(f"sqlite:///{path}", path.parent / "artifacts").is_reachable()
+    with quiet_mlflow():
+        assert Store(f"sqlite:///{path}", path.parent / "artifacts").is_reachable()
     return path
 
 

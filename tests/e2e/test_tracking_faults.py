@@ -21,7 +21,7 @@ from undertow.tracking import Outbox, RunFolder, ShipperProcess, start_shipper, 
 from undertow.tracking.folder import shipper_lock
 from undertow.tracking.shipping.wait import TIMEOUT
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quiet")]
 
 Until = Callable[..., None]
 

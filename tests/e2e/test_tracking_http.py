@@ -19,7 +19,7 @@ import pytest
 from undertow.tracking import Outbox, RunFolder, ShipperProcess, sync
 from undertow.tracking.mlflow.store import Store
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quiet")]
 
 Until = Callable[..., None]
 

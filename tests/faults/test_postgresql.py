@@ -253,6 +253,7 @@ def test_looking_at_an_empty_database_leaves_it_empty(new_database: NewDatabase,
     assert stored(postgresql, url) == ""
 
 
+@pytest.mark.usefixtures("quiet")
 def test_an_unreachable_store_does_not_delay_the_others(postgresql: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from undertow.runs.process import Result
+from undertow.runs.result import Result
 from undertow.studies.plan.load import load_study_mapping
 from undertow.studies.work.executor import LocalExecutor
 from undertow.studies.work.job import Job

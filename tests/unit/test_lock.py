@@ -94,6 +94,7 @@ def test_a_lock_is_held_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.Monke
         assert FileLock(tmp_path / "lock").holder() is None
 
 
+@pytest.mark.usefixtures("quiet")
 def test_a_new_mlflow_store_is_not_made_without_its_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("undertow.tracking.mlflow.store._TABLES_SECONDS", 0.1)
     store = Store(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "artifacts")

@@ -132,7 +132,16 @@ def run_study(
         parent = ParentRun.open(home, loaded, uuid, made_from)
         shipper = start_shipper(home)
         driver = Driver(
-            loaded, ledger, executor, home, slots, parent=uuid, tags=made_from.tags, watch=watch, limit=limit
+            loaded,
+            ledger,
+            executor,
+            home,
+            slots,
+            parent=uuid,
+            tags=made_from.tags,
+            watch=watch,
+            limit=limit,
+            allow_changed_code=allow_changed_code,
         )
         try:
             counts = driver.run(stop)

@@ -10,7 +10,7 @@ import pytest
 
 from undertow._system.stopping import StopRequest
 from undertow.runs import ranks
-from undertow.runs.process import Result
+from undertow.runs.result import Result
 from undertow.tracking import RunFolder
 
 RANK = """

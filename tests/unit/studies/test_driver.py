@@ -12,7 +12,7 @@ from undertow.config.schema import ExperimentConfig
 from undertow.config.space import Params
 from undertow.errors import RequestError
 from undertow.report.results import StudyResults
-from undertow.runs.process import Result
+from undertow.runs.result import OUT_OF_MEMORY, Result
 from undertow.studies.plan.load import LoadedStudy
 from undertow.studies.store.counts import Counts
 from undertow.studies.store.ledger import Ledger
@@ -215,14 +215,7 @@ def test_a_process_that_dies_before_it_writes_anything_is_lost_with_its_own_reas
 @pytest.mark.parametrize(
     ("error", "reason", "memory"),
     [
-        ("MemoryError", "MemoryError: ", True),
-        ("OutOfMemoryError", "OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", True),
-        (
-            "RuntimeError",
-            "RuntimeError: [enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: "
-            "you tried to allocate 4503599627370496 bytes.",
-            True,
-        ),
+        (OUT_OF_MEMORY, "RuntimeError: DefaultCPUAllocator: can't allocate memory", True),
         ("ValueError", "ValueError: the budget allocates 3 of 2 heads", False),
         ("RuntimeError", "RuntimeError: cuDNN could not use its allocator's stream", False),
     ],

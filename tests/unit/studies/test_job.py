@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from undertow.runs.process import Result
+from undertow.runs.result import Result
 from undertow.studies.plan.load import LoadedStudy
 from undertow.studies.work import job as jobs
 from undertow.studies.work.job import Job, conduct

@@ -75,6 +75,11 @@ def place(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) ->
     return TrackHome(tmp_path)
 
 
+@pytest.fixture(autouse=True)
+def _quiet(quiet: None) -> None:
+    """The tests here call a `Store` or `sync` themselves."""
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunFolder]:
     """A run in the `place` that is alive until the end of the test, unless the test releases it."""

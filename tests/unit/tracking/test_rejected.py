@@ -1,6 +1,8 @@
 """Rejected records: only what the store can never accept is put into `rejected.jsonl`."""
 
 import json
+import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -201,3 +203,24 @@ def test_a_blocked_run_is_not_split_and_not_rejected(thousand: RunFolder) -> Non
         delivery.ship()
     assert not thousand.rejected.exists()
     assert thousand.progress().left == 1000
+
+
+def test_a_store_leaves_the_environment_and_the_log_levels_of_its_process_alone(
+    place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other threads of the process may use MLflow, and log."""
+    seen = []
+    store = Store(f"sqlite:///{place.path / 'mlflow.db'}", place.path / "artifacts")
+    logging.disable(logging.NOTSET)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "7")
+    store.require_reachable()
+    client = store._client
+    assert client is not None
+
+    def search_experiments(**_: object) -> list[object]:
+        seen.append((os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"], logging.root.manager.disable))
+        return []
+
+    monkeypatch.setattr(client, "search_experiments", search_experiments)
+    store.require_reachable()
+    assert seen == [("7", logging.NOTSET)]

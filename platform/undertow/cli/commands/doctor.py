@@ -14,6 +14,7 @@ from undertow.cli.output.console import emit, out
 from undertow.errors import UndertowError
 from undertow.tracking.folder import RunFolder, tracking_uri
 from undertow.tracking.mlflow.lookup import count_runs
+from undertow.tracking.mlflow.quiet import quiet_mlflow
 
 _LIBRARIES = ("torch", "pytorch-lightning", "torchmetrics", "mlflow", "optuna", "pluggy", "pydantic", "cyclopts")
 
@@ -119,7 +120,8 @@ def _store(home: Path) -> Iterator[Finding]:
         from undertow.tracking.mlflow.store import Store
 
         try:
-            Store(uri, home / "artifacts").require_reachable()
+            with quiet_mlflow():
+                Store(uri, home / "artifacts").require_reachable()
             yield Finding("tracking store", f"{redacted(uri)} answers")
         except UndertowError as error:
             yield Finding("tracking store", f"{redacted(uri)}: {error}", remedy)

@@ -10,6 +10,7 @@ from undertow.cli.options import Json
 from undertow.cli.output.console import emit, err, note, out
 from undertow.cli.output.tables import table
 from undertow.tracking.folder import home_folder
+from undertow.tracking.mlflow.quiet import quiet_mlflow
 from undertow.tracking.shipping.sync import SyncResult, sync
 
 
@@ -53,7 +54,8 @@ def _sync(home: Path) -> list[SyncResult]:
                 bar_of[folder] = bars.add_task(folder.name)
             bars.update(bars.task_ids[bar_of[folder]], completed=done, total=total)
 
-        return sync(home, progress)
+        with quiet_mlflow():
+            return sync(home, progress)
 
 
 def _document(result: SyncResult) -> dict[str, object]:

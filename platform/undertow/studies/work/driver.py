@@ -20,7 +20,7 @@ from undertow._system.stopping import StopRequest
 from undertow.config.schema import ExperimentConfig
 from undertow.config.study_schema import ObjectiveConfig
 from undertow.errors import RequestError
-from undertow.runs.process import Result
+from undertow.runs.result import OUT_OF_MEMORY, Result
 from undertow.studies.plan.load import LoadedStudy
 from undertow.studies.store.counts import Counts, count
 from undertow.studies.store.ledger import Claim, Ledger, Outcome
@@ -36,8 +36,6 @@ _WAIT_SECONDS = 0.2
 _HEARTBEAT_SECONDS = 10.0
 _REFRESH_SECONDS = 1.0  # between two reads of what the other drivers do
 _SAVE_SECONDS = 30.0  # that a trial has to save its state after it was asked to stop
-_MEMORY_ERRORS = ("MemoryError", "OutOfMemoryError", "torch.OutOfMemoryError")
-_CPU_ALLOCATOR = "DefaultCPUAllocator: can't allocate memory"  # torch's message, in a plain RuntimeError
 
 
 @dataclass
@@ -82,6 +80,7 @@ class Driver:
         tags: Tags for every run.
         watch: Shows the progress.
         limit: Trials to start at most; None for all that are left.
+        allow_changed_code: Continue runs whose data have changed since their start.
     """
 
     def __init__(
@@ -96,6 +95,7 @@ class Driver:
         tags: Mapping[str, str],
         watch: ProgressView,
         limit: int | None = None,
+        allow_changed_code: bool = False,
     ) -> None:
         self.id = uuid.uuid4().hex[:12]
         self._loaded = loaded
@@ -107,6 +107,7 @@ class Driver:
         self._tags = tags
         self._view = watch
         self._limit = limit
+        self._allow_changed_code = allow_changed_code
         self._active: list[ActiveTrial] = []
         self._host = machine()
         self._lock = FileLock(home / f".driver-{self.id}.lock")
@@ -253,6 +254,7 @@ class Driver:
             gpus=slot.gpus,
             gpu_share=slot.gpu_share,
             memory=self._loaded.config.memory_per_trial,
+            allow_changed_code=self._allow_changed_code,
         )
         running = self._executor.launch(job)
         follower = Follower(folder / "outbox.jsonl")
@@ -403,8 +405,7 @@ def _objective_value(objective: ObjectiveConfig, outcome: Outcome, follower: Fol
 
 def _failure(result: Result) -> str:
     """The reason of a failed run; one that is out of memory says so first."""
-    cpu = result.error == "RuntimeError" and _CPU_ALLOCATOR in result.reason
-    return f"out of memory: {result.reason}" if cpu or result.error in _MEMORY_ERRORS else result.reason
+    return f"out of memory: {result.reason}" if result.error == OUT_OF_MEMORY else result.reason
 
 
 def _death(code: int | None) -> str:

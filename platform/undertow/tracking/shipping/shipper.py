@@ -25,6 +25,7 @@ from undertow._system.lock import FileLock
 from undertow.errors import RequestError
 from undertow.tracking.folder import RunFolder, shipper_lock
 from undertow.tracking.mlflow.errors import ParentMissing, RunBlocked, Unreachable
+from undertow.tracking.mlflow.quiet import quiet_mlflow
 from undertow.tracking.mlflow.store import Store
 from undertow.tracking.shipping.delivery import Delivery
 from undertow.tracking.shipping.wait import Heartbeat
@@ -200,7 +201,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     skip_final_collection()
     home, parent = options.home.absolute(), sys.stdin.fileno()
-    Shipper(home, parent, poll=options.poll, grace=options.grace, idle=options.idle).run()
+    with quiet_mlflow():
+        Shipper(home, parent, poll=options.poll, grace=options.grace, idle=options.idle).run()
 
 
 if __name__ == "__main__":

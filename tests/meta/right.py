@@ -41,13 +41,14 @@ class RightOptions(Options):
 
 
 class RightCell(Cell):
-    """h' = tanh(W x + U h + b), with a `scan` that loops over the steps."""
+    """h' = tanh(W x + U h + b), with a `scan` that loops over the steps; from these weights it learns to add fast."""
 
     def __init__(self, input_size: int, hidden_size: int, options: Options, length: int) -> None:
         super().__init__(input_size, hidden_size, options, length)
         self.W = nn.Linear(input_size, hidden_size)
         self.U = nn.Linear(hidden_size, hidden_size, bias=False)
-        nn.init.orthogonal_(self.U.weight)
+        nn.init.normal_(self.W.weight)
+        nn.init.eye_(self.U.weight)
 
     def initial_state(self, batch_size: int) -> State:
         return (self.U.weight.new_zeros(batch_size, self.hidden_size),)

@@ -42,7 +42,7 @@ def undertow_register_probes():
     yield ProbeSpec(name="heavy", summary="A probe.", factory="heavy_classes:RightProbe")
 """
 DOES_NOT_APPLY = {"right-complex": {"scan_equals_steps", "scan_has_the_gradients_of_its_steps", "gates_are_in_range"}}
-TRAINING_STEPS = 300
+TRAINING_STEPS = 200
 """Steps in which the right cells learn to add; a broken cell needs no more to fail."""
 
 

@@ -1,14 +1,18 @@
-"""The garbage collector at the end of a process.
+"""The garbage collector of a process that imports large libraries.
 
-Before it ends, Python collects garbage among all objects that were ever imported. With torch or MLflow that takes most
-of the time of the shutdown, and frees memory that the kernel frees anyway. Only the main functions of processes call
-this module: the command line, the shipper, the forkserver of a study.
+By default Python looks for cycles after every 700 new objects, and once more among all objects at the end. Importing
+torch and Lightning takes 0.5 CPU seconds longer with that (4.0 instead of 3.5), and the last collection frees memory that
+the kernel frees anyway. Only the main functions of processes call this module: those of the command line, the shipper
+and the forkserver of a study. A library does not change the collector of its process.
 """
 
 import atexit
 import gc
 
+_NEW_OBJECTS = 50_000  # between two collections
 
-def skip_final_collection() -> None:
-    """Skip the collections at the end of this process."""
+
+def collect_rarely() -> None:
+    """Have this process collect after many more new objects than by default, and not at its end."""
+    gc.set_threshold(_NEW_OBJECTS)
     atexit.register(gc.freeze)

@@ -13,7 +13,7 @@ when the object describes an error.
 import sys
 from collections.abc import Sequence
 
-from undertow._system.gc import skip_final_collection
+from undertow._system.gc import collect_rarely
 from undertow.errors import UndertowError
 
 
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    skip_final_collection()
+    collect_rarely()
     from cyclopts.exceptions import CycloptsError
 
     from undertow.cli.app import app

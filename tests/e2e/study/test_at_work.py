@@ -131,7 +131,7 @@ def test_after_its_time_budget_a_study_starts_no_trial_and_the_next_command_cont
         patch.setattr(Driver, "_launch", an_hour_passes)
         output = call("study", "run", file, "--quiet")
     assert output.code == 0
-    assert "2 of 3 combinations are left: the same command goes on with them." in output.err
+    assert "2 of 3 combinations are left: run the same command to continue." in output.err
     assert [trial.state for trial in unshipped.read("budget").combinations] == ["complete", "waiting", "waiting"]
     limited = call("study", "run", file, "--quiet", "--trials", "1")
     assert "1 of 3 combinations are left" in limited.err
@@ -232,7 +232,7 @@ def test_a_study_is_completed_while_its_server_is_down_and_shipped_later(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     output = call("study", "run", file)
     assert output.code == 0, output.err
-    assert "adrift has not wholly reached the tracking store yet; nothing is lost." in output.err
+    assert "adrift is not completely in the tracking store yet; no record is lost." in output.err
     assert f"undertow sync {home}" in output.err
     assert [trial.state for trial in place.read("adrift").combinations] == ["complete", "complete"]
     shipper = start_shipper(home)

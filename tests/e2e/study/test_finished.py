@@ -160,7 +160,7 @@ def test_pictures_are_written_on_request(finished, call, home: Path) -> None:
 def test_stopping_a_study_without_a_driver_stops_no_later_driver(finished, call) -> None:
     output = call("study", "stop", "small", "--home", finished.path)
     assert output.code == 0
-    assert "nobody is at work on it" in output.err
+    assert "no driver is running, so there is nothing to stop" in output.err
     assert call("study", "run", finished.file, "--home", finished.path, "--quiet").code == 0
 
 

@@ -20,7 +20,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from undertow._system.gc import skip_final_collection
+from undertow._system.gc import collect_rarely
 from undertow._system.lock import FileLock
 from undertow.errors import RequestError
 from undertow.tracking.folder import RunFolder, shipper_lock
@@ -199,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--idle", type=float, default=30.0, metavar="SECONDS", help="to stay when no run is open")
     options = parser.parse_args(arguments)
-    skip_final_collection()
+    collect_rarely()
     home, parent = options.home.absolute(), sys.stdin.fileno()
     with quiet_mlflow():
         Shipper(home, parent, poll=options.poll, grace=options.grace, idle=options.idle).run()

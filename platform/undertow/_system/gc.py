@@ -1,9 +1,9 @@
 """The garbage collector of a process that imports large libraries.
 
-By default Python looks for cycles after every 700 new objects, and once more among all objects at the end. Importing
-torch and Lightning takes 0.5 CPU seconds longer with that (4.0 instead of 3.5), and the last collection frees memory that
-the kernel frees anyway. Only the main functions of processes call this module: those of the command line, the shipper
-and the forkserver of a study. A library does not change the collector of its process.
+By default Python looks for cycles after every 700 new objects, and once more among all objects at the end. With that,
+importing torch and Lightning takes 0.5 CPU seconds longer (4.0 instead of 3.5), and the last collection frees memory
+that the kernel frees anyway. Only the main functions of processes call this module: those of the command line, the
+shipper and the forkserver of a study. A library does not change the collector of its process.
 """
 
 import atexit

@@ -319,7 +319,7 @@ def test_a_shipper_without_an_open_run_ends_and_is_started_again_for_the_next_on
 
 
 def test_a_shipper_with_nothing_to_do_uses_almost_no_cpu(
-    home: Path, launch: Callable[..., ShipperProcess], until: Until
+    home: Path, launch: Callable[..., ShipperProcess], until: Until, slowness: float
 ) -> None:
     for number in range(200):
         folder = new_run(home, f"run-{number}")
@@ -330,7 +330,7 @@ def test_a_shipper_with_nothing_to_do_uses_almost_no_cpu(
     process = psutil.Process(shipper.pid)
     before = sum(process.cpu_times()[:2])
     time.sleep(2)
-    assert sum(process.cpu_times()[:2]) - before < 0.3
+    assert sum(process.cpu_times()[:2]) - before < 0.3 * slowness
 
 
 def test_a_problem_is_one_line_in_the_log_and_wait_gives_up_after_its_timeout(

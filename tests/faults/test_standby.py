@@ -30,6 +30,7 @@ def test_a_spare_process_that_dies_is_replaced_and_the_last_one_ends(home: Path,
     def job(run: str) -> Job:
         return Job(
             home=home,
+            study=home / "study",
             folder=None,
             run=run * 32,
             parent="",

@@ -25,7 +25,8 @@ from undertow.tracking import RunFolder
 CHANGED = "undertow.changed_code"
 """The tag of a run that was continued with other code or data than it was started with; its value says which."""
 
-_DATASET = "the data (undertow.dataset)"
+DATASET = "the data (undertow.dataset)"
+"""The name under which a digest of the data is compared, beside the names of plugins."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class RecordedCode:
     @property
     def versions(self) -> dict[str, str]:
         """Plugins and data in one mapping."""
-        return {**self.plugins, _DATASET: self.dataset}
+        return {**self.plugins, DATASET: self.dataset}
 
 
 def with_copies(config: ExperimentConfig) -> ExperimentConfig:
@@ -109,9 +110,9 @@ def require_recorded_code(
     recorded = _read(folder)
     if recorded is None:
         return {}
-    now = {**loaded.registry.versions(), _DATASET: dataset}
+    now = {**loaded.registry.versions(), DATASET: dataset}
     if not allow_changed:
-        compared = recorded.versions if compare_plugins else {_DATASET: recorded.dataset}
+        compared = recorded.versions if compare_plugins else {DATASET: recorded.dataset}
         require_same_code(compared, now, f"the run {folder.path.name}")
     changes = changed_code(recorded.versions, now)
     if not changes:

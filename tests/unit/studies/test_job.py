@@ -43,6 +43,7 @@ def test_a_folder_that_cannot_be_opened_is_a_failure_with_a_reason(
     (point, *_) = loaded.space.points()
     job = Job(
         home=folder.path.parent,
+        study=folder.path.parent / "study",
         folder=folder.path,
         run="1" * 32,
         parent="",

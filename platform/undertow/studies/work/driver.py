@@ -236,6 +236,7 @@ class Driver:
         (folder / "result.json").unlink(missing_ok=True)  # it may be that of the trial before
         job = Job(
             home=self._home,
+            study=RunFolder.place(self._home, self._loaded.name, self._parent),
             folder=folder if (folder / "run.json").is_file() else None,
             run=assignment.run,
             parent=self._parent,

@@ -27,6 +27,7 @@ from undertow.runs.code import record_code, require_recorded_code
 from undertow.runs.experiment import start_record, train_and_record
 from undertow.runs.ranks import end_ranks
 from undertow.runs.result import Result, failure
+from undertow.studies.work.same_data import require_same_data
 from undertow.tracking import Outbox, RunFolder
 
 _SAVE_SECONDS = 30.0  # how long a trial may take to save itself when its driver has ended
@@ -38,6 +39,7 @@ class Job:
 
     Attributes:
         home: Where run folders are.
+        study: The study's own folder in it.
         folder: The run folder of the attempt before, to continue in; None for a new one.
         run: The uuid of the new run.
         parent: The uuid of the study's own run.
@@ -55,6 +57,7 @@ class Job:
     """
 
     home: Path
+    study: Path
     folder: Path | None
     run: str
     parent: str
@@ -114,13 +117,13 @@ def _work(folder: RunFolder, job: Job, stop: StopRequest) -> None:
     with denormals_flushed(job.config.train.flush_denormals):
         built = build(loaded)
         facts = built.facts()
-        dataset = facts["undertow.dataset"]
+        dataset, allowed = facts["undertow.dataset"], job.allow_changed_code
+        changes = require_same_data(job.study, job.config, dataset, allow_changed=allowed)
         if job.folder is None:
             record_code(folder, loaded, dataset)
-            start_record(folder, job.config, {**job.tags, **facts}, job.params)
+            start_record(folder, job.config, {**job.tags, **facts, **changes}, job.params)
         else:
-            allowed = job.allow_changed_code
-            changes = require_recorded_code(folder, loaded, dataset, allow_changed=allowed, compare_plugins=False)
+            changes |= require_recorded_code(folder, loaded, dataset, allow_changed=allowed, compare_plugins=False)
             with Outbox(folder.outbox) as outbox:
                 outbox.status("RUNNING")
                 outbox.tags({**job.tags, **changes})

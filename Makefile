@@ -25,9 +25,9 @@ help:  ## list the targets
 demo: $(VENV)/.ready  ## a small study: rnn, lstm and gru on scanned digits, and how far back their gradients reach
 	@$(VENV)/bin/undertow study run experiments/demo.yaml
 
-# 1.5 processes for each core: a third of the tests' time is waiting for servers and processes.
+# Two processes for each core: a third of the tests' time is waiting for servers and processes.
 test: $(VENV)/.ready-dev  ## run every test, in some processes; `make test ARGS="-k gradient"` passes options on
-	@$(RUN) -m pytest --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) * 3 / 2)) $(ARGS)
+	@$(RUN) -m pytest --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) * 2)) $(ARGS)
 
 lint: $(VENV)/.ready-dev  ## check format, lint, types and layers
 	$(RUN) -m ruff format --check .

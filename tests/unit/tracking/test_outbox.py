@@ -1,5 +1,6 @@
 """The outbox: each record is one line, no record is lost, and only what every store accepts is written."""
 
+import errno
 import json
 import os
 import random
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from undertow.errors import DiskFull
 from undertow.tracking import Outbox, RunFolder
 
 
@@ -93,9 +95,18 @@ def test_a_line_that_does_not_fit_on_the_disk_is_dropped_whole(
 ) -> None:
     outbox = Outbox(folder.outbox)
     outbox.tags({"a": "1"})
-    write = os.write
-    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:10]))
-    with pytest.raises(OSError, match="was dropped"):
+    write, space = os.write, 10
+
+    def write_what_fits(fd: int, data: bytes) -> int:
+        nonlocal space
+        if not space:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        done = write(fd, data[:space])
+        space -= done
+        return done
+
+    monkeypatch.setattr(os, "write", write_what_fits)
+    with pytest.raises(DiskFull, match=rf"{folder.outbox} was not written, and \d+ bytes are free in"):
         outbox.tags({"b": "2"})
     monkeypatch.undo()
     outbox.tags({"c": "3"})

@@ -30,7 +30,7 @@ from undertow.train.data import TaskData
 from undertow.train.learner import Learner
 from undertow.train.record import Record
 from undertow.train.runtime import keep_freed_memory
-from undertow.train.saves import BEST, DurableCheckpoints, newest_checkpoint
+from undertow.train.saves import BEST, DurableCheckpoints, forget_previous, newest_checkpoint
 
 # Lightning's warnings about settings that are made here on purpose.
 _EXPECTED_WARNINGS = (
@@ -80,6 +80,8 @@ def train(
             ckpt_path=checkpoint,
             weights_only=True,
         )
+    if rank == 0:
+        forget_previous(folder)
     record.steps = trainer.global_step  # a run that was saved after its last step trains no more, and no callback acts
     return trainer.global_step
 

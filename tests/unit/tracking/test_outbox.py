@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -106,8 +107,9 @@ def test_a_line_that_does_not_fit_on_the_disk_is_dropped_whole(
         return done
 
     monkeypatch.setattr(os, "write", write_what_fits)
-    with pytest.raises(DiskFull, match=rf"{folder.outbox} was not written, and \d+ bytes are free in"):
+    with pytest.raises(DiskFull, match=rf"{folder.outbox} was not written, and \d+ bytes are free in") as full:
         outbox.tags({"b": "2"})
+    assert str(pickle.loads(pickle.dumps(full.value))) == str(full.value)
     monkeypatch.undo()
     outbox.tags({"c": "3"})
     outbox.close()

@@ -10,7 +10,7 @@ import torch
 from undertow._system.stopping import StopRequest
 from undertow.config.schema import Scheduler
 from undertow.errors import Interrupted
-from undertow.train.callbacks.checkpoints import LAST
+from undertow.train.callbacks.checkpoints import BEST, LAST
 
 SCHEDULES = get_args(Scheduler.model_fields["name"].annotation)
 SMALL = [
@@ -65,6 +65,7 @@ def check_every_cut(run_job: Callable, new_journal: Callable, *more: str) -> Non
         assert resumed.steps == whole.steps, saves
         assert same(whole.weights, resumed.weights), saves
         assert sorted(journal.rows) == sorted(whole.journal.rows), saves
+        assert {path.name for path in resumed.folder.iterdir()} == {BEST, LAST}, saves
         assert resumed.record.latest == whole.record.latest, saves
         assert resumed.record.curves.keys() == whole.record.curves.keys(), saves
     assert saves > 6

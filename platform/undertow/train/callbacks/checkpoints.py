@@ -18,7 +18,6 @@ from undertow.errors import Interrupted
 from undertow.train.clock import Clock
 from undertow.train.saves import BEST as BEST
 from undertow.train.saves import LAST as LAST
-from undertow.train.saves import forget_previous
 
 
 class Checkpoints(Checkpoint):
@@ -72,8 +71,6 @@ class Checkpoints(Checkpoint):
         """Save the trained state."""
         self._ended = True
         self._save(trainer)
-        if trainer.is_global_zero:
-            forget_previous(self._path.parent)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

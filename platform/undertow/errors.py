@@ -4,8 +4,10 @@ A `RequestError` means that the request was wrong: nothing was started or writte
 instead (exit code 2). Every other `UndertowError` means that the work itself failed (exit code 1).
 """
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 _MOST_LISTED = 12
 
@@ -24,6 +26,27 @@ class RequestError(UndertowError):
 
 class Diverged(UndertowError):
     """The loss is no longer a finite number, so training cannot continue."""
+
+
+class DiskFull(UndertowError, OSError):
+    """There is no space left for a file; what was there before is unchanged.
+
+    Args:
+        path: The file that could not be written.
+        free: Bytes that are free on its file system; a quota can be used up while there are some.
+    """
+
+    def __init__(self, path: Path, free: int) -> None:
+        super().__init__(
+            f"the disk is full: {path} was not written, and {free} bytes are free in {path.parent}. "
+            "What was saved before is kept; the run can be resumed when there is space"
+        )
+        self.errno = errno.ENOSPC
+        self._arguments = path, free
+
+    def __reduce__(self) -> tuple[type["DiskFull"], tuple[Path, int]]:
+        """Pickle it by its arguments."""
+        return DiskFull, self._arguments
 
 
 class Interrupted(UndertowError):

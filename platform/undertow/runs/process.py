@@ -58,7 +58,10 @@ def execute(folder: RunFolder, built: "Built", stop: StopRequest, *, progress: b
     curves = {name: (list(curve.steps), list(curve.values)) for name, curve in record.curves.items()}
     result = replace(result, steps=record.steps, metrics=record.latest, curves=curves)
     if rank == 0:
-        result.write(folder.result)
+        try:
+            result.write(folder.result)
+        except OSError as error:  # the status may still fit into the outbox; whoever records it writes the result again
+            print(f"the result of {folder.path.name} was not written: {error}", file=sys.stderr)
     return result
 
 

@@ -246,7 +246,7 @@ class RunFolder:
 
     def progress(self) -> Progress:
         """How much of the outbox MLflow has stored."""
-        cursor = Cursor.load(self.cursor)
+        cursor = Cursor.load(self.cursor, self.outbox)
         try:
             with self.outbox.open("rb") as file:
                 file.seek(cursor.offset)
@@ -260,7 +260,7 @@ class RunFolder:
     def shipped(self) -> bool:
         """Whether MLflow has stored the whole outbox."""
         try:
-            return Cursor.load(self.cursor).offset >= self.outbox.stat().st_size
+            return Cursor.load(self.cursor, self.outbox).offset >= self.outbox.stat().st_size
         except FileNotFoundError:
             return True
 

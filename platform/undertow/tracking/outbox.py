@@ -4,7 +4,8 @@
         outbox.metrics([("train/loss", 0.7, 10)])
 
 A line is one `write` to a file opened for appending. When the call returns, the kernel has the line: a process that is
-killed later does not lose it. Only status lines are also flushed to the disk.
+killed later does not lose it. A power cut can lose lines that are not yet flushed to the disk. They are flushed at
+every status, before every checkpoint, so that a run does not continue after lost rows, and before they are shipped.
 """
 
 import json
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, SupportsFloat, SupportsIndex
 
+from undertow._system.atomic import raise_if_full, sync_folder
 from undertow.tracking.records import STATUSES, RunStatus, check_name, metric_row
 
 if TYPE_CHECKING:
@@ -28,13 +30,22 @@ class Outbox:
 
     Args:
         path: The file; created if it does not exist.
+
+    Raises (from all methods that record):
+        DiskFull: There is no space. The record was dropped; those before it are unchanged.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise_if_full(error, path)
+            raise
         self._size = _remove_incomplete_line(self._fd)
+        if self._size == 0:
+            sync_folder(path.parent)  # a new file: its name must survive a power cut, too
 
     @property
     def size(self) -> int:
@@ -132,7 +143,19 @@ class Outbox:
         if status not in STATUSES:
             raise ValueError(f"unknown status {status!r}; there is {', '.join(STATUSES)}")
         self._append("status", at=at, status=status)
-        os.fsync(self._fd)
+        self.sync()
+
+    def sync(self) -> None:
+        """Flush all lines to the disk: a power cut does not lose them.
+
+        Raises:
+            DiskFull: There is no space; some file systems find out only now.
+        """
+        try:
+            os.fsync(self._fd)
+        except OSError as error:
+            raise_if_full(error, self.path)
+            raise
 
     def steps(self) -> dict[str, set[int]]:
         """The recorded steps, by metric name; a resumed run must not record them again."""
@@ -161,11 +184,24 @@ class Outbox:
         record = {"kind": kind, "at": _now() if at is None else at, **content}
         line = json.dumps(record, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
         with self._lock:
-            written = os.write(self._fd, line)
-            if written != len(line):  # a full disk; the next line must not be appended to an incomplete one
-                os.ftruncate(self._fd, self._size)
-                raise OSError(f"{self.path}: only {written} of {len(line)} bytes were written; the record was dropped")
+            try:
+                written = os.write(self._fd, line)
+                while written < len(line):  # almost always a full disk: writing the rest then raises the reason
+                    written += os.write(self._fd, line[written:])
+            except OSError as error:
+                os.ftruncate(self._fd, self._size)  # the next line must not be appended to an incomplete one
+                raise_if_full(error, self.path)
+                raise
             self._size += written
+
+
+def flush(path: Path) -> None:
+    """Flush an outbox that another process writes to the disk."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _now() -> int:

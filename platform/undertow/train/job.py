@@ -20,7 +20,7 @@ from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from undertow._system.stopping import StopRequest
 from undertow.config.load import LoadedExperiment
 from undertow.train.build import Built, seed_all
-from undertow.train.callbacks.checkpoints import BEST, LAST, Checkpoints
+from undertow.train.callbacks.checkpoints import Checkpoints
 from undertow.train.callbacks.lengths import OtherLengths
 from undertow.train.callbacks.probing import Probing
 from undertow.train.callbacks.progress import ProgressReport
@@ -30,6 +30,7 @@ from undertow.train.data import TaskData
 from undertow.train.learner import Learner
 from undertow.train.record import Record
 from undertow.train.runtime import keep_freed_memory
+from undertow.train.saves import BEST, DurableCheckpoints, forget_previous, newest_checkpoint
 
 # Lightning's warnings about settings that are made here on purpose.
 _EXPECTED_WARNINGS = (
@@ -45,7 +46,7 @@ _EXPECTED_WARNINGS = (
 def train(
     built: Built, folder: Path, *, record: Record, stop: StopRequest, progress: bool = True, rank: int = 0
 ) -> int:
-    """Train to the end, or until stopped; continue from `last.ckpt` if there is one.
+    """Train to the end, or until stopped; continue from the newest checkpoint that loads, if there is one.
 
     Args:
         built: From `build`, in this process.
@@ -60,6 +61,7 @@ def train(
 
     Raises:
         Diverged: The loss is not a finite number.
+        DiskFull: There is no space for a checkpoint or a record; what was saved before is kept.
         Interrupted: `stop` was set.
         UndertowError: A probe failed.
     """
@@ -68,15 +70,18 @@ def train(
     seed_all(config.seed + rank)  # the weights are equal, but each rank has dropout of its own
     if built.task.trivial_loss is not None:
         record.scalars({"task/trivial_loss": built.task.trivial_loss}, 0)
-    checkpoint = folder / LAST
+    checkpoint = newest_checkpoint(folder, record, rank)
     with _quiet_lightning():
-        trainer = _trainer(built, _callbacks(built, folder, record, stop, progress=progress), folder)
+        callbacks = _callbacks(built, folder, record, stop, progress=progress)
+        trainer = _trainer(built, callbacks, folder, DurableCheckpoints(record))
         trainer.fit(
             Learner(built.model, built.task, config),
             datamodule=TaskData(built.task, config.train, config.seed),
-            ckpt_path=checkpoint if checkpoint.exists() else None,
+            ckpt_path=checkpoint,
             weights_only=True,
         )
+    if rank == 0:
+        forget_previous(folder)
     record.steps = trainer.global_step  # a run that was saved after its last step trains no more, and no callback acts
     return trainer.global_step
 
@@ -128,7 +133,7 @@ def _quiet_lightning() -> Iterator[None]:
         yield
 
 
-def _trainer(built: Built, callbacks: list[pl.Callback], folder: Path) -> pl.Trainer:
+def _trainer(built: Built, callbacks: list[pl.Callback], folder: Path, saves: DurableCheckpoints) -> pl.Trainer:
     config, devices = built.loaded.config, built.devices
     environment: ClusterEnvironment = _OneProcess() if devices.count == 1 else TorchElasticEnvironment()
     return pl.Trainer(
@@ -146,7 +151,7 @@ def _trainer(built: Built, callbacks: list[pl.Callback], folder: Path) -> pl.Tra
         gradient_clip_algorithm="value" if config.optim.clip_value else "norm",
         deterministic=config.train.deterministic,
         callbacks=callbacks,
-        plugins=[environment],
+        plugins=[environment, saves],
         use_distributed_sampler=False,
         default_root_dir=folder,
         logger=False,

@@ -7,6 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from undertow.api.contract import Batch, Task
 from undertow.config.schema import ExperimentConfig
@@ -70,7 +71,7 @@ class Learner(pl.LightningModule):
         self.scores.update(self.model(batch.input), batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the scores over all ranks.
+        """Log the scores over all ranks, and step a plateau schedule: before the callbacks that save.
 
         Raises:
             Diverged: The validation loss is not a finite number.
@@ -80,6 +81,9 @@ class Learner(pl.LightningModule):
             raise Diverged(f"the validation loss is {scores['loss'].item()} after step {self.global_step}")
         for name, value in scores.items():
             self.log(f"val/{name}", value)
+        schedule = self.lr_schedulers()
+        if isinstance(schedule, ReduceLROnPlateau):
+            schedule.step(float(scores["loss"]))
 
     def configure_optimizers(self) -> Any:
         """Build the optimiser and its schedule."""

@@ -1,6 +1,7 @@
 """Optimisers and learning-rate schedules by name."""
 
 import math
+import sys
 from collections.abc import Iterable
 from functools import partial
 from typing import Any
@@ -30,12 +31,13 @@ def build_optimizer(config: OptimConfig, parameters: Iterable[nn.Parameter]) -> 
 def build_scheduler(config: Scheduler, train: TrainConfig, optimizer: Optimizer) -> dict[str, Any] | None:
     """Build the schedule, in the form that Lightning takes; None if the rate is constant.
 
-    It is stepped once a training step; `plateau` once a validation.
+    It is stepped once a training step. `plateau` is stepped once a validation, by the learner: Lightning would step it
+    after the callbacks that save, and a run that continues from there would miss that step.
     """
     if config.name == "plateau":
         plateau = ReduceLROnPlateau(optimizer, factor=config.gamma, patience=config.patience)
-        every = train.val_every * train.accumulate  # Lightning counts batches here
-        return {"scheduler": plateau, "monitor": "val/loss", "interval": "step", "frequency": every}
+        never = sys.maxsize
+        return {"scheduler": plateau, "monitor": "val/loss", "interval": "step", "frequency": never}
     if config.name == "constant" and not config.warmup_steps:
         return None
     return {"scheduler": LambdaLR(optimizer, partial(rate, config, train.max_steps)), "interval": "step"}

@@ -26,6 +26,10 @@ class Journal(Protocol):
         """Append tags; the last value of a name is the valid one."""
         ...
 
+    def sync(self) -> None:
+        """Flush all that was appended to the disk."""
+        ...
+
 
 class Record:
     """The rows of one run: written to the journal, and the latest values kept for the result.
@@ -64,6 +68,11 @@ class Record:
         """Record a tag of the run."""
         if self._journal is not None:
             self._journal.tags({name: value})
+
+    def sync(self) -> None:
+        """Flush the journal to the disk, before a checkpoint: a run must not continue after rows that can be lost."""
+        if self._journal is not None:
+            self._journal.sync()
 
     def traceback(self, error: BaseException, heading: str) -> str:
         """Append the traceback of an exception to the run's file.

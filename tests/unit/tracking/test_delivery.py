@@ -1,6 +1,7 @@
 """Delivery and sync with a real SQLite store: what is stored, each row once, and what sync returns."""
 
 import json
+import os
 import shutil
 import time
 from pathlib import Path
@@ -105,6 +106,60 @@ def test_a_lost_or_old_cursor_changes_nothing_in_the_store(place, folder: RunFol
     [result] = sync(place.path)
     assert result.error is None
     assert (place.ask("select * from metrics order by step"), place.ask("select * from runs")) == before
+
+
+@pytest.mark.parametrize("shipped", [True, False])
+def test_a_cursor_beyond_lines_that_a_power_cut_has_removed_starts_again(
+    place, folder: RunFolder, shipped: bool
+) -> None:
+    place.write(folder)
+    if shipped:
+        sync(place.path)
+    Cursor(folder.outbox.stat().st_size, folder.progress().run_id, "FINISHED").save(folder.cursor)
+    lines = folder.outbox.read_bytes().splitlines(keepends=True)
+    folder.outbox.write_bytes(b"".join(lines[:100]))
+    assert not folder.shipped
+    assert folder.progress().left == 100
+    folder.release()
+    [result] = sync(place.path)
+    assert (result.left, result.error) == (0, None)
+    assert place.rows() == (2500 if shipped else 990)
+    assert len(place.statuses()) == 1
+
+
+def test_lines_written_in_the_place_of_lost_ones_are_shipped(place, folder: RunFolder) -> None:
+    place.write(folder, rows=500, status=None)
+    place.delivery(folder).ship()
+    lines = folder.outbox.read_bytes().splitlines(keepends=True)
+    folder.outbox.write_bytes(b"".join(lines[:20]))
+    with Outbox(folder.outbox) as outbox:
+        for step in range(190, 500):
+            outbox.metrics([("train/loss", 0.5, step), ("val/loss", 0.25, step)])
+        outbox.status("FINISHED")
+    [result] = sync(place.path)
+    assert (result.left, result.error) == (0, None)
+    assert place.ask("select count(*) from metrics where key = 'val/loss'") == [(310,)]
+
+
+def test_lines_are_on_the_disk_before_they_are_sent(place, folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[int] = []
+    fsync, save = os.fsync, Cursor.save
+
+    def note(fd: int) -> None:
+        if Path(f"/proc/self/fd/{fd}").readlink() == folder.outbox:
+            flushed.append(os.fstat(fd).st_size)
+        fsync(fd)
+
+    def check(cursor: Cursor, path: Path) -> None:
+        assert flushed
+        assert cursor.offset <= flushed[-1]
+        save(cursor, path)
+
+    place.write(folder, status=None)
+    monkeypatch.setattr(os, "fsync", note)
+    monkeypatch.setattr(Cursor, "save", check)
+    place.delivery(folder).ship()
+    assert flushed == [folder.outbox.stat().st_size]
 
 
 def test_a_crash_between_creating_the_run_and_saving_its_id_leaves_one_run(

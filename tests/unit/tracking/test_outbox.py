@@ -1,7 +1,9 @@
 """The outbox: each record is one line, no record is lost, and only what every store accepts is written."""
 
+import errno
 import json
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from undertow.errors import DiskFull
 from undertow.tracking import Outbox, RunFolder
 
 
@@ -93,10 +96,20 @@ def test_a_line_that_does_not_fit_on_the_disk_is_dropped_whole(
 ) -> None:
     outbox = Outbox(folder.outbox)
     outbox.tags({"a": "1"})
-    write = os.write
-    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:10]))
-    with pytest.raises(OSError, match="was dropped"):
+    write, space = os.write, 10
+
+    def write_what_fits(fd: int, data: bytes) -> int:
+        nonlocal space
+        if not space:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        done = write(fd, data[:space])
+        space -= done
+        return done
+
+    monkeypatch.setattr(os, "write", write_what_fits)
+    with pytest.raises(DiskFull, match=rf"{folder.outbox} was not written, and \d+ bytes are free in") as full:
         outbox.tags({"b": "2"})
+    assert str(pickle.loads(pickle.dumps(full.value))) == str(full.value)
     monkeypatch.undo()
     outbox.tags({"c": "3"})
     outbox.close()

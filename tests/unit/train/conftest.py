@@ -26,6 +26,9 @@ class Journal:
     def tags(self, tags: Mapping[str, str]) -> None:
         self.tagged |= tags
 
+    def sync(self) -> None:
+        pass
+
     def metrics(self, rows: Iterable[tuple[str, float, int]]) -> None:
         self.rows += rows
 
@@ -76,12 +79,12 @@ def run_job(tmp_path: Path) -> RunJob:
 
     def run(
         *overrides: str, folder: str = "job", plugins: Iterable[Path] = (), stop: StopRequest | None = None,
-        known: Mapping[str, set[int]] | None = None,
+        known: Mapping[str, set[int]] | None = None, journal: Journal | None = None,
     ) -> Job:  # fmt: skip
         loaded = load_mapping(BASE, overrides, list(plugins))
         path = tmp_path / folder
         path.mkdir(exist_ok=True)
-        journal = Journal()
+        journal = journal or Journal()
         record = Record(journal, known, path / "traceback.txt")
         steps = train(build(loaded), path, record=record, stop=stop or StopRequest(), progress=False)
         return Job(steps, journal, record, path)

@@ -1,9 +1,11 @@
 """The cursor: how much of an outbox MLflow has stored. `cursor.json` changes only after a batch is stored.
 
-If the file is lost or old, records are sent again; a record that is sent twice is stored once.
+If the file is lost or old, records are sent again; a record that is sent twice is stored once. If a cursor is beyond
+the end of its outbox or inside a line, the outbox has lost lines: it is not used, and all records are sent again.
 """
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -34,13 +36,29 @@ class Cursor:
         return self.status in FINAL
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read it; the start of the outbox if the file does not exist or cannot be read."""
+    def load(cls, path: Path, outbox: Path | None = None) -> Self:
+        """Read it; the start of the outbox if the file does not exist, cannot be read or does not fit the outbox.
+
+        Args:
+            path: The file.
+            outbox: What it is a position in; if it is given, the position must be the end of one of its lines.
+        """
         try:
-            return cls(**json.loads(path.read_text("utf-8")))
+            cursor = cls(**json.loads(path.read_text("utf-8")))
+            return cursor if outbox is None or _ends_a_line(outbox, cursor.offset) else cls()
         except (FileNotFoundError, ValueError, TypeError):
             return cls()
 
     def save(self, path: Path) -> None:
         """Replace the file at `path`."""
         write_atomically(path, json.dumps(asdict(self)))
+
+
+def _ends_a_line(path: Path, offset: int) -> bool:
+    if offset == 0:
+        return True
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.pread(fd, 1, offset - 1) == b"\n"
+    finally:
+        os.close(fd)

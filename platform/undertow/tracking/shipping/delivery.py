@@ -3,7 +3,8 @@
     delivery = Delivery(folder, store)
     delivery.ship()      # sends all new records; raises Unreachable, RunBlocked or ParentMissing when it cannot
 
-Only the holder of the home's shipper lock may create deliveries, so that each cursor has one writer.
+Only the holder of the home's shipper lock may create deliveries, so that each cursor has one writer. Lines are flushed
+to the disk before they are sent: after a power cut, the cursor is not beyond the end of the outbox.
 """
 
 import json
@@ -13,7 +14,7 @@ from dataclasses import replace
 from undertow.tracking.folder import RunFolder
 from undertow.tracking.mlflow.errors import MaybeRejected, ParentMissing, Rejected, RunMissing, Unreachable
 from undertow.tracking.mlflow.store import Store
-from undertow.tracking.outbox import Outbox
+from undertow.tracking.outbox import Outbox, flush
 from undertow.tracking.records import FINAL, Artifact, BadRecord, ExperimentTag, StatusChange
 from undertow.tracking.shipping.batch import LARGEST_BATCH, Entry, batches, read_tail
 from undertow.tracking.shipping.cursor import Cursor
@@ -37,7 +38,7 @@ class Delivery:
     ) -> None:
         self.folder = folder
         self.store = store
-        self.cursor = Cursor.load(folder.cursor)
+        self.cursor = Cursor.load(folder.cursor, folder.outbox)
         self.sent = 0
         """Records stored by this delivery."""
         self._attempts = attempts
@@ -74,7 +75,10 @@ class Delivery:
 
     def _deliver(self) -> None:
         try:
-            while self.cursor.offset < self.size and (entries := read_tail(self.folder.outbox, self.cursor.offset)):
+            while self.cursor.offset < self.size:
+                flush(self.folder.outbox)
+                if not (entries := read_tail(self.folder.outbox, self.cursor.offset)):
+                    return
                 for batch in batches(entries, lambda: self._largest):
                     self._send(batch)
                     self._largest = min(self._largest * 2, LARGEST_BATCH)

@@ -1,4 +1,4 @@
-"""Save `last.ckpt`, from which a run that was stopped at any step continues bit for bit.
+"""Save `last.ckpt` on schedule; from it a run that was stopped at any step continues bit for bit.
 
 Lightning's checkpoint has weights, optimiser, schedule, loops and callbacks; the data needs only the step (see `data`).
 The random state of every rank is added here.
@@ -16,15 +16,15 @@ from pytorch_lightning.callbacks import Checkpoint
 from undertow._system.stopping import StopRequest
 from undertow.errors import Interrupted
 from undertow.train.clock import Clock
-
-LAST = "last.ckpt"
-BEST = "best.ckpt"
+from undertow.train.saves import BEST as BEST
+from undertow.train.saves import LAST as LAST
 
 
 class Checkpoints(Checkpoint):
     """Saves `last.ckpt` every `every` steps, at the end, and when the run is stopped.
 
-    A step that is also validated is saved after its validation, so that a resumed run does not miss it.
+    A step that is also validated is saved after its validation, so that a resumed run does not miss it. For the same
+    reason the last step is saved after everything has been measured; a run that is stopped there has finished.
 
     Args:
         folder: Where checkpoints are.
@@ -39,6 +39,8 @@ class Checkpoints(Checkpoint):
 
     def __init__(self, folder: Path, every: int | None, val_every: int, stop: StopRequest, clock: Clock) -> None:
         self._path = folder / LAST
+        self._ended = False
+        self._step = 0
         self._every = every or val_every
         self._val_every = val_every
         self._stop = stop
@@ -49,13 +51,16 @@ class Checkpoints(Checkpoint):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Install the signal handlers again: Lightning has replaced them."""
         self._stop.take_over()
-        self._saved_at = trainer.global_step
+        self._saved_at = self._step = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save and stop as due, unless this step's validation comes first."""
-        if trainer.global_step % self._val_every and not trainer.should_stop:
+        """Save and stop as due, after the last batch of a step, unless the step's validation comes first."""
+        if trainer.global_step == self._step:
+            return
+        self._step = trainer.global_step
+        if trainer.global_step % self._val_every:
             self._save_and_stop_as_due(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -64,22 +69,28 @@ class Checkpoints(Checkpoint):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the trained state."""
+        self._ended = True
         self._save(trainer)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add the random state of every rank."""
+        """Add the random state of every rank, and whether the run has ended."""
         states: list[Any] = [_random_state()]
         if trainer.world_size > 1:
             states = [None] * trainer.world_size
             torch.distributed.all_gather_object(states, _random_state())
         checkpoint["undertow_random_states"] = states
+        checkpoint["undertow_ended"] = self._ended
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Keep this rank's random state; it is restored when the first batch begins."""
+        """Keep this rank's random state; it is restored when the first batch begins. A run that has ended ends again.
+
+        Otherwise a run with early stopping would go on if it was killed between its end and its final status.
+        """
+        trainer.should_stop = checkpoint.get("undertow_ended", False)
         states = checkpoint["undertow_random_states"]
         self._random_state = states[trainer.global_rank] if trainer.global_rank < len(states) else None
 
@@ -92,6 +103,8 @@ class Checkpoints(Checkpoint):
             self._random_state = None
 
     def _save_and_stop_as_due(self, trainer: pl.Trainer) -> None:
+        if trainer.should_stop or trainer.global_step >= trainer.max_steps:
+            return  # the end follows
         stopping = self._stop.reason is not None
         if trainer.world_size > 1:
             stopping = trainer.strategy.reduce_boolean_decision(stopping, all=False)

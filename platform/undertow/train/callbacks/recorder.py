@@ -7,6 +7,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from undertow.api.contract import Curve
 from undertow.errors import Diverged
 from undertow.train.clock import Clock
 from undertow.train.record import Record
@@ -37,15 +38,20 @@ class Recorder(pl.Callback):
         self._step = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the sum since the last recorded loss: a resumed run then records the same values."""
+        """Return the sum since the last recorded loss, and the latest values: a resumed run has the same result."""
+        curves = self._record.curves.items()
         return {
+            "latest": {name: float(value) for name, value in self._record.latest.items()},
+            "curves": {name: ([int(s) for s in c.steps], [float(v) for v in c.values]) for name, c in curves},
             "sum": None if self._sum is None else self._sum.item(),
             "batches": self._batches,
             "clipped": [bool(each) for each in self._clipped],
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore that sum."""
+        """Restore them."""
+        self._record.latest |= state_dict.get("latest", {})
+        self._record.curves |= {name: Curve(*curve) for name, curve in state_dict.get("curves", {}).items()}
         self._sum = None if state_dict["sum"] is None else torch.tensor(state_dict["sum"])
         self._batches = state_dict["batches"]
         self._clipped = [torch.tensor(each) for each in state_dict.get("clipped", [])]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from undertow.errors import RequestError
+from undertow.runs.experiment import resume
 from undertow.studies.store.storage import open_storage, storage_url
 from undertow.tracking import Outbox, RunFolder, ShipperProcess, sync, tracking_uri
 from undertow.tracking.mlflow.lookup import find_experiment
@@ -262,6 +263,14 @@ def test_nul_bytes_in_an_outbox_are_rejected_and_the_other_records_are_shipped(
     assert results[damaged.path.name].rejected == 1
     assert "not JSON" in damaged.rejected.read_text()
     assert ask(sound.path.parent / "mlflow.db", "select count(*) from metrics") == [(2,)]
+
+
+@pytest.mark.parametrize("content", ['{"status": "FINI', "", "[]", '{"state": 1}', "\0\0"])
+def test_a_damaged_result_is_named_when_its_run_is_resumed(two_runs: tuple[RunFolder, RunFolder], content: str) -> None:
+    damaged, _ = two_runs
+    damaged.result.write_text(content)
+    with pytest.raises(RequestError, match=rf"{damaged.result} cannot be read"):
+        resume(str(damaged.path), progress=False)
 
 
 @pytest.mark.parametrize("home", ["file", "file/below", "/proc/undertow"])

@@ -134,7 +134,7 @@ def test_a_home_that_was_moved_and_resumed_goes_on_in_one_record(tmp_path: Path,
 def as_version_1(folder: RunFolder, uri: str) -> None:
     """Write `run.json` as earlier versions did: the path of the store, and no version."""
     recorded = json.loads((folder.path / "run.json").read_text())
-    del recorded["version"]
+    recorded.pop("version", None)
     (folder.path / "run.json").write_text(json.dumps({**recorded, "uri": uri}))
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from undertow._system.atomic import write_atomically
 from undertow._system.tracebacks import append_traceback
-from undertow.errors import UndertowError
+from undertow.errors import RequestError, UndertowError
 
 FinalStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -50,8 +50,17 @@ class Result:
 
     @classmethod
     def read(cls, path: Path) -> "Result":
-        """Read what `write` wrote."""
-        return cls(**json.loads(path.read_text()))
+        """Read what `write` wrote.
+
+        Raises:
+            RequestError: The file is damaged.
+        """
+        try:
+            return cls(**json.loads(path.read_text("utf-8")))
+        except (ValueError, TypeError) as error:
+            raise RequestError(
+                f"{path} cannot be read: {error}\nRestore it from a copy, or delete it to continue the run."
+            ) from error
 
     def write(self, path: Path) -> None:
         """Write as JSON, completely or not at all."""

@@ -24,7 +24,7 @@ Files below one home (`./runs`, or the folder in `UNDERTOW_HOME`):
     mlflow.db, artifacts/          the store, unless `track.uri` or MLFLOW_TRACKING_URI names another
     shipper.log                    problems of the shipper, one line each
     lstm-T256-s0-3fa9c1/
-        run.json, config.yaml      the run's identity and configuration; written once
+        run.json, config.yaml      the run's identity and configuration; written once; a moved home stays valid
         outbox.jsonl               every record, in order, with its time
         cursor.json                how much of the outbox MLflow has stored, and the run's id in MLflow
         rejected.jsonl             records that MLflow will never accept, each with the reason

@@ -7,25 +7,31 @@
     RunFolder.find(home_folder(), "lstm-T256-s0")      # by name, folder, or either id
 
 A run is alive as long as its process holds the folder's lock. The kernel releases the lock when the process ends.
+
+A home is portable: `run.json` has `home:` in the place of the URI of the home's own store, so that a home that was
+moved or renamed continues with its store. Earlier versions recorded the path of the store (`_is_own`).
 """
 
 import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 from undertow._system.atomic import write_atomically
-from undertow._system.database import is_database_server, require_driver
+from undertow._system.database import database_file, sqlite_url
 from undertow._system.lock import FileLock
 from undertow.errors import RequestError, did_you_mean
+from undertow.tracking.mlflow.addresses import require_possible
+from undertow.tracking.mlflow.errors import Rejected, Unreachable
 from undertow.tracking.shipping.cursor import Cursor
 
 _LOCK_SECONDS = 2.0  # a shipper holds the lock for a moment when it marks a dead run as KILLED
+_VERSION = 2  # of run.json; files of version 1 have no version, and the path of the home's own store
+_OWN = "home:"
 
 
 def home_folder(default: str | Path = "runs") -> Path:
@@ -33,22 +39,22 @@ def home_folder(default: str | Path = "runs") -> Path:
     return Path(os.environ.get("UNDERTOW_HOME") or default).absolute()
 
 
+def own_store(home: Path) -> Path:
+    """The file of the home's own store."""
+    return home.absolute() / "mlflow.db"
+
+
 def tracking_uri(home: Path, configured: str | None) -> str:
     """The tracking URI of a run: as configured, else MLFLOW_TRACKING_URI, else an SQLite store in `home`.
 
     Raises:
-        RequestError: The URI is a folder, which MLflow no longer supports, or a database whose driver is missing.
+        RequestError: No store can have this URI: its scheme or its port does not exist, it is a folder, which MLflow no
+            longer supports, or a database whose driver is missing.
     """
-    uri = configured or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home.absolute()}/mlflow.db"
-    if urlsplit(uri).scheme in ("", "file") and uri != "databricks":
-        raise RequestError(
-            f"{uri!r} cannot be a tracking URI: MLflow no longer writes to a plain folder.\n"
-            "Use sqlite:///FILE.db, postgresql://HOST/NAME or http://HOST:PORT, or leave `track.uri` out."
-        )
-    if is_database_server(uri):
-        require_driver(uri)
-    if uri.startswith("sqlite:///"):  # absolute, since `undertow sync` may run in another folder
-        return "sqlite:///" + str(Path(uri.removeprefix("sqlite:///")).absolute())
+    uri = configured or os.environ.get("MLFLOW_TRACKING_URI") or sqlite_url(own_store(home))
+    require_possible(uri)
+    if file := database_file(uri):  # absolute, since `undertow sync` may run in another folder
+        return sqlite_url(file.absolute()) + "".join(uri.partition("?")[1:])
     return uri
 
 
@@ -164,20 +170,28 @@ class RunFolder:
             parent: The uuid of the parent run in the same experiment.
 
         Raises:
-            RequestError: The run has a folder here already.
+            RequestError: The run has a folder here already, no store can have the URI, or `home` cannot be written.
         """
         identity = Identity(uuid or uuid4().hex, name, experiment, tracking_uri(home, uri), parent)
         path = cls.place(home, name, identity.uuid)
         folder = cls(path, identity)
-        path.mkdir(parents=True, exist_ok=True)  # a process that was killed in here leaves a folder without run.json
-        folder.acquire()
+        try:
+            path.mkdir(parents=True, exist_ok=True)  # a process that was killed in here leaves it without run.json
+            folder.acquire()
+        except OSError as error:
+            raise RequestError(
+                f"No run can be written below {home.absolute()}: {error.strerror}: {error.filename}\n"
+                "Name a folder that can be written with --home or UNDERTOW_HOME."
+            ) from error
         if (path / "run.json").exists():
             folder.release()
             raise RequestError(f"The run {path.name} has a folder already: {path}")
         folder.checkpoints.mkdir(exist_ok=True)
         write_atomically(folder.config, config_yaml)
         # Last, since a shipper ignores folders without run.json. Private: a URI may contain a password.
-        write_atomically(path / "run.json", json.dumps(asdict(identity), indent=2), private=True)
+        uri = _OWN if identity.uri == sqlite_url(own_store(home)) else identity.uri
+        recorded = {"version": _VERSION, **asdict(replace(identity, uri=uri))}
+        write_atomically(path / "run.json", json.dumps(recorded, indent=2), private=True)
         return folder
 
     @classmethod
@@ -187,13 +201,24 @@ class RunFolder:
         Raises:
             RequestError: It is not the folder of a run.
         """
+        file = path.absolute() / "run.json"
         try:
-            identity = Identity(**json.loads((path / "run.json").read_text("utf-8")))
+            recorded = json.loads(file.read_text("utf-8"))
+            version = recorded.pop("version", 1)
+            identity = Identity(**recorded)
         except (FileNotFoundError, NotADirectoryError):
             raise RequestError(f"{path} is not the folder of a run: it has no run.json.") from None
-        except (ValueError, TypeError) as error:
-            raise RequestError(f"{path / 'run.json'} cannot be read: {error}") from error
-        return cls(path.absolute(), identity)
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise RequestError(f"{file} cannot be read: {error}") from error
+        if not all(isinstance(value, str) for value in recorded.values()):
+            raise RequestError(f"{file} cannot be read: all its values but the version must be text")
+        if version not in range(1, _VERSION + 1):
+            raise RequestError(
+                f"{file} cannot be read: its version is {version!r}; this is a newer Undertow's, or damage"
+            )
+        if identity.uri == _OWN or (version == 1 and _is_own(identity.uri, file.parent)):
+            identity = replace(identity, uri=sqlite_url(own_store(file.parent.parent)))
+        return cls(file.parent, identity)
 
     @classmethod
     def find(cls, home: Path, ref: str) -> Self:
@@ -244,6 +269,31 @@ class RunFolder:
         """Whether a process holds the run's lock."""
         return self.lock.is_held()
 
+    def artifact(self, recorded: str) -> Path:
+        """The file or folder of an artifact's record, whose path is relative to the run folder.
+
+        Raises:
+            Rejected: It must not be uploaded: it is outside the run folder, directly or by a symbolic link, or it is
+                neither a file nor a folder. A folder is refused for each such thing inside.
+        """
+        whole = self.path / recorded
+        try:
+            root = self.path.resolve()
+            _require_inside(whole, root)
+            if whole.is_dir():
+                for folder, folders, files in os.walk(whole):
+                    for path in (Path(folder, name) for name in (*folders, *files)):
+                        _require_inside(path, root)
+                        if path.is_symlink() and path.is_dir():  # it may lead back to where it is
+                            raise Rejected(f"{path} is a link to a folder, and is not uploaded")
+        except (
+            ValueError,
+            OSError,
+            RuntimeError,
+        ) as error:  # a NUL in its name, a loop of links, a name that is too long
+            raise Rejected(f"{whole} cannot be an artifact: {error}") from error
+        return whole
+
     def progress(self) -> Progress:
         """How much of the outbox MLflow has stored."""
         cursor = Cursor.load(self.cursor, self.outbox)
@@ -266,3 +316,39 @@ class RunFolder:
 
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"
+
+
+def _require_inside(path: Path, root: Path) -> None:
+    """Return if a path and what its symbolic links mean are inside `root`, and can be uploaded or do not exist."""
+    if not path.resolve().is_relative_to(root):
+        raise Rejected(f"{path} is outside the run folder, and is not uploaded")
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise Rejected(f"{path} is neither a file nor a folder, and is not uploaded")
+
+
+def _is_own(uri: str, folder: Path) -> bool:
+    """Whether the URI in a `run.json` of version 1 named the home's own store; the home may have moved since.
+
+    Args:
+        uri: SQLite stores were recorded with an absolute path, in which nothing was quoted.
+        folder: The run folder, at its present place.
+    """
+    store = Path(uri.removeprefix("sqlite:///"))
+    own = own_store(folder.parent)
+    if not uri.startswith("sqlite:////") or store.name != own.name:
+        return False
+    if store == own:
+        return True
+    if (store.parent / folder.name / "run.json").exists():  # this home is a copy
+        return False
+    return not store.parent.exists() or _has_run(own, Cursor.load(folder / "cursor.json").run_id)
+
+
+def _has_run(store: Path, run_id: str | None) -> bool:
+    """Whether a run is in an SQLite store."""
+    from undertow.tracking.mlflow.lookup import query
+
+    try:
+        return run_id is not None and query(store, "SELECT 1 FROM runs WHERE run_uuid = ?", run_id) != []
+    except Unreachable:
+        return False

@@ -1,5 +1,6 @@
 """`undertow doctor`: exit code 0 when nothing is wrong, 1 when something needs attention, each with a remedy."""
 
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from undertow.cli.commands import doctor
+from undertow.studies.store.storage import open_storage, storage_url
 from undertow.tracking import Outbox, RunFolder
 
 Call = Callable[..., Any]
@@ -98,3 +100,75 @@ def test_a_server_that_answers_with_a_page_needs_attention(
     outcome = call("doctor", "--json")
     assert outcome.code == 1
     assert findings(outcome)["tracking store"]["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("revision", "remedy"),
+    [("451aebb31d03", "mlflow db upgrade sqlite:///"), ("fffffffffff0", "pip install -U mlflow")],
+)
+def test_another_schema_of_the_tracking_store_needs_attention(
+    call: Call, runs: Path, empty_store: Path, revision: str, remedy: str
+) -> None:
+    runs.mkdir()
+    shutil.copy(empty_store, runs / "mlflow.db")
+    assert call("doctor", "--json").code == 0
+    set_revision(runs / "mlflow.db", revision)
+    outcome = call("doctor", "--json")
+    assert outcome.code == 1
+    found = findings(outcome)["tracking store"]
+    assert revision in found["found"]
+    assert remedy in found["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("revision", "remedy"),
+    [("v2.6.0.a", "optuna storage upgrade --storage sqlite:///"), ("v99.0.0.a", "pip install -U optuna")],
+)
+def test_another_schema_of_the_study_database_needs_attention(
+    call: Call, runs: Path, revision: str, remedy: str
+) -> None:
+    runs.mkdir()
+    open_storage(storage_url(runs, None))
+    outcome = call("doctor", "--json")
+    assert outcome.code == 0
+    assert "answers" in findings(outcome)["study database"]["found"]
+    set_revision(runs / "optuna.db", revision)
+    outcome = call("doctor", "--json")
+    assert outcome.code == 1
+    found = findings(outcome)["study database"]
+    assert revision in found["found"]
+    assert remedy in found["remedy"]
+
+
+def set_revision(database: Path, revision: str) -> None:
+    store = sqlite3.connect(database)
+    assert store.execute("UPDATE alembic_version SET version_num = ?", (revision,)).rowcount == 1
+    store.commit()
+    store.close()
+
+
+def test_a_home_that_is_a_file_needs_attention(call: Call, runs: Path) -> None:
+    runs.write_text("a file")
+    outcome = call("doctor", "--json")
+    assert outcome.code == 1
+    assert "not a folder" in findings(outcome)["home"]["found"]
+
+
+@pytest.mark.parametrize("file", ["run.json", "cursor.json"])
+def test_a_damaged_run_folder_needs_attention(call: Call, runs: Path, file: str) -> None:
+    folder = RunFolder.create(runs, "lstm-T64-s0", experiment="tides", uri=None, config_yaml="seed: 0\n")
+    folder.release()
+    if file == "run.json":
+        (folder.path / file).write_text("{")
+    else:
+        (folder.path / file).mkdir()
+    outcome = call("doctor", "--json")
+    assert outcome.code == 1
+    assert str(folder.path / file) in findings(outcome)["damaged run folder"]["found"]
+
+
+def test_the_token_of_a_store_is_not_shown(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://TOKEN@127.0.0.1:9/?token=TOKEN")
+    outcome = call("doctor", "--json")
+    assert outcome.code == 1
+    assert "TOKEN" not in outcome.out + outcome.err

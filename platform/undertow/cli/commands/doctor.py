@@ -2,12 +2,14 @@
 
 import os
 import platform
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from undertow import __version__
+from undertow._system.database import database_file, is_database_server, read_schema, require_driver
 from undertow._system.redact import redacted
 from undertow.cli.options import Home, Json, resolve_home
 from undertow.cli.output.console import emit, out
@@ -15,8 +17,10 @@ from undertow.errors import UndertowError
 from undertow.tracking.folder import RunFolder, tracking_uri
 from undertow.tracking.mlflow.lookup import count_runs
 from undertow.tracking.mlflow.quiet import quiet_mlflow
+from undertow.tracking.mlflow.store import MLFLOW_REVISIONS, client_uri
 
 _LIBRARIES = ("torch", "pytorch-lightning", "torchmetrics", "mlflow", "optuna", "pluggy", "pydantic", "cyclopts")
+_OPTUNA_REVISIONS = "storages/_rdb/alembic/versions"
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,9 @@ def _examine(home: Path) -> Iterator[Finding]:
     yield from _libraries()
     yield from _devices()
     yield from _plugins()
+    yield from _home(home)
     yield from _store(home)
+    yield from _studies(home)
     yield from _runs(home)
 
 
@@ -107,19 +113,24 @@ def _store(home: Path) -> Iterator[Finding]:
         yield Finding("tracking store", str(error), "unset MLFLOW_TRACKING_URI, or name a database or a server")
         return
     remedy = "runs continue and keep their records; when it answers again: undertow sync"
-    if uri.startswith("sqlite:///"):
-        file = Path(uri.removeprefix("sqlite:///"))
+    if file := database_file(uri):
         if not file.exists():
             yield Finding("tracking store", f"{file}: does not exist yet; the first run creates it")
             return
         try:
             yield Finding("tracking store", f"{file}: {count_runs(file)} runs")
+            yield from _schema("tracking store", uri, "mlflow", MLFLOW_REVISIONS, "mlflow db upgrade {url}")
         except UndertowError as error:
             yield Finding("tracking store", f"{file}: {error}", "move the file away: `undertow sync` fills a new one")
     else:  # by MLflow's own client, which knows all its ways to log in
         from undertow.tracking.mlflow.store import Store
 
         try:
+            if is_database_server(uri):
+                outdated = list(_schema("tracking store", uri, "mlflow", MLFLOW_REVISIONS, "mlflow db upgrade {url}"))
+                if outdated:
+                    yield from outdated
+                    return
             with quiet_mlflow():
                 Store(uri, home / "artifacts").require_reachable()
             yield Finding("tracking store", f"{redacted(uri)} answers")
@@ -127,12 +138,71 @@ def _store(home: Path) -> Iterator[Finding]:
             yield Finding("tracking store", f"{redacted(uri)}: {error}", remedy)
 
 
+def _home(home: Path) -> Iterator[Finding]:
+    """Whether the folder of the runs can be written; nothing if it does not exist yet, but can be created."""
+    existing = next(each for each in (home, *home.parents) if os.path.lexists(each))
+    remedy = "name a folder that can be written with --home or UNDERTOW_HOME"
+    if not existing.is_dir():
+        yield Finding("home", f"{existing} is not a folder", remedy)
+    elif not os.access(existing, os.W_OK | os.X_OK):
+        yield Finding("home", f"{existing} cannot be written", remedy)
+
+
+def _studies(home: Path) -> Iterator[Finding]:
+    """The database of studies, if there is one."""
+    from undertow.studies.store.storage import storage_url
+
+    url = storage_url(home, None)
+    file = database_file(url)
+    if file is not None and not file.exists():
+        return
+    try:
+        require_driver(url)
+        outdated = list(
+            _schema("study database", url, "optuna", _OPTUNA_REVISIONS, "optuna storage upgrade --storage {url}")
+        )
+        yield from outdated or [Finding("study database", f"{file or redacted(url)} answers")]
+    except UndertowError as error:
+        yield Finding("study database", str(error), "name another with UNDERTOW_STUDY_URI, or start its server")
+
+
+def _schema(subject: str, url: str, package: str, revisions: str, upgrade: str) -> Iterator[Finding]:
+    """Find out whether a database has the tables that the installed library needs; nothing if it has.
+
+    Raises:
+        UndertowError: The database cannot be read.
+    """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        schema = read_schema(url, package, revisions)
+    except SQLAlchemyError as error:
+        raise UndertowError(f"{redacted(url)} cannot be read: {redacted(str(error).splitlines()[0])}") from error
+    where = f"{database_file(url) or redacted(url)}: {package} {metadata.version(package)} needs"
+    found = f"{where} schema {schema.needed}, but it has {schema.found}"
+    if schema.outdated:
+        command = upgrade.format(url=shlex.quote(redacted(client_uri(url))))
+        yield Finding(subject, found, f"the schema is outdated: back the database up, then run: {command}")
+    elif schema.newer:
+        yield Finding(subject, found, f"the database was upgraded by a newer {package}: pip install -U {package}")
+
+
 def _runs(home: Path) -> Iterator[Finding]:
-    folders = list(RunFolder.all(home))
+    folders, damaged = [], []
+    for path in sorted(home.iterdir()) if home.is_dir() else []:
+        if (path / "run.json").is_file():
+            try:
+                folder = RunFolder.open(path)
+                folder.progress()
+                folders.append(folder)
+            except (UndertowError, OSError) as error:
+                damaged.append(str(error))
     not_shipped = [folder for folder in folders if not folder.shipped and not folder.is_alive()]
     running = sum(folder.is_alive() for folder in folders)
     found = f"{home}: {len(folders)}, {running} running, {len(not_shipped)} not shipped"
     yield Finding("run folders", found, f"undertow sync {home}" if not_shipped else "")
+    for problem in damaged:
+        yield Finding("damaged run folder", problem, "restore the file from a copy, or move the run folder away")
     rejected = [folder.path.name for folder in folders if folder.progress().rejected]
     if rejected:
         yield Finding("rejected records", ", ".join(rejected), "read rejected.jsonl in these run folders")

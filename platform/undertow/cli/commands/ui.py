@@ -1,24 +1,26 @@
 """`undertow ui`: MLflow's UI and Optuna's dashboard, for as long as the command runs."""
 
 import json
+import sqlite3
 import sys
 import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from cyclopts import Parameter
 
+from undertow._system.database import database_file
 from undertow.cli.options import Home, resolve_home
 from undertow.cli.output.console import err, note, out
 from undertow.cli.output.links import HINT, HOST, PORT
 from undertow.cli.servers.server import Server, free_port, serving, wait_for_end, wait_until_up
 from undertow.errors import RequestError
-from undertow.tracking.folder import tracking_uri
+from undertow.tracking.folder import own_store, tracking_uri
 from undertow.tracking.mlflow.addresses import address_of, chart_address, is_server, view_address
 from undertow.tracking.mlflow.errors import Unreachable
 from undertow.tracking.mlflow.lookup import latest_experiments
+from undertow.tracking.mlflow.store import client_uri, relocate_artifacts
 from undertow.tracking.mlflow.views import saved_views
 
 _SHOWN = 10
@@ -74,7 +76,6 @@ def _study_database(home: Path, configured: str | None) -> str | None:
     Raises:
         RequestError: The configured database does not exist.
     """
-    from undertow._system.database import database_file
     from undertow.studies.store.storage import storage_url
 
     url = storage_url(home, configured)
@@ -87,19 +88,24 @@ def _study_database(home: Path, configured: str | None) -> str | None:
 
 
 def _mlflow_server(home: Path, store: str, host: str, port: int) -> Server:
-    if store.startswith("sqlite:///") and not Path(store.removeprefix("sqlite:///")).exists():
+    file = database_file(store)
+    if file and not file.exists():
         raise RequestError(
-            f"there is no store {urlsplit(store).path} yet. Record a run first:\n"
-            "  undertow run experiments/smoke/digits.yaml"
+            f"there is no store {file} yet. Record a run first:\n  undertow run experiments/smoke/digits.yaml"
         )
+    if file and file == own_store(home):
+        try:
+            relocate_artifacts(file, home / "artifacts")
+        except sqlite3.Error as error:
+            note(f"the artifacts of a home that was moved may not be shown: {file}: {error}")
     command = [sys.executable, "-P", "-m", "mlflow", "server", "--workers", "1", "--host", host, "--port", str(port)]
     return Server(
         name="the MLflow server",
         address=_address(host, port),
         health="/health",
-        command=[*command, "--artifacts-destination", str(home / "artifacts")],
+        command=[*command, "--artifacts-destination", (home / "artifacts").absolute().as_uri()],
         # The store may contain a password: every user can read arguments, but not the environment.
-        environment={**_MLFLOW, "MLFLOW_BACKEND_STORE_URI": store},
+        environment={**_MLFLOW, "MLFLOW_BACKEND_STORE_URI": client_uri(store)},
         log=home / "ui.log",
     )
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from undertow.cli.output.console import note, out
 from undertow.cli.output.links import where_to_look
 from undertow.cli.output.tables import table
+from undertow.tracking.shipping.process import last_problem
 
 if TYPE_CHECKING:
     from undertow.runs.experiment import RunResult
@@ -33,19 +34,20 @@ def print_results(results: Sequence["RunResult"]) -> None:
             console.print(line, soft_wrap=True)
     for result in results:
         if not result.shipped:
-            note(not_shipped(result.folder.name, result.folder))
+            note(not_shipped(result.folder.name, result.folder, last_problem(result.folder)))
 
 
-def not_shipped(name: str, folder: Path) -> str:
+def not_shipped(name: str, folder: Path, problem: str) -> str:
     """Return the message for a run or study whose records are not all in the tracking store.
 
     Args:
         name: The run or study.
         folder: The folder that `undertow sync` has to be given.
+        problem: What went wrong, the last line of the message; empty if nothing is known.
     """
     return (
         f"{name} is not completely in the tracking store yet; no record is lost. "
-        f"Ship the rest with: undertow sync {folder}"
+        f"Ship the rest with: undertow sync {folder}" + (f"\nThe reason: {problem}" if problem else "")
     )
 
 

@@ -13,6 +13,7 @@ from undertow.cli.output.links import where_to_look
 from undertow.cli.output.runs import not_shipped
 from undertow.cli.output.tables import key_values, table, widths
 from undertow.tracking.folder import RunFolder
+from undertow.tracking.shipping.process import last_problem
 
 if TYPE_CHECKING:
     from undertow.report.results import StudyResults
@@ -43,7 +44,7 @@ def print_study(results: "StudyResults", report: Path) -> None:
         for line in where_to_look(run.path, view=results.name):
             note(line)
     else:
-        note(not_shipped(results.name, run.path.parent))
+        note(not_shipped(results.name, run.path.parent, last_problem(run.path)))
     if left := sum(trial.state in ("missing", "waiting", "stopped", "running") for trial in results.combinations):
         note(f"{left} of {len(results.combinations)} combinations are left: run the same command to continue.")
 

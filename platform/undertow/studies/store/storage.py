@@ -18,6 +18,7 @@ from undertow._system.database import (
     engine_options,
     exclusive_connection,
     require_driver,
+    sqlite_url,
 )
 from undertow._system.lock import FileLock
 from undertow._system.redact import redacted
@@ -33,7 +34,7 @@ T = TypeVar("T")
 
 def storage_url(home: Path, configured: str | None) -> str:
     """The database: as configured, else UNDERTOW_STUDY_URI, else an SQLite file in `home`."""
-    return configured or os.environ.get("UNDERTOW_STUDY_URI") or f"sqlite:///{home.absolute()}/optuna.db"
+    return configured or os.environ.get("UNDERTOW_STUDY_URI") or sqlite_url(home.absolute() / "optuna.db")
 
 
 def open_storage(url: str, *, create: bool = True) -> "BaseStorage":
@@ -73,7 +74,7 @@ def open_storage(url: str, *, create: bool = True) -> "BaseStorage":
                 if not file.exists():
                     draft = file.with_name(f".{file.name}.new")
                     draft.unlink(missing_ok=True)
-                    connect(f"sqlite:///{draft}").engine.dispose()
+                    connect(sqlite_url(draft)).engine.dispose()
                     draft.replace(file)
         return optuna.storages.get_storage(with_retries(connect, url))
     except (SQLAlchemyError, optuna.exceptions.OptunaError, ValueError, RuntimeError) as error:

@@ -12,6 +12,8 @@ from undertow._system.lock import LockTimeout
 from undertow._system.redact import redacted
 from undertow.errors import UndertowError
 
+_LONGEST = 300
+
 
 class Unreachable(UndertowError):
     """The store did not respond, or not as expected: try again later."""
@@ -52,7 +54,9 @@ def mlflow_errors() -> Iterator[None]:
 
 def _translated(error: Exception) -> UndertowError:
     code: Any = getattr(error, "error_code", None)
-    text = redacted(" ".join(str(error).split()))[:300] or repr(error)
+    text = redacted(" ".join(str(error).split())) or repr(error)
+    if len(text) > _LONGEST:  # the cause is at the end: "... failed with exception ... Connection refused"
+        text = f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
     match code:
         case "INVALID_PARAMETER_VALUE" | "RESOURCE_ALREADY_EXISTS":
             return Rejected(text)

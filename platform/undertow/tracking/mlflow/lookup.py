@@ -22,6 +22,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote, unquote, urlsplit
 
+from undertow._system.database import database_file
 from undertow.tracking.mlflow.addresses import address_of, is_server
 from undertow.tracking.mlflow.errors import Unreachable
 from undertow.tracking.mlflow.views import saved_views, view_id
@@ -50,8 +51,8 @@ def find_experiment(uri: str, name: str) -> str | None:
     Raises:
         Unreachable: The store cannot be read.
     """
-    if uri.startswith("sqlite:///"):
-        rows = query(_file(uri), "SELECT experiment_id FROM experiments WHERE name = ?", name)
+    if file := database_file(uri):
+        rows = query(file, "SELECT experiment_id FROM experiments WHERE name = ?", name)
         return str(rows[0][0]) if rows else None
     if not is_server(uri):
         return None
@@ -69,9 +70,9 @@ def has_view(uri: str, experiment_id: str, name: str) -> bool:
         Unreachable: The store cannot be read.
     """
     tags: Mapping[str, str] = {}
-    if uri.startswith("sqlite:///"):
+    if file := database_file(uri):
         statement = "SELECT key, value FROM experiment_tags WHERE experiment_id = ?"
-        tags = dict(query(_file(uri), statement, experiment_id))
+        tags = dict(query(file, statement, experiment_id))
     elif is_server(uri):
         response = ask(uri, f"experiments/get?experiment_id={quote(experiment_id)}")
         tags = _experiments([response.get("experiment")])[0].tags
@@ -210,7 +211,3 @@ def _credential(name: str) -> str | None:
     file = ConfigParser()
     file.read(Path("~/.mlflow/credentials").expanduser())
     return file.get("mlflow", f"mlflow_tracking_{name}", fallback=None)
-
-
-def _file(uri: str) -> Path:
-    return Path(uri.removeprefix("sqlite:///"))

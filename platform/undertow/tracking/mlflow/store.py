@@ -10,12 +10,20 @@ errors of `undertow.tracking.mlflow.errors`.
 
 import os
 import re
+import sqlite3
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
-from undertow._system.database import exclusive_connection, is_database_server
+from undertow._system.database import (
+    LOCKED_SECONDS,
+    database_file,
+    exclusive_connection,
+    is_database_server,
+    sqlite_url,
+)
 from undertow._system.lock import FileLock
 from undertow.errors import UndertowError
 from undertow.tracking.mlflow.addresses import is_server
@@ -37,6 +45,8 @@ if TYPE_CHECKING:
 
 RUN_TAG = "undertow.run"
 PARENT_TAG = "mlflow.parentRunId"
+MLFLOW_REVISIONS = "store/db_migrations/versions"
+"""The folder of the revisions of its tables, below the package `mlflow`."""
 
 _TABLES_SECONDS = 120.0  # to wait for another process that creates the tables of the same SQLite store
 
@@ -204,12 +214,16 @@ class Store:
         if self._client is None:
             from mlflow import MlflowClient
 
-            if self.uri.startswith("sqlite:///"):
-                _create_tables(Path(self.uri.removeprefix("sqlite:///")))
+            file = database_file(self.uri)
+            if file:
+                _create_tables(file)
             # The client creates MLflow's tables. If the database is down, MLflow would try to connect for two minutes;
             # `exclusive_connection` fails within seconds.
             with exclusive_connection(self.uri) if is_database_server(self.uri) else nullcontext():
-                self._client = MlflowClient(tracking_uri=self.uri)
+                client = MlflowClient(tracking_uri=client_uri(self.uri))
+            if file and file.parent == self.artifacts.parent:
+                relocate_artifacts(file, self.artifacts)
+            self._client = client
         return self._client
 
     def _experiment(self, client: "MlflowClient", name: str) -> str:
@@ -229,7 +243,57 @@ class Store:
     def _artifact_location(self, experiment: str) -> str | None:
         if is_server(self.uri) or self.uri.startswith("databricks"):
             return None
-        return str(self.artifacts / (re.sub(r"[^\w.\-]+", "-", experiment).strip(".-") or "experiment"))
+        folder = self.artifacts / (re.sub(r"[^\w.\-]+", "-", experiment).strip(".-") or "experiment")
+        return _location(folder.absolute())
+
+
+def client_uri(uri: str) -> str:
+    """The tracking URI for MLflow: with the driver, if the name of an SQLite file is quoted.
+
+    Without the driver, MLflow would create the folder whose name is the quoted one.
+    """
+    return uri.replace("sqlite://", "sqlite+pysqlite://", 1) if uri.startswith("sqlite://") and "%" in uri else uri
+
+
+def relocate_artifacts(store: Path, artifacts: Path) -> None:
+    """Correct the artifact locations in the own store of a home that was moved: MLflow records absolute paths.
+
+    Args:
+        store: The file of the store.
+        artifacts: The folder of its artifacts, at its present place.
+
+    Raises:
+        sqlite3.Error: The store cannot be read or written.
+    """
+    with closing(sqlite3.connect(store, timeout=LOCKED_SECONDS)) as connection, connection:
+        found = connection.execute("SELECT experiment_id, artifact_location FROM experiments").fetchall()
+        for experiment_id, location in found:
+            if new := _relocated(str(location), artifacts):
+                connection.execute(
+                    "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?)"
+                    " WHERE experiment_id = ? AND substr(artifact_uri, 1, ?) = ?",
+                    (new, len(location) + 1, experiment_id, len(location) + 1, f"{location}/"),
+                )
+                connection.execute(
+                    "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (new, experiment_id)
+                )
+
+
+def _relocated(location: str, artifacts: Path) -> str | None:
+    """The new location of an experiment's artifacts; None if they are not in a home, or are where they should be."""
+    is_uri = location.startswith("file:///")
+    old = Path(unquote(urlsplit(location).path) if is_uri else location)
+    new = artifacts.absolute() / old.name
+    if not old.is_absolute() or old.parent.name != artifacts.name or old == new:
+        return None
+    if old.exists() and not new.exists():  # not moved: a location that someone chose
+        return None
+    return _location(new)
+
+
+def _location(folder: Path) -> str:
+    """An artifact location for MLflow, which takes `%41` in a plain path for an A: there, a URI."""
+    return folder.as_uri() if re.search("[%?#]", str(folder)) else str(folder)
 
 
 def _experiment_of(client: "MlflowClient", run_id: str) -> str:
@@ -273,5 +337,5 @@ def _create_tables(database: Path) -> None:
 
         draft = database.with_name(f".{database.name}.new")
         draft.unlink(missing_ok=True)
-        MlflowClient(tracking_uri=f"sqlite:///{draft}").search_experiments(max_results=1)
+        MlflowClient(tracking_uri=client_uri(sqlite_url(draft))).search_experiments(max_results=1)
         draft.replace(database)

@@ -30,6 +30,16 @@ class Cursor:
     status: str | None = None
     rejected: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse what a damaged file may contain; `load` then starts again.
+
+        Raises:
+            ValueError: A field has another type, or is negative.
+        """
+        numbers = all(type(each) is int and 0 <= each < 2**63 for each in (self.offset, self.rejected))
+        if not numbers or not all(each is None or isinstance(each, str) for each in (self.run_id, self.status)):
+            raise ValueError(f"not a cursor: {self!r}")
+
     @property
     def ended(self) -> bool:
         """Whether the last stored status is a final one."""

@@ -116,7 +116,7 @@ class Delivery:
                 self.store.delete_duplicates(self.folder.identity, run_id)
             self.store.status(run_id, first)
         elif isinstance(first, Artifact):
-            self.store.artifact(run_id, self.folder.path / first.path, first.directory)
+            self.store.artifact(run_id, self.folder.artifact(first.path), first.directory)
         elif isinstance(first, ExperimentTag):
             self.store.experiment_tag(run_id, first)
         elif items := [

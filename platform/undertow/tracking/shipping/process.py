@@ -3,24 +3,31 @@
 shipper = start_shipper(home)
 ...
 if not shipper.wait(folder, timeout=30):
-    print("not shipped yet; run `undertow sync`")
+    print("not shipped yet; run `undertow sync`:", last_problem(folder.path))
 shipper.close()
 """
 
 import atexit
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from undertow._system.redact import redacted
+from undertow.errors import RequestError
 from undertow.tracking.folder import RunFolder
 from undertow.tracking.shipping.cursor import Cursor
 from undertow.tracking.shipping.wait import StallTimer
 
 _POLL = 0.1
 _LOG_BYTES = 1 << 20
+_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (?P<run>[^:]+): (?P<problem>.*)")
+
+SHIPPED_AGAIN = "shipped again"
+"""The line of a run in the log after its problem has ended."""
 
 _shippers: "dict[Path, ShipperProcess]" = {}
 _closing: "list[subprocess.Popen[bytes]]" = []
@@ -39,7 +46,7 @@ class ShipperProcess:
 
     def __init__(self, home: Path, *, poll: float = 1.0, grace: float = 10.0, idle: float = 30.0) -> None:
         self.home = home.absolute()
-        self.log = self.home / "shipper.log"
+        self.log = _log_of(self.home)
         self._options = ["--poll", str(poll), "--grace", str(grace), "--idle", str(idle)]
         self._process = self._start()
 
@@ -51,10 +58,7 @@ class ShipperProcess:
     @property
     def problem(self) -> str:
         """The last line of its log; empty if it has logged no problem."""
-        try:
-            lines = self.log.read_text("utf-8", errors="replace").splitlines()
-        except FileNotFoundError:
-            return ""
+        lines = _lines(self.home)
         return lines[-1] if lines else ""
 
     def revive(self) -> None:
@@ -107,12 +111,19 @@ class ShipperProcess:
 
     def _start(self) -> "subprocess.Popen[bytes]":
         _closing[:] = [process for process in _closing if process.poll() is None]
-        self.home.mkdir(parents=True, exist_ok=True)
-        if self.log.exists() and self.log.stat().st_size > _LOG_BYTES:
-            self.log.replace(self.log.with_suffix(".log.old"))
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+            if self.log.exists() and self.log.stat().st_size > _LOG_BYTES:
+                self.log.replace(self.log.with_suffix(".log.old"))
+            log = self.log.open("ab")
+        except OSError as error:
+            raise RequestError(
+                f"No run can be shipped from {self.home}: {error.strerror}: {error.filename}\n"
+                "Name a folder that can be written with --home or UNDERTOW_HOME."
+            ) from error
         # -P: do not import modules from the working folder. A new session: Ctrl-C must reach only the training.
         command = [sys.executable, "-P", "-m", "undertow.tracking.shipping.shipper", str(self.home), *self._options]
-        with self.log.open("ab") as log:
+        with log:
             process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, bufsize=0
             )
@@ -133,6 +144,33 @@ def start_shipper(home: Path) -> ShipperProcess:
     else:
         _shippers[home] = ShipperProcess(home)
     return _shippers[home]
+
+
+def last_problem(folder: Path) -> str:
+    """Why the records of a run are not shipped, as the shipper of its home has logged it last; empty if it has not.
+
+    Args:
+        folder: The run folder.
+    """
+    lines = _lines(folder.parent)
+    said = [found for line in lines if (found := _LINE.fullmatch(line))]
+    of_run = [found["problem"] for found in said if found["run"] == folder.name]
+    if of_run:
+        return "" if of_run[-1] == SHIPPED_AGAIN else of_run[-1]
+    ended = lines and not _LINE.fullmatch(lines[-1])  # the last line of a traceback: the shipper cannot run
+    return redacted(lines[-1].strip()) if ended else ""
+
+
+def _log_of(home: Path) -> Path:
+    return home / "shipper.log"
+
+
+def _lines(home: Path) -> list[str]:
+    """The lines of a shipper's log."""
+    try:
+        return _log_of(home).read_text("utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
 
 
 def _detach_all() -> None:

@@ -22,12 +22,14 @@ from pathlib import Path
 
 from undertow._system.gc import collect_rarely
 from undertow._system.lock import FileLock
+from undertow._system.redact import redacted
 from undertow.errors import RequestError
 from undertow.tracking.folder import RunFolder, shipper_lock
 from undertow.tracking.mlflow.errors import ParentMissing, RunBlocked, Unreachable
 from undertow.tracking.mlflow.quiet import quiet_mlflow
 from undertow.tracking.mlflow.store import Store
 from undertow.tracking.shipping.delivery import Delivery
+from undertow.tracking.shipping.process import SHIPPED_AGAIN
 from undertow.tracking.shipping.wait import Heartbeat
 
 _SETTLE = 0.5  # seconds; a dying process closes its pipe and its locks one after the other
@@ -147,12 +149,11 @@ class Shipper:
                 if entry.name not in self._deliveries and (Path(entry.path) / "run.json").is_file():
                     try:
                         folder = RunFolder.open(Path(entry.path))
-                    except RequestError as error:
+                        uri = folder.identity.uri
+                        store = self._stores.setdefault(uri, Store(uri, self.home / "artifacts"))
+                        self._deliveries[entry.name] = Delivery(folder, store)
+                    except (RequestError, OSError) as error:  # damage in one run folder must not stop the others
                         self._log_problem(entry.name, str(error))
-                        continue
-                    uri = folder.identity.uri
-                    store = self._stores.setdefault(uri, Store(uri, self.home / "artifacts"))
-                    self._deliveries[entry.name] = Delivery(folder, store)
         return [delivery for delivery in self._deliveries.values() if not delivery.done]
 
     def _backoff(self, key: str) -> Backoff:
@@ -161,13 +162,13 @@ class Shipper:
     def _log_problem(self, key: str, problem: str) -> None:
         if self._problems.get(key) != problem:
             self._problems[key] = problem
-            _log(f"{key}: {problem}")
+            _log(f"{key}: {redacted(' '.join(problem.split()))}")
 
     def _clear_problem(self, key: str) -> None:
         self._backoffs.pop(key, None)
         self._blocked.discard(key)
         if self._problems.pop(key, None):
-            _log(f"{key}: shipped again")
+            _log(f"{key}: {SHIPPED_AGAIN}")
 
     def _grace_is_over(self) -> bool:
         return self._orphaned_at is not None and time.monotonic() > self._orphaned_at + self._grace

@@ -2,6 +2,8 @@
 
 for result in sync(home):
     print(result.folder.name, result.shipped, "shipped", result.left, "left", result.error or "")
+
+A run folder that is damaged is a result with an error; the other runs are shipped.
 """
 
 from collections.abc import Callable
@@ -9,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from undertow._system.lock import FileLock
+from undertow._system.redact import redacted
 from undertow.errors import RequestError
 from undertow.tracking.folder import RunFolder, shipper_lock
 from undertow.tracking.mlflow.errors import ParentMissing, RunBlocked, Unreachable
@@ -54,23 +57,40 @@ def sync(path: Path, progress: ProgressCallback | None = None, *, timeout: float
         One result for each run that was not completely shipped before.
 
     Raises:
-        RequestError: There is no such folder.
+        RequestError: There is no such folder, or it cannot be written.
     """
     if not path.is_dir():
-        raise RequestError(f"There is no folder {path} to ship from.")
+        what = f"{path} is a file: name the folder" if path.exists() else f"There is no folder {path}"
+        raise RequestError(f"{what} to ship from.")
     single = (path / "run.json").is_file()
-    folders = [RunFolder.open(path)] if single else list(RunFolder.all(path))
+    folders, damaged = ([RunFolder.open(path)], []) if single else _open_all(path)
     folders.sort(key=lambda folder: folder.identity.parent != "")  # parents first: a child needs its parent's id
     home = (path.parent if single else path).absolute()
     lock, timer = FileLock(shipper_lock(home)), StallTimer(home, timeout)
-    while not lock.acquire(0.2):
-        left = [folder for folder in folders if not folder.shipped]
-        if not left or timer.expired(sum(Cursor.load(folder.cursor).offset for folder in left)):
-            return [_result(folder, 0, "a shipper is running in this home, and continues to try") for folder in left]
     try:
-        return _ship_all(folders, home, progress)
+        while not lock.acquire(0.2):
+            left = [folder for folder in folders if not folder.shipped]
+            if not left or timer.expired(sum(Cursor.load(folder.cursor).offset for folder in left)):
+                problem = "a shipper is running in this home, and continues to try"
+                return [*damaged, *(_result(folder, 0, problem) for folder in left)]
+    except OSError as error:
+        raise RequestError(f"{home} cannot be shipped from: {error.strerror}: {error.filename}") from error
+    try:
+        return [*damaged, *_ship_all(folders, home, progress)]
     finally:
         lock.release()
+
+
+def _open_all(home: Path) -> tuple[list[RunFolder], list[SyncResult]]:
+    """Open every run folder of a home; for those that cannot be opened, return results with the reason."""
+    folders, damaged = [], []
+    for path in sorted(home.iterdir()):
+        if (path / "run.json").is_file():
+            try:
+                folders.append(RunFolder.open(path))
+            except RequestError as error:
+                damaged.append(SyncResult(path, 0, 0, 0, str(error)))
+    return folders, damaged
 
 
 def _ship_all(folders: list[RunFolder], home: Path, progress: ProgressCallback | None) -> list[SyncResult]:
@@ -80,13 +100,18 @@ def _ship_all(folders: list[RunFolder], home: Path, progress: ProgressCallback |
     for folder in folders:
         uri = folder.identity.uri
         store = stores.setdefault(uri, Store(uri, home / "artifacts"))
-        delivery = Delivery(folder, store, attempts=_ATTEMPTS, progress=_for_run(folder.path, progress))
-        if not delivery.done:
+        try:
+            delivery = Delivery(folder, store, attempts=_ATTEMPTS, progress=_for_run(folder.path, progress))
+            if delivery.done:
+                continue
             error = unreachable.get(uri) or _ship(delivery)
             if error and uri not in unreachable and not store.is_reachable():
                 unreachable[uri] = error  # do not wait again for a server that is down
             if error or delivery.sent:
                 results.append(_result(folder, delivery.sent, error))
+        except Exception as error:  # noqa: BLE001  # damage in one run folder must not stop the others
+            problem = f"{folder.path} cannot be shipped: {type(error).__name__}: {redacted(str(error))}"
+            results.append(SyncResult(folder.path, 0, 0, 0, problem))
     return results
 
 
@@ -102,7 +127,7 @@ def _ship(delivery: Delivery) -> str | None:
             reraise=True,
         )(delivery.ship)
     except (Unreachable, RunBlocked, ParentMissing, OSError) as error:
-        return str(error)
+        return redacted(str(error))
     return None
 
 

@@ -98,7 +98,7 @@ class StudyConfig(Section):
     memory_per_trial: Positive | None = None
     """GiB of main memory that a run may take; a run that needs more fails, the others go on."""
     retries: Annotated[int, Field(ge=0)] = 1
-    """How often a run whose process died is retried, from its last checkpoint."""
+    """How often a run whose process died is retried, from its last checkpoint; one that raised an error is not."""
     trial_timeout: Positive | None = None
     """Seconds after which a run is stopped and counts as failed."""
     time_budget: Positive | None = None

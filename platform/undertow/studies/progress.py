@@ -68,6 +68,10 @@ class TerminalView:
             line = Text.assemble((f"{state:9}", style), f" {name}  {reason}")
             self._console.print(line, soft_wrap=True)
 
+    def note(self, text: str) -> None:
+        """Print a line, even if the view is quiet."""
+        self._console.print(text, soft_wrap=True)
+
     def _time_left(self, counts: "Counts", active: "Sequence[ActiveTrial]", seconds: float) -> str:
         """Estimated from what all slots have settled since this driver began; a trial that is half done counts half."""
         if self._settled_before is None:

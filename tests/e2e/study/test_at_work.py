@@ -1,5 +1,6 @@
 """Running studies: from a script, with a search, stopped, pruned, retried, and without a server."""
 
+import errno
 import json
 import os
 import signal
@@ -185,6 +186,44 @@ def test_failed_combinations_are_retried_on_request(unshipped, call) -> None:
     trials = unshipped.read("failing").combinations
     assert [(trial.state, trial.attempts) for trial in trials] == [("complete", 2)] * 2
     assert len(list(unshipped.path.glob("failing-T*/run.json"))) == 2, "a retry uses the run folder of the trial before"
+
+
+@pytest.mark.slow
+def test_a_study_with_a_failed_combination_exits_with_1_and_names_the_option_that_runs_it_again(
+    unshipped, call
+) -> None:
+    """An exception would be raised again, so that the combination fails once, whatever `retries` is."""
+    (unshipped.path / "failing.py").write_text(FAILING.format(fixed="nowhere"))
+    file = unshipped.write("{name: mixed, vary: {cell.name: [rnn, failing]}, retries: 3}", cell={"hidden_size": 4})
+    output = call("study", "run", file, "--plugin", "failing.py", "--quiet")
+    combinations = unshipped.read("mixed").combinations
+    assert [(each.state, each.attempts) for each in combinations] == [("complete", 1), ("failed", 1)]
+    assert output.code == 1
+    assert "1 of 2 combinations have failed" in output.err.splitlines()[-1]
+    assert "--retry-failed" in output.err.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_a_study_whose_report_cannot_be_written_is_finished(unshipped, call, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = unshipped.write("{name: done, vary: {seed: [0]}}", cell={"name": "rnn", "hidden_size": 4})
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("undertow.report.write_report", full)
+        output = call("study", "run", file, "--quiet")
+    assert output.code == 0
+    assert "report cannot be written" in output.err
+    assert "No space left on device" in output.err
+    assert "Report: " not in output.err
+    (outbox,) = unshipped.path.glob("done-*/outbox.jsonl")
+    assert '"status":"FINISHED"' in outbox.read_text().splitlines()[-1]
+    with monkeypatch.context() as patch:
+        patch.setattr("undertow.studies.run.ParentRun.close", full)
+        output = call("study", "run", file, "--quiet")
+    assert output.code == 0
+    assert "its own run cannot be recorded: OSError" in output.err
 
 
 @pytest.mark.slow

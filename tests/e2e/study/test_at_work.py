@@ -227,6 +227,31 @@ def test_a_study_whose_report_cannot_be_written_is_finished(unshipped, call, mon
 
 
 @pytest.mark.slow
+def test_a_study_grows_and_shrinks_with_its_file(unshipped, call) -> None:
+    def run(vary: str) -> tuple[Document, str]:
+        file = unshipped.write(f"{{name: growing, vary: {vary}}}", cell={"hidden_size": 4})
+        output = call("study", "run", file, "--quiet", "--json")
+        assert output.code == 0, output.err
+        document: Document = json.loads(output.out)
+        status = json.loads(call("study", "status", "growing", "--json").out)
+        assert (status["total"], status["states"]) == (len(document["trials"]), {"complete": len(document["trials"])})
+        return document, Path(document["report"]).read_text()
+
+    first, _ = run("{cell.name: [rnn], optim.betas: [[0.9, 0.999]]}")
+    grown, page = run("{cell.name: [lstm, rnn], optim.betas: [[0.9, 0.999], [0.5, 0.9]]}")
+    assert [trial["run_name"] for trial in grown["trials"]] == [
+        f"{cell}-T16-s0-betas={betas}" for cell in ("lstm", "rnn") for betas in ("0.9,0.999", "0.5,0.9")
+    ]
+    assert first["trials"][0] in grown["trials"], "it was kept, and not run again"
+    assert "[0.5, 0.9]" in page
+    assert {trial["params"]["optim.betas"][0] for trial in grown["trials"]} == {0.9, 0.5}
+    assert len(list(unshipped.path.glob("*-T16-s0-*/run.json"))) == 4
+    shrunk, page = run("{cell.name: [lstm], optim.betas: [[0.5, 0.9]]}")
+    assert shrunk["trials"] == grown["trials"][1:2]
+    assert "rnn-T16" not in page
+
+
+@pytest.mark.slow
 def test_a_pruner_ends_a_run_of_two_processes(call, place, until) -> None:
     study = """\
         name: pruned

@@ -43,7 +43,9 @@ _PARETO = "Every complete run; marked as best are those that no other run improv
 def optuna_charts(results: StudyResults) -> list[Chart]:
     """A chart of each kind for each objective."""
     with _without_messages():
-        complete = [trial for trial in results.study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
+        shown = {each.number for each in results.combinations}  # without values that were removed from the study
+        trials = results.study.get_trials(deepcopy=False)
+        complete = [trial for trial in trials if trial.state.name == "COMPLETE" and trial.number in shown]
         study = _copy(results.study, complete)
         varying = _varying(study.get_trials(deepcopy=False))
         if len(complete) < 2:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from undertow.errors import RequestError
 from undertow.report.charts.optuna import optuna_charts
 from undertow.studies.plan.load import LoadedStudy
 from undertow.studies.status import read_status
+from undertow.studies.store import storage
 from undertow.studies.store.growth import replace_snapshot
 from undertow.studies.store.ledger import Ledger, Outcome
 from undertow.studies.store.results import read_results
@@ -273,3 +275,61 @@ def test_1_and_1_0_are_one_value(open_ledger: Open) -> None:
     assert finish(open_ledger(study["1"], "cell.name=lstm")) == [f"{key}=1 seed=0"]
     assert finish(open_ledger(study["1.0"], "cell.name=lstm")) == []
     assert finish(open_ledger(study["1.0, 2"], "cell.name=lstm")) == [f"{key}=2 seed=0"]
+
+
+@pytest.fixture(
+    params=["sqlite", pytest.param("postgresql", marks=[pytest.mark.slow, pytest.mark.postgresql])],
+)
+def database(request: pytest.FixtureRequest, home: Path, empty_ledger: Path) -> str:
+    """The address of an empty database."""
+    if request.param == "postgresql":
+        address: str = request.getfixturevalue("new_database")()
+        return address
+    (home / "optuna.db").write_bytes(empty_ledger.read_bytes())
+    return url()
+
+
+def test_a_driver_that_begins_while_the_study_grows_waits_and_then_sees_it(
+    database: str, load: Callable[..., LoadedStudy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storages: list[Any] = []
+
+    def open_storage(address: str) -> Any:
+        storages.append(storage.open_storage(address))
+        return storages[-1]
+
+    def open_ledger(*overrides: str) -> Ledger:
+        return Ledger.open(database, load(*overrides), {"run": "0" * 32, "facts": {}})
+
+    monkeypatch.setattr("undertow.studies.store.ledger.open_storage", open_storage)
+    late = open_ledger()
+    assert len(finish(late)) == 4
+    order = []
+
+    def beat() -> None:
+        late.heartbeat("late", {"host": "there/1", "pid": 7, "lock": "", "at": time.time()})
+        order.append("heartbeat")
+
+    thread = threading.Thread(target=beat)
+
+    def begins_in_between(attributes: Mapping[str, Any]) -> None:
+        thread.start()
+        thread.join(1.0)
+        order.append("no driver was found")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("undertow.studies.store.ledger._require_no_driver", lambda name: begins_in_between)
+        grown = open_ledger(GROWN)
+    thread.join()
+    assert order == ["no driver was found", "heartbeat"]
+    with pytest.raises(RequestError, match="run the same command again"):
+        late.plan()
+    with pytest.raises(RequestError, match="while a driver works on it"):
+        open_ledger()
+    assert len(finish(grown)) == 5
+    assert read_status(database, "small").counts.settled == 9
+    late.heartbeat("late", {})
+    open_ledger(SHRUNK)
+    assert dict(read_status(database, "small").counts.states) == {"complete": 2}
+    for each in storages:
+        each._backend.engine.dispose()

@@ -137,6 +137,8 @@ def run_study(
             {"run": uuid4().hex, "facts": _facts(made_from)},
             allow_changed_code=allow_changed_code,
         )
+        if ledger.changes:
+            note(f"{loaded.name}: {ledger.changes}; the other combinations and their results are kept")
         loaded = freeze_code(loaded, home, ledger.snapshot)
         if retry_failed:
             ledger.retry()

@@ -335,6 +335,10 @@ def test_status_shows_a_running_study_and_stop_ends_it(home: Path, call, place, 
         assert list(document["drivers"].values()) == [[driver.pid]]
         assert "running: rnn-T16-s0" in call("study", "status", "long").out
         until(lambda: any('"train/loss"' in path.read_text() for path in home.glob("rnn-*/outbox.jsonl")))
+        grown = call("study", "run", file, "--set", "study.vary={seed: [0, 1, 2]}")
+        assert grown.code == 2
+        assert f"cannot change while a driver works on it (process {driver.pid} on " in grown.err
+        assert json.loads(call("study", "status", "long", "--json").out)["total"] == 2
         assert "asked to stop" in call("study", "stop", "long").err
         _, err = driver.communicate(timeout=240)
         assert "stopped by `undertow study stop` with 0 of 2 combinations settled" in err

@@ -64,6 +64,7 @@ def test_added_cells_and_seeds_are_run_and_the_trials_that_are_there_stay_as_the
     assert len(finish(open_ledger())) == 4
     before = everything()
     grown = open_ledger(GROWN)
+    assert grown.changes == "added cell.name=gru seed=2"
     assert everything() == before
     assert read_status(url(), "small").counts.total == 9
     assert read_status(url(), "small").counts.settled == 4
@@ -86,6 +87,7 @@ def test_added_cells_and_seeds_are_run_and_the_trials_that_are_there_stay_as_the
 def test_removed_values_are_left_out_and_count_again_when_they_come_back(open_ledger: Open) -> None:
     finish(open_ledger())
     shrunk = open_ledger(SHRUNK)
+    assert shrunk.changes == "removed cell.name=rnn"
     assert shrunk.plan() == 0
     results = read_results(Ledger.find(url(), "small"))
     assert [str(each.params["cell.name"]) for each in results.combinations] == ["lstm", "lstm"]

@@ -26,6 +26,7 @@ from undertow.config.space import (
     frozen,
     frozen_settings,
     identity,
+    text_of,
     written,
 )
 from undertow.config.yaml12 import parse, write
@@ -140,6 +141,17 @@ def values_of(snapshot: Mapping[str, Any]) -> object:
     """What all drivers of a study must agree on: its values and cases, in any order, and the choices in Optuna."""
     space = space_of(snapshot)
     return {key: frozenset(values) for key, values in space.vary.items()}, space.cases, choices_of(snapshot)
+
+
+def changed_values(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """Which values a study has gained and lost, for the user; empty if it has the same values."""
+    one, other = space_of(before).vary, space_of(after).vary
+    parts = {"added": (other, one), "removed": (one, other)}
+    found = {
+        what: [f"{key}={text_of(value)}" for key in these for value in these[key] if value not in those[key]]
+        for what, (these, those) in parts.items()
+    }
+    return ", ".join(f"{what} {' '.join(values)}" for what, values in found.items() if values)
 
 
 def frozen_values(values: Mapping[str, Any]) -> dict[str, tuple[Value, ...]]:

@@ -31,6 +31,7 @@ from undertow.studies.plan.sampling import make_pruner, make_sampler
 from undertow.studies.store.growth import replace_snapshot
 from undertow.studies.store.identity import (
     SNAPSHOT,
+    changed_values,
     choices_of,
     make_snapshot,
     space_of,
@@ -113,7 +114,11 @@ class Claim:
 
 
 class Ledger:
-    """One study in the database; made by `open` or `find`."""
+    """One study in the database; made by `open` or `find`.
+
+    Attributes:
+        changes: The values of `vary` and `cases` that `open` has added and removed, for the user; mostly empty.
+    """
 
     def __init__(
         self, storage: "BaseStorage", study: "optuna.Study", snapshot: Mapping[str, Any], retries: int = 0
@@ -121,6 +126,7 @@ class Ledger:
         self.study = study
         self.space = space_of(snapshot)
         self.retries = retries
+        self.changes = ""
         self._storage = storage
         self._id = storage.get_study_id_from_name(study.study_name)
         self._choices = choices_of(snapshot)
@@ -175,6 +181,7 @@ class Ledger:
         else:
             snapshot = _continue(url, storage, study, stored, loaded, allow_changed_code)
         ledger = cls(storage, study, snapshot, config.retries)
+        ledger.changes = changed_values(stored, snapshot) if stored else ""
         trials = storage.get_all_trials(ledger._id, deepcopy=False)
         study.sampler = make_sampler(config.sampler, len(trials)) if config.search else optuna.samplers.RandomSampler()
         study.pruner = pruner

@@ -24,6 +24,13 @@ _LINES_SECONDS = 10.0
 _SHOWN = 16
 
 
+class _Console(Console):
+    """A console that discards its output when the process that reads it has ended; rich would end this process."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
 class TerminalView:
     """Shows a study on standard error.
 
@@ -36,7 +43,7 @@ class TerminalView:
         self._name = loaded.name
         self._objective = loaded.config.objectives[0].metric
         self._quiet = quiet
-        self._console = Console(stderr=True, markup=False, highlight=False, emoji=False)
+        self._console = _Console(stderr=True, markup=False, highlight=False, emoji=False)
         self._live: Live | None = None
         self._settled_before: int | None = None  # when this driver began
         self._next_line = time.monotonic() + _LINES_SECONDS

@@ -230,14 +230,18 @@ def open_ledger_choices() -> tuple[object, ...]:
 
 
 def _grow_and_die(open_ledger: Open, statement: int) -> None:
-    """In a child process: grow the study, and kill this process before its n-th statement or commit."""
+    """In a child process: grow the study, and kill this process at the n-th moment from the transaction on.
+
+    The moments are those before and after each statement, and before each commit.
+    """
     count = 0
 
-    def die(*_: object) -> None:
+    def die(*arguments: object) -> None:
         nonlocal count
-        if count == statement:
+        if count or any(str(each).startswith("UPDATE studies") for each in arguments):
+            count += 1
+        if count == statement + 1:
             os.kill(os.getpid(), signal.SIGKILL)
-        count += 1
 
     code = 1
     try:

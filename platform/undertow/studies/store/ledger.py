@@ -12,8 +12,8 @@ put the same trial into the queue at the same moment; the database numbers them,
 number runs. A trial that a dead driver left RUNNING is failed as `abandoned` by any driver that sees it, and retried.
 So each combination is completed once, whichever process dies, and the drivers need not communicate.
 
-A study that is continued with other values of `vary` or `cases` grows or shrinks, while no driver works on it. The ledger
-then shows the combinations that the study has now; the trials of all others stay in the database.
+A study that is continued with other values of `vary` or `cases` grows or shrinks, while no driver works on it. The
+ledger then shows the combinations that the study has now; the trials of all others stay in the database.
 
 The queue is kept short: Optuna reads all of it whenever a trial is taken out.
 """

@@ -339,3 +339,16 @@ def test_a_driver_that_begins_while_the_study_grows_waits_and_then_sees_it(
     assert dict(read_status(database, "small").counts.states) == {"complete": 2}
     for each in storages:
         each._backend.engine.dispose()
+
+
+def test_a_search_at_added_points_of_the_grid_is_sampled_as_often(open_ledger: Open) -> None:
+    search = "study.search={optim.lr: {low: 0.001, high: 0.1, log: true}}", "study.samples=2"
+    assert len(finish(open_ledger("study.vary={cell.name: [rnn]}", *search))) == 2
+    before = everything()
+    assert finish(open_ledger("study.vary={cell.name: [lstm, rnn]}", *search)) == [
+        "cell.name=lstm",
+        "cell.name=lstm #1",
+    ]
+    assert before.items() <= everything().items()
+    found = read_results(Ledger.find(url(), "small")).combinations
+    assert [set(each.params) for each in found] == [{"cell.name", "optim.lr"}] * 4

@@ -136,7 +136,7 @@ def read_file(path: Path) -> Source:
 
 
 def read_mapping(mapping: Mapping[str, Any]) -> Source:
-    """Read a Python mapping like a file; tuples and paths count as lists and text.
+    """Read a Python mapping like a file; tuples, paths and NumPy's scalars and arrays count as what YAML has for them.
 
     Raises:
         RequestError: A key is not text, or a value is something that YAML cannot hold.
@@ -180,6 +180,10 @@ def _plain(value: Any, keys: Sequence[str]) -> Any:
         return str(value)
     if value is None or type(value) in (str, int, float, bool):
         return value
+    if type(value).__module__ == "numpy":
+        plain = value.tolist()  # a scalar's, or an array's: the values that Python has for it
+        if type(plain) is not type(value):
+            return _plain(plain, keys)
     name = type(value).__name__
     raise RequestError(f"<mapping>: {'.'.join(keys)}: {shown(value)} is of type {name}, which YAML cannot hold.")
 

@@ -6,16 +6,21 @@
 
 An option of one cell or task (``cell.options.lstm.forget_bias``) has an effect only where that one is chosen: elsewhere
 it is left out, so that no run is done twice.
+
+A value may be a list, as in ``vary: {optim.betas: [[0.9, 0.999], [0.8, 0.99]]}``. Here it is a tuple, which can be
+compared and hashed; `frozen` makes it, and `written` makes a list of it again.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from typing import Any
 
 Scalar = str | int | float | bool | None
-Params = Mapping[str, Scalar]
+Value = Scalar | tuple["Value", ...]
+Params = Mapping[str, Value]
 """Values by dotted key, as `--set` names them."""
 
 
@@ -52,8 +57,14 @@ class Combination:
         """Its identity in the ledger; the same for equal combinations, whatever the order of their keys."""
         return json.dumps([dict(sorted(self.params.items())), self.sample])
 
+    @classmethod
+    def from_key(cls, key: str) -> "Combination":
+        """The combination with this key."""
+        params, sample = json.loads(key)
+        return cls({name: frozen(value) for name, value in params.items()}, sample)
+
     def __str__(self) -> str:
-        settings = [f"{key}={_plain(value)}" for key, value in self.params.items()]
+        settings = [f"{key}={text_of(value)}" for key, value in self.params.items()]
         return " ".join([*settings, *([f"#{self.sample}"] if self.sample else [])]) or "the only one"
 
 
@@ -69,13 +80,13 @@ class Space:
         cases: The settings of each value of the varied key `case`.
     """
 
-    vary: Mapping[str, tuple[Scalar, ...]]
+    vary: Mapping[str, tuple[Value, ...]]
     search: Mapping[str, Range]
     samples: int = 1
     base: Params = field(default_factory=dict)
     cases: Mapping[str, Params] = field(default_factory=dict)
 
-    def points(self) -> Iterator[dict[str, Scalar]]:
+    def points(self) -> Iterator[dict[str, Value]]:
         """Every point of the grid once, in the order written; the last key changes fastest."""
         seen = set()
         for values in product(*self.vary.values()):
@@ -93,7 +104,12 @@ class Space:
             for point in self.points():
                 yield Combination(point, sample)
 
-    def chosen(self, params: Params) -> dict[str, Scalar]:
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        """The keys of all combinations."""
+        return frozenset(each.key for each in self.combinations())
+
+    def chosen(self, params: Params) -> dict[str, Value]:
         """These values, with the settings of their case and what all combinations share."""
         return {**self.base, **self.cases.get(str(params.get("case")), {}), **params}
 
@@ -122,5 +138,45 @@ def matters(key: str, when: Params, chosen: Params) -> bool:
     return all(other in chosen and chosen[other] == value for other, value in when.items())
 
 
-def _plain(value: Any) -> str:
-    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+def frozen(value: Any) -> Value:
+    """A value of the configuration, with tuples in the place of its lists."""
+    if isinstance(value, list | tuple):
+        return tuple(frozen(each) for each in value)
+    scalar: Scalar = value
+    return scalar
+
+
+def frozen_settings(settings: Mapping[str, Any]) -> dict[str, Value]:
+    """`frozen` for each value of a mapping."""
+    return {key: frozen(value) for key, value in settings.items()}
+
+
+def written(value: Value) -> Any:
+    """A value as a configuration file has it: with lists."""
+    return [written(each) for each in value] if isinstance(value, tuple) else value
+
+
+def text_of(value: Value) -> str:
+    """A value as YAML writes it in one line."""
+    return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else json.dumps(value)
+
+
+def choice_of(value: Value) -> Scalar:
+    """What stands for a value in Optuna, which has no lists: a scalar for itself, JSON text for a list."""
+    return json.dumps(value) if isinstance(value, tuple) else value
+
+
+def identity(value: Value) -> object:
+    """Equal for equal values: 1 and 1.0 are one value, as in a file where a number is expected; 1 and true are two."""
+    return tuple(identity(each) for each in value) if isinstance(value, tuple) else (isinstance(value, bool), value)
+
+
+def twice(values: Iterable[Value]) -> tuple[Value, Value] | None:
+    """Two of the values that cannot be told apart by Python or by Optuna, such as 1 and 1.0; None without any."""
+    seen: dict[object, Value] = {}
+    for value in values:
+        for key in {value, choice_of(value)}:
+            if key in seen:
+                return seen[key], value
+        seen |= {value: value, choice_of(value): value}
+    return None

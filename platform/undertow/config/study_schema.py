@@ -4,9 +4,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from undertow.config.space import frozen, text_of, twice
 from undertow.config.types import Count, Positive, Section
 
 Scalar = str | bool | int | float | None
+Value = Scalar | list[Scalar | list[Scalar]]
 
 RENAMED = {"study.trials": "study.samples"}
 """Keys of earlier versions, and what each is called now."""
@@ -25,7 +27,7 @@ class SearchConfig(Section):
     """Distance between two values of a range."""
     choices: Annotated[list[Scalar], Field(min_length=1)] | None = None
     """The values themselves, instead of a range."""
-    when: dict[str, Scalar] = {}
+    when: dict[str, Value] = {}
     """Search it only where these other keys have these values."""
 
     @model_validator(mode="after")
@@ -75,9 +77,9 @@ class StudyConfig(Section):
 
     name: Annotated[str, Field(pattern=r"^[\w.\- ]+$", max_length=200)] | None = None
     """The study's name; folder and file name of the configuration when absent."""
-    vary: dict[str, Annotated[list[Scalar], Field(min_length=1)]] = {}
-    """Values by dotted key; every combination is run once."""
-    cases: dict[str, dict[str, Scalar]] = {}
+    vary: dict[str, Annotated[list[Value], Field(min_length=1)]] = {}
+    """Values by dotted key; every combination is run once. A value may be a list."""
+    cases: dict[str, dict[str, Value]] = {}
     """Named settings of several keys together, varied as one factor called `case`."""
     search: dict[str, SearchConfig] = {}
     """What a sampler chooses, by dotted key."""
@@ -98,7 +100,7 @@ class StudyConfig(Section):
     memory_per_trial: Positive | None = None
     """GiB of main memory that a run may take; a run that needs more fails, the others go on."""
     retries: Annotated[int, Field(ge=0)] = 1
-    """How often a run whose process died is retried, from its last checkpoint."""
+    """How often a run whose process died is retried, from its last checkpoint; one that raised an error is not."""
     trial_timeout: Positive | None = None
     """Seconds after which a run is stopped and counts as failed."""
     time_budget: Positive | None = None
@@ -121,8 +123,10 @@ class StudyConfig(Section):
         if both := sorted(set(self.vary) & set(self.search)):
             raise ValueError(f"{', '.join(both)}: either varied or searched, not both")
         for key, values in self.vary.items():
-            if len({(type(value), value) for value in values}) < len(values):
-                raise ValueError(f"vary.{key}: a value is there twice; keep one")
+            if same := twice(map(frozen, values)):
+                first, second = map(text_of, same)
+                these = "" if first == second else f": {first} and {second} are the same"
+                raise ValueError(f"vary.{key}: a value is there twice{these}; keep one")
         if len(self.objectives) > 1 and self.pruner.name != "none":
             raise ValueError("Optuna prunes by one objective only: drop the pruner, or all but one objective")
         return self

@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from undertow.config.space import Scalar
+from undertow.config.space import Value
 
 NO_VALUE = "–"
 """Written where there is no value."""
@@ -27,15 +27,17 @@ def format_number(value: float) -> str:
     return f"{value:.3g}"
 
 
-def format_value(value: Scalar) -> str:
+def format_value(value: Value) -> str:
     """A value of the configuration as YAML writes it; different numbers give different texts."""
     if isinstance(value, float):
         text = f"{value:.6g}"
         return text if float(text) == value else repr(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(format_value(each) for each in value)}]"
     return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
-def format_sampled(value: Scalar) -> str:
+def format_sampled(value: Value) -> str:
     """A value that a sampler chose: floats with six significant digits."""
     return f"{value:.6g}" if isinstance(value, float) else format_value(value)
 

@@ -13,7 +13,7 @@ the report says so.
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 
-from undertow.config.space import Params, Scalar
+from undertow.config.space import Params, Value
 from undertow.report.format import NO_VALUE, format_value, short_names
 from undertow.report.groups import SEED, Group, Groups
 from undertow.report.quantities import Quantity, quantities, state_parts
@@ -22,7 +22,7 @@ from undertow.report.statistics import Estimate, estimates
 
 CELL, LENGTH = "cell.name", "task.length"
 
-_Point = tuple[tuple[str, Scalar], ...]
+_Point = tuple[tuple[str, Value], ...]
 
 
 def group_results(results: StudyResults) -> Groups:

@@ -24,6 +24,13 @@ _LINES_SECONDS = 10.0
 _SHOWN = 16
 
 
+class _Console(Console):
+    """A console that discards its output when the process that reads it has ended; rich would end this process."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
 class TerminalView:
     """Shows a study on standard error.
 
@@ -36,7 +43,7 @@ class TerminalView:
         self._name = loaded.name
         self._objective = loaded.config.objectives[0].metric
         self._quiet = quiet
-        self._console = Console(stderr=True, markup=False, highlight=False, emoji=False)
+        self._console = _Console(stderr=True, markup=False, highlight=False, emoji=False)
         self._live: Live | None = None
         self._settled_before: int | None = None  # when this driver began
         self._next_line = time.monotonic() + _LINES_SECONDS
@@ -67,6 +74,10 @@ class TerminalView:
             style = {"complete": "green", "pruned": "yellow"}.get(state, "red")
             line = Text.assemble((f"{state:9}", style), f" {name}  {reason}")
             self._console.print(line, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """Print a line, even if the view is quiet."""
+        self._console.print(text, soft_wrap=True)
 
     def _time_left(self, counts: "Counts", active: "Sequence[ActiveTrial]", seconds: float) -> str:
         """Estimated from what all slots have settled since this driver began; a trial that is half done counts half."""

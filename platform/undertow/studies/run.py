@@ -7,7 +7,9 @@ A wrong request is refused before anything is written. A study that was stopped 
 """
 
 import os
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,8 +85,14 @@ def study(
             limit=limit,
             retry_failed=retry_failed,
             allow_changed_code=allow_changed_code,
+            note=view.note,
         )
     return results.study, results.frame()
+
+
+def print_note(text: str) -> None:
+    """Print a line on standard error."""
+    print(text, file=sys.stderr)
 
 
 def run_study(
@@ -95,8 +103,11 @@ def run_study(
     limit: int | None = None,
     retry_failed: bool = False,
     allow_changed_code: bool = False,
+    note: Callable[[str], None] = print_note,
 ) -> tuple[StudyResults, Path]:
     """Run the combinations of a study that are left, and write its report.
+
+    A report that cannot be written is a note: the trials are done, and `undertow study report` writes it later.
 
     Args:
         loaded: The study.
@@ -105,9 +116,10 @@ def run_study(
         limit: Trials to start at most.
         retry_failed: Retry failed combinations.
         allow_changed_code: Continue with other plugins than those that the study was started with.
+        note: Shows a line to the user.
 
     Returns:
-        The results so far, and the path of the report.
+        The results so far, and the path of the report, which exists if it could be written.
 
     Raises:
         RequestError: The request is wrong; nothing was written.
@@ -125,6 +137,8 @@ def run_study(
             {"run": uuid4().hex, "facts": _facts(made_from)},
             allow_changed_code=allow_changed_code,
         )
+        if ledger.changes:
+            note(f"{loaded.name}: {ledger.changes}; the other combinations and their results are kept")
         loaded = freeze_code(loaded, home, ledger.snapshot)
         if retry_failed:
             ledger.retry()
@@ -153,10 +167,11 @@ def run_study(
             executor.close()
         results = read_results(ledger)
         # The driver that ends a study writes the report, even if another driver held the parent run at the start.
-        parent = parent or ParentRun.open(home, loaded, uuid, made_from)
-        if parent is not None:
-            _log_artifacts(parent, results, counts)
-            shipper.wait(parent.folder, unless=lambda: stop.reason is not None)
+        with _noting(note, f"the trials of {loaded.name} have ended, but its own run cannot be recorded"):
+            parent = parent or ParentRun.open(home, loaded, uuid, made_from)
+            if parent is not None:
+                _log_artifacts(parent, results, counts, note)
+                shipper.wait(parent.folder, unless=lambda: stop.reason is not None)
     if stop.reason is not None and counts.settled < counts.total:
         raise Interrupted(
             f"{loaded.name}: stopped by {stop.reason} with {counts.settled} of {counts.total} combinations settled. "
@@ -194,19 +209,35 @@ def freeze_code(loaded: LoadedStudy, home: Path, snapshot: Mapping[str, Any]) ->
     return replace(loaded, files=tuple(copies))
 
 
-def _log_artifacts(parent: ParentRun, results: StudyResults, counts: Counts) -> None:
-    """Record the report and the table with the results so far."""
+def _log_artifacts(parent: ParentRun, results: StudyResults, counts: Counts, note: Callable[[str], None]) -> None:
+    """Record the status of the study, and the report and the table with the results so far."""
     from undertow.report import markdown_table, write_report
 
-    report = write_report(results, parent.folder.path / REPORT)
+    description = results.question
+    artifacts: list[Path] = []
+    view: Mapping[str, str] = {}
+    again = f"`undertow study report {results.name}` tries again"
+    with _noting(note, f"the trials of {results.name} have ended, but its report cannot be written ({again})"):
+        artifacts = [write_report(results, parent.folder.path / REPORT)]
+        description += f"\n\n{markdown_table(results)}"
+        view = _view(results)
     states = ", ".join(f"{number} {state}" for state, number in counts.states.items())
     parent.close(
         _status(counts),
-        description=f"{results.question}\n\n{markdown_table(results)}",
-        artifacts=[report],
+        description=description,
+        artifacts=artifacts,
         tags={"undertow.study.states": states or "nothing done"},
-        experiment_tags=_view(results),
+        experiment_tags=view,
     )
+
+
+@contextmanager
+def _noting(note: Callable[[str], None], what: str) -> Iterator[None]:
+    """Turn an error in the block, which comes after the trials, into a note."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  (any error: the trials are done and recorded)
+        note(f"{what}: {type(error).__name__}: {error}")
 
 
 def _view(results: StudyResults) -> Mapping[str, str]:

@@ -8,7 +8,6 @@ columns that are needed. They have not changed since 2022, and a test compares t
 """
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,10 +19,9 @@ from undertow._system.redact import redacted
 from undertow.errors import RequestError, did_you_mean
 from undertow.studies.store.counts import Counts, count
 from undertow.studies.store.identity import SNAPSHOT, space_of
-from undertow.studies.store.ledger import DRIVER, STALE_SECONDS
+from undertow.studies.store.ledger import DRIVER, is_running
 from undertow.studies.store.storage import cannot_open, no_database
 from undertow.studies.store.trial import ASSIGNMENT, ATTEMPT, END, KEY, Trial, state_of, trials_by_key
-from undertow.studies.work.liveness import is_alive, machine
 
 _TRIALS = (
     "SELECT trial_id, number, state, datetime_start, datetime_complete FROM trials WHERE study_id = :id ORDER BY number"
@@ -118,7 +116,7 @@ def _status(name: str, of_study: Mapping[str, Any], trials: Sequence[SimpleNames
     objective = snapshot["objectives"][0]
     space = space_of(snapshot)
     total = sum(1 for _ in space.points()) * space.samples
-    by_key = trials_by_key(trials)
+    by_key = {key: of_key for key, of_key in trials_by_key(trials).items() if key in space.keys}
     latest = [(of_combination[-1], state_of(of_combination, retries)) for of_combination in by_key.values()]
     seconds = [
         (_time(trial.ended) - _time(trial.began)).total_seconds()
@@ -127,7 +125,7 @@ def _status(name: str, of_study: Mapping[str, Any], trials: Sequence[SimpleNames
     ]
     drivers: dict[str, list[int]] = {}
     for key, record in of_study.items():
-        if key.startswith(DRIVER) and record and _is_running(record):
+        if key.startswith(DRIVER) and is_running(record):
             drivers.setdefault(record["host"].partition("/")[0], []).append(record["pid"])
     return StudyStatus(
         name=name,
@@ -142,11 +140,6 @@ def _status(name: str, of_study: Mapping[str, Any], trials: Sequence[SimpleNames
 
 def _run_name(trial: Trial) -> str:
     return trial.assignment.name if trial.assignment else f"trial {trial.optuna.number}"
-
-
-def _is_running(driver: Mapping[str, Any]) -> bool:
-    """Whether a driver is alive: on this machine its lock says so, on others its last heartbeat."""
-    return is_alive(driver) if driver["host"] == machine() else time.time() - driver["at"] < STALE_SECONDS
 
 
 def _time(value: Any) -> datetime:

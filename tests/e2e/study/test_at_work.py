@@ -1,5 +1,6 @@
 """Running studies: from a script, with a search, stopped, pruned, retried, and without a server."""
 
+import errno
 import json
 import os
 import signal
@@ -188,6 +189,69 @@ def test_failed_combinations_are_retried_on_request(unshipped, call) -> None:
 
 
 @pytest.mark.slow
+def test_a_study_with_a_failed_combination_exits_with_1_and_names_the_option_that_runs_it_again(
+    unshipped, call
+) -> None:
+    """An exception would be raised again, so that the combination fails once, whatever `retries` is."""
+    (unshipped.path / "failing.py").write_text(FAILING.format(fixed="nowhere"))
+    file = unshipped.write("{name: mixed, vary: {cell.name: [rnn, failing]}, retries: 3}", cell={"hidden_size": 4})
+    output = call("study", "run", file, "--plugin", "failing.py", "--quiet")
+    combinations = unshipped.read("mixed").combinations
+    assert [(each.state, each.attempts) for each in combinations] == [("complete", 1), ("failed", 1)]
+    assert output.code == 1
+    assert "1 of 2 combinations have failed" in output.err.splitlines()[-1]
+    assert "--retry-failed" in output.err.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_a_study_whose_report_cannot_be_written_is_finished(unshipped, call, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = unshipped.write("{name: done, vary: {seed: [0]}}", cell={"name": "rnn", "hidden_size": 4})
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("undertow.report.write_report", full)
+        output = call("study", "run", file, "--quiet")
+    assert output.code == 0
+    assert "report cannot be written" in output.err
+    assert "No space left on device" in output.err
+    assert "Report: " not in output.err
+    (outbox,) = unshipped.path.glob("done-*/outbox.jsonl")
+    assert '"status":"FINISHED"' in outbox.read_text().splitlines()[-1]
+    with monkeypatch.context() as patch:
+        patch.setattr("undertow.studies.run.ParentRun.close", full)
+        output = call("study", "run", file, "--quiet")
+    assert output.code == 0
+    assert "its own run cannot be recorded: OSError" in output.err
+
+
+@pytest.mark.slow
+def test_a_study_grows_and_shrinks_with_its_file(unshipped, call) -> None:
+    def run(vary: str) -> tuple[Document, str]:
+        file = unshipped.write(f"{{name: growing, vary: {vary}}}", cell={"hidden_size": 4})
+        output = call("study", "run", file, "--quiet", "--json")
+        assert output.code == 0, output.err
+        document: Document = json.loads(output.out)
+        status = json.loads(call("study", "status", "growing", "--json").out)
+        assert (status["total"], status["states"]) == (len(document["trials"]), {"complete": len(document["trials"])})
+        return document, Path(document["report"]).read_text()
+
+    first, _ = run("{cell.name: [rnn], optim.betas: [[0.9, 0.999]]}")
+    grown, page = run("{cell.name: [lstm, rnn], optim.betas: [[0.9, 0.999], [0.5, 0.9]]}")
+    assert [trial["run_name"] for trial in grown["trials"]] == [
+        f"{cell}-T16-s0-betas={betas}" for cell in ("lstm", "rnn") for betas in ("0.9,0.999", "0.5,0.9")
+    ]
+    assert first["trials"][0] in grown["trials"], "it was kept, and not run again"
+    assert "[0.5, 0.9]" in page
+    assert {trial["params"]["optim.betas"][0] for trial in grown["trials"]} == {0.9, 0.5}
+    assert len(list(unshipped.path.glob("*-T16-s0-*/run.json"))) == 4
+    shrunk, page = run("{cell.name: [lstm], optim.betas: [[0.5, 0.9]]}")
+    assert shrunk["trials"] == grown["trials"][1:2]
+    assert "rnn-T16" not in page
+
+
+@pytest.mark.slow
 def test_a_pruner_ends_a_run_of_two_processes(call, place, until) -> None:
     study = """\
         name: pruned
@@ -271,6 +335,10 @@ def test_status_shows_a_running_study_and_stop_ends_it(home: Path, call, place, 
         assert list(document["drivers"].values()) == [[driver.pid]]
         assert "running: rnn-T16-s0" in call("study", "status", "long").out
         until(lambda: any('"train/loss"' in path.read_text() for path in home.glob("rnn-*/outbox.jsonl")))
+        grown = call("study", "run", file, "--set", "study.vary={seed: [0, 1, 2]}")
+        assert grown.code == 2
+        assert f"cannot change while a driver works on it (process {driver.pid} on " in grown.err
+        assert json.loads(call("study", "status", "long", "--json").out)["total"] == 2
         assert "asked to stop" in call("study", "stop", "long").err
         _, err = driver.communicate(timeout=240)
         assert "stopped by `undertow study stop` with 0 of 2 combinations settled" in err

@@ -1,6 +1,6 @@
 """Which combinations a study has."""
 
-from undertow.config.space import Combination, Range, Space
+from undertow.config.space import Combination, Range, Space, frozen, twice, written
 
 
 def test_every_combination_is_there_once_with_the_last_key_fastest() -> None:
@@ -54,6 +54,22 @@ def test_the_key_of_a_combination_does_not_depend_on_the_order_of_its_values() -
     one, other = Combination({"seed": 0, "cell.name": "rnn"}), Combination({"cell.name": "rnn", "seed": 0})
     assert one.key == other.key
     assert Combination({"seed": 1, "cell.name": "rnn"}).key != one.key
+
+
+def test_a_list_is_a_value_that_its_key_gives_back() -> None:
+    space = Space(vary={"optim.betas": ((0.9, 0.999), (0.8, 0.99))}, search={})
+    first, second = space.combinations()
+    assert str(first) == "optim.betas=[0.9, 0.999]"
+    assert first.key != second.key
+    assert Combination.from_key(first.key) == first
+    assert written(frozen([1, [2, 3]])) == [1, [2, 3]]
+
+
+def test_values_that_python_or_optuna_cannot_tell_apart_are_there_twice() -> None:
+    assert twice((1, 2, 1.0)) == (1, 1.0)
+    assert twice((True, 1)) == (True, 1)
+    assert twice(((1,), "[1]")) == ((1,), "[1]")
+    assert twice((0.1, "0.1", None, "null", (1, 2), (2, 1))) is None
 
 
 def test_the_cell_of_a_case_decides_which_options_are_varied() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from undertow.config.space import Scalar
+from undertow.config.space import Value
 from undertow.report.format import format_value, short_names
 
 
@@ -13,7 +13,15 @@ def test_keys_that_share_their_last_word_all_get_as_many_words_as_make_them_diff
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.1, "0.1"), (64.0, "64"), (1e-05, "1e-05"), (0.12345678, "0.12345678"), (None, "null"), (True, "true")],
+    [
+        (0.1, "0.1"),
+        (64.0, "64"),
+        (1e-05, "1e-05"),
+        (0.12345678, "0.12345678"),
+        (None, "null"),
+        (True, "true"),
+        ((0.9, (64.0, None)), "[0.9, [64, null]]"),
+    ],
 )
-def test_values_are_written_as_in_yaml_with_all_their_digits(value: Scalar, text: str) -> None:
+def test_values_are_written_as_in_yaml_with_all_their_digits(value: Value, text: str) -> None:
     assert format_value(value) == text

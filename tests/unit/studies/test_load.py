@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from undertow.errors import RequestError
-from undertow.studies.plan.load import LoadedStudy, load_study
+from undertow.studies.plan.load import LoadedStudy, load_study, load_study_mapping
 
 STUDY = """\
 task: {name: digits-by-pixel}
@@ -57,6 +59,10 @@ def test_the_yaml_of_a_study_loads_back_to_an_equal_one(file: Path) -> None:
         ("study.vary={cell.name: [rnn], task.length: [20]}", "cannot have 20 steps; allowed: 64 or more"),
         ("study.vary={cell.hidden_sise: [8]}", "cell.hidden_sise: unknown key. Did you mean `hidden_size`?"),
         ("study.vary={seed: [0, 0]}", "vary.seed: a value is there twice"),
+        ("study.vary={optim.weight_decay: [1, 1.0]}", "a value is there twice: 1 and 1.0 are the same; keep one"),
+        ("study.vary={optim.betas: [[0, 0.5], [0.0, 0.5]]}", "[0, 0.5] and [0.0, 0.5] are the same; keep one"),
+        ("study.vary={optim.betas: [[0.9, 2]]}", "optim.betas.1: 2 is too large"),
+        ("study.vary={optim.betas: [{a: 1}]}", "study.vary.optim.betas.0: {'a': 1} is not among the choices"),
         ("study.vary={seed: []}", "study.vary.seed: [] has too few entries"),
         ("study.search={seed: {low: 0, high: 9}}", "a seed is a replicate, not something to tune; put it into `vary`"),
         ("study.search={optim.lr: {low: 1.0}}", "give either `low` and `high`, or `choices`"),
@@ -95,6 +101,31 @@ def test_a_case_sets_several_keys_and_names_the_run(file: Path) -> None:
     wide, chrono = (loaded.experiment(point) for point in loaded.space.points())
     assert (wide.cell.hidden_size, wide.run_name) == (99, "lstm-T64-s0-wide")
     assert chrono.cell.options["lstm"]["chrono"] is True
+
+
+def test_a_case_may_set_a_list(file: Path) -> None:
+    loaded = load_study(
+        file, ["study.cases={slow: {optim.betas: [0.5, 0.99]}}", "study.vary={seed: [0]}", "cell.name=rnn"]
+    )
+    (config,) = (loaded.experiment(point) for point in loaded.space.points())
+    assert config.optim.betas == (0.5, 0.99)
+
+
+def test_numpy_s_numbers_and_arrays_are_those_of_python(mapping: dict[str, Any]) -> None:
+    mapping["cell"]["hidden_size"] = np.int64(4)
+    mapping["study"]["vary"] = {
+        "optim.lr": np.array([0.5, 0.25]),
+        "seed": [np.int32(3)],
+        "cell.name": np.array(["rnn"]),
+    }
+    mapping["optim"] = {"weight_decay": np.float32(0.5)}
+    loaded = load_study_mapping(mapping)
+    first, second = loaded.space.points()
+    assert (first, second["optim.lr"]) == ({"optim.lr": 0.5, "seed": 3, "cell.name": "rnn"}, 0.25)
+    assert type(first["optim.lr"]) is float
+    mapping["optim"] = {"weight_decay": np.longdouble(0.5)}
+    with pytest.raises(RequestError, match="is of type longdouble, which YAML cannot hold"):
+        load_study_mapping(mapping)
 
 
 def test_a_mistake_in_a_case_is_an_error_with_its_line(file: Path) -> None:

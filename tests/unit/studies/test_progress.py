@@ -52,7 +52,7 @@ def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[TerminalView], s
             terminal.print(view._live.get_renderable())
         return capture.get()
 
-    monkeypatch.setattr(progress, "Console", lambda **_: terminal)
+    monkeypatch.setattr(progress, "_Console", lambda **_: terminal)
     return drawn
 
 
@@ -86,6 +86,26 @@ def test_a_quiet_view_prints_nothing(
         view.show(counts(4, running=1), [active("rnn", 1)], 100.0)
         view.ended("rnn", "complete", "")
     assert capsys.readouterr() == ("", "")
+
+
+class NoReader(io.StringIO):
+    """A pipe whose reader has ended."""
+
+    def flush(self) -> None:
+        raise BrokenPipeError
+
+
+def test_a_view_whose_reader_has_ended_shows_nothing_more_and_the_study_goes_on(
+    load: Callable[..., LoadedStudy], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As in `undertow study run FILE 2>&1 | head`."""
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stderr", NoReader())
+        with TerminalView(load()) as view:
+            view.ended("rnn-T1-s0", "complete", "val/loss 0.5")
+            view.note("the report cannot be written")
+    print("results")
+    assert capfd.readouterr().out == "results\n"
 
 
 def test_on_a_terminal_every_running_trial_has_a_bar(

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from undertow.cli.options import Home, Json, PluginFiles, Sets, resolve_home
-from undertow.cli.output.console import emit, showing_results
+from undertow.cli.output.console import emit, note, showing_results
 from undertow.cli.output.studies import print_study, study_document
 from undertow.errors import RequestError
 from undertow.tracking.folder import RunFolder
@@ -28,7 +28,10 @@ def study_run_command(
     quiet: Annotated[bool, Parameter(help="Do not show progress.")] = False,
     json: Json = False,
 ) -> int:
-    """Run the combinations that are left, and write the report."""
+    """Run the combinations that are left, and write the report.
+
+    The exit code is 1 if a combination has failed, or if none is complete.
+    """
     from undertow.studies.plan.load import load_study
 
     if file is None:
@@ -50,10 +53,17 @@ def study_run_command(
             limit=trials,
             retry_failed=retry_failed,
             allow_changed_code=allow_changed_code,
+            note=view.note,
         )
     with showing_results("the study"):
         if json:
             emit({**study_document(results), "report": str(report), "shipped": RunFolder.open(report.parent).shipped})
         else:
             print_study(results, report)
-    return 0 if any(trial.state == "complete" for trial in results.combinations) else 1
+    states = [trial.state for trial in results.combinations]
+    if failed := states.count("failed"):
+        note(
+            f"{failed} of {len(states)} combinations have failed: `undertow study status {results.name}` shows why; "
+            "the same command with --retry-failed runs them again."
+        )
+    return 0 if "complete" in states and not failed else 1

@@ -38,7 +38,8 @@ def print_study(results: "StudyResults", report: Path) -> None:
         grid = table(list(headings.values()), cells.rows, right=[headings[name] for name in cells.right])
         grid.padding = (0, 0)
     console.print(grid)
-    note(f"Report: {report}")
+    if report.exists():
+        note(f"Report: {report}")
     run = RunFolder.open(report.parent)
     if run.shipped:
         for line in where_to_look(run.path, view=results.name):

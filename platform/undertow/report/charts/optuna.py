@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from undertow.config.space import Space, choice_of
 from undertow.report.charts._importances import plot_importances
 from undertow.report.charts.chart import Chart
 from undertow.report.charts.style import TEXT, apply_style
@@ -43,7 +44,8 @@ _PARETO = "Every complete run; marked as best are those that no other run improv
 def optuna_charts(results: StudyResults) -> list[Chart]:
     """A chart of each kind for each objective."""
     with _without_messages():
-        complete = [trial for trial in results.study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
+        trials = results.study.get_trials(deepcopy=False)
+        complete = [trial for trial in trials if trial.state.name == "COMPLETE" and _is_planned(trial, results.space)]
         study = _copy(results.study, complete)
         varying = _varying(study.get_trials(deepcopy=False))
         if len(complete) < 2:
@@ -54,6 +56,12 @@ def optuna_charts(results: StudyResults) -> list[Chart]:
         for index in range(len(results.objectives)):
             charts += _objective_charts(study, varying, results, index)
         return charts
+
+
+def _is_planned(trial: "FrozenTrial", space: Space) -> bool:
+    """Whether the study still has every varied value of a trial: a value may be removed after its trials."""
+    planned = {key: {choice_of(value) for value in values} for key, values in space.vary.items()}
+    return all(value in planned[key] for key, value in trial.params.items() if key in planned)
 
 
 def _nothing(why: str) -> Chart:

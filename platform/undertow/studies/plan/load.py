@@ -22,7 +22,7 @@ from undertow.config.load import default_at, host_checked, load_permitted, origi
 from undertow.config.resolve import resolve, validate
 from undertow.config.schema import ExperimentConfig
 from undertow.config.source import Place, Source, read_file, read_mapping, shown
-from undertow.config.space import Params, Range, Scalar, Space
+from undertow.config.space import Params, Range, Space, Value, frozen, frozen_settings, written
 from undertow.config.study_schema import SearchConfig, StudyConfig
 from undertow.config.yaml12 import write
 from undertow.errors import RequestError, did_you_mean
@@ -64,7 +64,7 @@ class LoadedStudy:
         """
         source = Source(copy.deepcopy(self._source.data), dict(self._source.places))
         for key, value in self.settings(params).items():
-            source.assign(key.split("."), value, _place(self.config, self._source, key, value), default_at)
+            source.assign(key.split("."), written(value), _place(self.config, self._source, key, value), default_at)
         found = host_checked(source)
         plugins = found.plugins.model_copy(update={"files": list(self.files), "strict": True})
         config = resolve(found.model_copy(update={"plugins": plugins}), source, self.registry)
@@ -76,15 +76,15 @@ class LoadedStudy:
         )
         return config.model_copy(update={"track": track})
 
-    def settings(self, params: Params) -> dict[str, Scalar]:
+    def settings(self, params: Params) -> dict[str, Value]:
         """These values, with the settings of their case in place of its name."""
-        case = self.config.cases.get(str(params.get("case")), {})
+        case = self.space.cases.get(str(params.get("case")), {})
         return {**case, **{key: value for key, value in params.items() if key != "case"}}
 
     @cached_property
     def first(self) -> ExperimentConfig:
         """The configuration of the first combination: the shared values, and one value of each key that differs."""
-        return self.experiment(_first(self.space))
+        return self.experiment(first_point(self.space))
 
     def origins(self) -> dict[str, str]:
         """By dotted key, where each value came from; a key that differs between runs has `(vary)` or `(search)`."""
@@ -93,9 +93,14 @@ class LoadedStudy:
             found |= {key: f"{self._source.place('study', section, key).origin} ({section})" for key in values}
         return found
 
-    def yaml(self) -> str:
-        """The study as YAML that loads back to an equal one, except for passwords: it is stored and shown."""
-        shared = without_password(self.first).model_dump(mode="json", exclude={"study"})
+    def yaml(self, at: Params | None = None) -> str:
+        """The study as YAML that loads back to an equal one, except for passwords: it is stored and shown.
+
+        Args:
+            at: The values of what differs between runs; those of the first combination when None.
+        """
+        config = self.first if at is None else self.experiment(at)
+        shared = without_password(config).model_dump(mode="json", exclude={"study"})
         shared["track"]["run_name"] = None
         study = self.config.model_dump(mode="json") | {"name": self.name}
         if self.config.storage:
@@ -162,9 +167,9 @@ def _load(
     experiment = Source({key: value for key, value in source.data.items() if key != "study"}, source.places)
     space = _space(study, experiment.data)
     start = Source(copy.deepcopy(experiment.data), dict(experiment.places))
-    first = _first(space)
+    first = first_point(space)
     for key, value in {**space.cases.get(str(first.pop("case", "")), {}), **first}.items():
-        start.assign(key.split("."), value, _place(study, source, key, value), default_at)
+        start.assign(key.split("."), written(value), _place(study, source, key, value), default_at)
     permitted, registry = load_permitted(host_checked(start), start, folder, plugin_files)
     registry.require_all_loaded()
     loaded = LoadedStudy(name, file, study, space, registry, tuple(permitted.plugins.files), experiment)
@@ -187,34 +192,36 @@ def _space(study: StudyConfig, data: Mapping[str, Any]) -> Space:
     return Space(
         vary={
             **({"case": tuple(study.cases)} if study.cases else {}),
-            **{key: tuple(values) for key, values in study.vary.items()},
+            **{key: tuple(map(frozen, values)) for key, values in study.vary.items()},
         },
-        cases=study.cases,
+        cases={name: frozen_settings(settings) for name, settings in study.cases.items()},
         search={key: _range(each) for key, each in study.search.items()},
         samples=study.samples or 1,
         base={key: value for key, value in base.items() if key not in study.vary and key not in study.search},
     )
 
 
-def _place(study: StudyConfig, source: Source, key: str, value: Scalar) -> Place:
+def _place(study: StudyConfig, source: Source, key: str, value: Value) -> Place:
     """Where a value of a combination was written."""
     for name, settings in study.cases.items():
-        if key in settings and settings[key] == value:
+        if key in settings and frozen(settings[key]) == value:
             return source.place("study", "cases", name, key)
-    values = study.vary.get(key, [])
+    values = [frozen(each) for each in study.vary.get(key, [])]
     index = (values.index(value),) if value in values else ()
     return source.place("study", "search" if key in study.search else "vary", key, *index)
 
 
 def _range(config: SearchConfig) -> Range:
-    return Range(config.low, config.high, config.log, config.step, tuple(config.choices or ()), config.when)
+    return Range(
+        config.low, config.high, config.log, config.step, tuple(config.choices or ()), frozen_settings(config.when)
+    )
 
 
-def _lowest(each: Range) -> Scalar:
+def _lowest(each: Range) -> Value:
     return each.choices[0] if each.choices else each.low
 
 
-def _highest(each: Range) -> Scalar:
+def _highest(each: Range) -> Value:
     if each.choices:
         return each.choices[-1]
     if isinstance(each.low, int) and isinstance(each.high, int) and isinstance(each.step, int):
@@ -222,12 +229,12 @@ def _highest(each: Range) -> Scalar:
     return each.high
 
 
-def _first(space: Space) -> dict[str, Scalar]:
+def first_point(space: Space) -> dict[str, Value]:
     """The first point of the grid, with the lowest value or the first choice of every key that is searched there."""
     return _searched(space, next(space.points()), {}, _lowest)
 
 
-def _searched(space: Space, point: Params, fixed: Params, choose: Callable[[Range], Scalar]) -> dict[str, Scalar]:
+def _searched(space: Space, point: Params, fixed: Params, choose: Callable[[Range], Value]) -> dict[str, Value]:
     """A point of the grid with a value for every key that is searched there: a fixed one, or a chosen one."""
     params = dict(point)
     while searched := space.searched_at(params):
@@ -235,7 +242,7 @@ def _searched(space: Space, point: Params, fixed: Params, choose: Callable[[Rang
     return params
 
 
-def _corners(space: Space, point: Params) -> Iterator[dict[str, Scalar]]:
+def _corners(space: Space, point: Params) -> Iterator[dict[str, Value]]:
     """Combinations at one point of the grid: each end and choice of each searched key, the others at either end."""
     yield _searched(space, point, {}, _lowest)
     for key, each in space.search.items():
@@ -246,9 +253,9 @@ def _corners(space: Space, point: Params) -> Iterator[dict[str, Scalar]]:
                 yield params
 
 
-def _condition(space: Space, key: str) -> dict[str, Scalar]:
+def _condition(space: Space, key: str) -> dict[str, Value]:
     """The values of other searched keys at which a key matters."""
-    needed: dict[str, Scalar] = {}
+    needed: dict[str, Value] = {}
     pending = [key]
     while pending:
         current = pending.pop()
@@ -272,7 +279,7 @@ def _wrong_combinations(loaded: LoadedStudy) -> list[str]:
         if point.get("seed", first_seed) == first_seed
         for params in _corners(space, point)
     ]
-    tried += [_first(space) | {"seed": seed} for seed in more_seeds]
+    tried += [first_point(space) | {"seed": seed} for seed in more_seeds]
     problems: list[str] = []
     for params in {json.dumps(each, sort_keys=True): each for each in tried}.values():
         try:
@@ -325,6 +332,11 @@ def _suffix(params: Params) -> str:
     """The end of a run's name: the last part of each key except cell, length and seed, and its value."""
     factors = {key.rsplit(".", 1)[-1]: value for key, value in params.items() if key not in _IN_EVERY_NAME}
     return "".join(
-        f"-{value}" if name == "case" else f"-{name}={value:.4g}" if isinstance(value, float) else f"-{name}={value}"
-        for name, value in factors.items()
+        f"-{_in_a_name(value)}" if name == "case" else f"-{name}={_in_a_name(value)}" for name, value in factors.items()
     )
+
+
+def _in_a_name(value: Value) -> str:
+    if isinstance(value, tuple):
+        return ",".join(f"[{_in_a_name(each)}]" if isinstance(each, tuple) else _in_a_name(each) for each in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

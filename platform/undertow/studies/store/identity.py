@@ -1,21 +1,38 @@
 """The snapshot of a study in Optuna's database: its question, configuration, space and code. Another study is refused.
 
-snapshot = stored_snapshot(study)             # None if it is not one of Undertow's
-require_same_study(name, snapshot["config"], loaded.yaml())
-space = space_of(snapshot)
+    snapshot = stored_snapshot(study)             # None if it is not one of Undertow's
+    updated = updated_snapshot(snapshot, loaded)  # raises if the configuration differs in what decides the results
+    space = space_of(updated)
+
+A study can grow and shrink: the values of a key in `vary`, and the `cases`, may be others than before. The snapshot
+also keeps all that the study has ever had (`known`). So a value that was removed and comes back is the same value, and
+its trials count again; a case that comes back must have the same settings.
 """
 
+import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from difflib import unified_diff
 from typing import TYPE_CHECKING, Any
 
-from undertow.config.space import Range, Space
+from undertow.config.space import (
+    Params,
+    Range,
+    Scalar,
+    Space,
+    Value,
+    choice_of,
+    frozen,
+    frozen_settings,
+    identity,
+    text_of,
+    written,
+)
 from undertow.config.yaml12 import parse, write
 from undertow.errors import RequestError
 from undertow.plugins.frozen import changed_code, require_same_code
-from undertow.studies.plan.load import LoadedStudy
+from undertow.studies.plan.load import LoadedStudy, first_point
 from undertow.studies.store.storage import with_retries
 
 if TYPE_CHECKING:
@@ -44,21 +61,34 @@ def stored_snapshot(study: "Study") -> dict[str, Any] | None:
     return stored
 
 
-def make_snapshot(loaded: LoadedStudy) -> dict[str, Any]:
-    """The part of a snapshot that follows from the configuration."""
-    space = loaded.space
-    return {
+def make_snapshot(loaded: LoadedStudy, stored: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The part of a snapshot that follows from the configuration.
+
+    Args:
+        loaded: The study.
+        stored: The snapshot until now: a value that is in it is kept as it is there (1, although 1.0 was written).
+    """
+    vary, cases = _known(stored) if stored else ({}, {})
+    space = _with_values_of(loaded.space, vary)
+    known = {key: _joined(vary.get(key, ()), values) for key, values in space.vary.items()}
+    snapshot = {
         "file": loaded.file,
         "question": loaded.first.question,
         "config": loaded.yaml(),
-        "vary": {key: list(values) for key, values in space.vary.items()},
+        "vary": _written(space.vary),
         "search": {key: asdict(each) for key, each in space.search.items()},
-        "cases": {name: dict(settings) for name, settings in space.cases.items()},
+        "cases": {name: _written(settings) for name, settings in space.cases.items()},
+        "known": {
+            "vary": _written(known),
+            "cases": {name: _written(settings) for name, settings in {**cases, **space.cases}.items()},
+        },
         "samples": space.samples,
         "retries": loaded.config.retries,
         "base": dict(space.base),
         "objectives": [each.model_dump() for each in loaded.config.objectives],
     }
+    as_read: dict[str, Any] = json.loads(json.dumps(snapshot))
+    return as_read
 
 
 def updated_snapshot(stored: Mapping[str, Any], loaded: LoadedStudy, *, allow_changed_code: bool) -> dict[str, Any]:
@@ -72,34 +102,80 @@ def updated_snapshot(stored: Mapping[str, Any], loaded: LoadedStudy, *, allow_ch
     Raises:
         RequestError: The configuration or the code is another one.
     """
-    require_same_study(loaded.name, stored["config"], loaded.yaml())
+    space = space_of(stored)
+    start = first_point(space)
+    case = space.cases.get(str(start.pop("case", "")), {})
+    _, cases = _known(stored)
+    require_same_study(loaded.name, stored["config"], loaded.yaml({**case, **start}), cases)
     now = loaded.registry.versions()
     recorded = stored.get("versions", now)
     if not allow_changed_code:
         require_same_code(recorded, now, f"the study {loaded.name}")
     changes = changed_code(recorded, now)
     code = {"versions": now, "changed_code": [*stored.get("changed_code", []), *changes]} if changes else {}
-    return {"versions": recorded, **stored, **make_snapshot(loaded), **code}
+    return {"versions": recorded, **stored, **make_snapshot(loaded, stored), **code}
 
 
 def space_of(snapshot: Mapping[str, Any]) -> Space:
     """The space of a study, from its snapshot."""
     search = snapshot["search"].items()
     return Space(
-        vary={key: tuple(values) for key, values in snapshot["vary"].items()},
-        search={key: Range(**{**each, "choices": tuple(each["choices"])}) for key, each in search},
+        vary=frozen_values(snapshot["vary"]),
+        search={
+            key: Range(**{**each, "choices": tuple(each["choices"]), "when": frozen_settings(each["when"])})
+            for key, each in search
+        },
         samples=snapshot["samples"],
         base=snapshot["base"],
-        cases=snapshot["cases"],
+        cases=_cases(snapshot["cases"]),
     )
 
 
-def require_same_study(name: str, stored: str, configured: str) -> None:
-    """Raise if the configurations differ in what decides the results; slots and time limits may change."""
+def choices_of(snapshot: Mapping[str, Any]) -> dict[str, list[Scalar]]:
+    """The choices of each varied key in Optuna: all values that the study has ever had, in this order."""
+    vary, _ = _known(snapshot)
+    return {key: [choice_of(value) for value in values] for key, values in vary.items()}
+
+
+def values_of(snapshot: Mapping[str, Any]) -> object:
+    """What all drivers of a study must agree on: its values and cases, in any order, and the choices in Optuna."""
+    space = space_of(snapshot)
+    return {key: frozenset(values) for key, values in space.vary.items()}, space.cases, choices_of(snapshot)
+
+
+def changed_values(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """Which values a study has gained and lost, for the user; empty if it has the same values."""
+    one, other = space_of(before).vary, space_of(after).vary
+    parts = {"added": (other, one), "removed": (one, other)}
+    found = {
+        what: [f"{key}={text_of(value)}" for key in these for value in these[key] if value not in those[key]]
+        for what, (these, those) in parts.items()
+    }
+    return ", ".join(f"{what} {' '.join(values)}" for what, values in found.items() if values)
+
+
+def frozen_values(values: Mapping[str, Any]) -> dict[str, tuple[Value, ...]]:
+    """Lists of values by key, as they are in a `Space`."""
+    return {key: tuple(map(frozen, each)) for key, each in values.items()}
+
+
+def require_same_study(name: str, stored: str, configured: str, cases: Mapping[str, Params] | None = None) -> None:
+    """Raise if the configurations differ in what decides the results.
+
+    Slots, time limits, the values of the varied keys and the names of cases may change.
+
+    Args:
+        name: The study's name.
+        stored: The configuration of the study.
+        configured: The one to continue it with, with the same values as `stored` for what differs between runs.
+        cases: All cases that the study has ever had.
+    """
     before, now = _compared(stored), _compared(configured)
+    _leave_out_values(before["study"], now["study"], {name: _written(each) for name, each in (cases or {}).items()})
     if before == now:
         return
-    diff = list(unified_diff(before, now, "the existing study", "this configuration", lineterm="", n=1))
+    texts = write(before).splitlines(), write(now).splitlines()
+    diff = list(unified_diff(*texts, "the existing study", "this configuration", lineterm="", n=1))
     raise RequestError(
         f"there is a study `{name}` already, with another configuration:\n"
         + "\n".join(f"  {line}" for line in diff if not line.startswith("@@"))
@@ -107,9 +183,52 @@ def require_same_study(name: str, stored: str, configured: str) -> None:
     )
 
 
-def _compared(yaml: str) -> list[str]:
+def _compared(yaml: str) -> dict[str, Any]:
     data, _ = parse(yaml)
     data["study"] = {key: value for key, value in data["study"].items() if key not in _NOT_COMPARED}
     for section in ("track", "plugins"):
         data.pop(section, None)
-    return write(data).splitlines()
+    compared: dict[str, Any] = data
+    return compared
+
+
+def _leave_out_values(before: dict[str, Any], now: dict[str, Any], known: Mapping[str, Any]) -> None:
+    """Leave out of both `study` sections what may change: values of keys that both vary, cases that one of them has."""
+    if (before.get("vary") or {}).keys() == (now.get("vary") or {}).keys():
+        before.pop("vary", None)
+        now.pop("vary", None)
+    if before.get("cases") and now.get("cases"):
+        before["cases"] = {**known, **before["cases"]}
+        both = [name for name in before["cases"] if name in now["cases"]]
+        for study in (before, now):
+            study["cases"] = {name: study["cases"][name] for name in both}
+
+
+def _known(snapshot: Mapping[str, Any]) -> tuple[dict[str, tuple[Value, ...]], dict[str, dict[str, Value]]]:
+    """All values and all cases that a study has ever had; one of an earlier version has had no others than now."""
+    known = snapshot.get("known", snapshot)
+    return frozen_values(known["vary"]), _cases(known["cases"])
+
+
+def _cases(cases: Mapping[str, Any]) -> dict[str, dict[str, Value]]:
+    return {name: frozen_settings(settings) for name, settings in cases.items()}
+
+
+def _with_values_of(space: Space, known: Mapping[str, tuple[Value, ...]]) -> Space:
+    """The space with the known values in the place of equal ones: 1 for 1.0, which would be another key."""
+    same = {key: {identity(value): value for value in values} for key, values in known.items()}
+    vary = {
+        key: tuple(same.get(key, {}).get(identity(value), value) for value in values)
+        for key, values in space.vary.items()
+    }
+    return replace(space, vary=vary)
+
+
+def _joined(known: tuple[Value, ...], values: tuple[Value, ...]) -> tuple[Value, ...]:
+    """The known values, and those that are new."""
+    seen = set(map(identity, known))
+    return (*known, *(value for value in values if identity(value) not in seen))
+
+
+def _written(values: Mapping[str, Value]) -> dict[str, Any]:
+    return {key: written(value) for key, value in values.items()}

@@ -12,28 +12,35 @@ put the same trial into the queue at the same moment; the database numbers them,
 number runs. A trial that a dead driver left RUNNING is failed as `abandoned` by any driver that sees it, and retried.
 So each combination is completed once, whichever process dies, and the drivers need not communicate.
 
+A study that is continued with other values of `vary` or `cases` grows or shrinks, while no driver works on it. The
+ledger then shows the combinations that the study has now; the trials of all others stay in the database.
+
 The queue is kept short: Optuna reads all of it whenever a trial is taken out.
 """
 
-import json
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from undertow._system.redact import redacted
-from undertow.config.space import Combination, Params, Range, Scalar, Space
+from undertow.config.space import Combination, Params, Range, Scalar, Value, choice_of
 from undertow.errors import RequestError, did_you_mean
 from undertow.studies.plan.load import LoadedStudy
 from undertow.studies.plan.sampling import make_pruner, make_sampler
+from undertow.studies.store.growth import replace_snapshot
 from undertow.studies.store.identity import (
     SNAPSHOT,
+    changed_values,
+    choices_of,
     make_snapshot,
     space_of,
     stored_snapshot,
     updated_snapshot,
+    values_of,
     wait_for_snapshot,
 )
 from undertow.studies.store.storage import open_storage, quiet_optuna, with_retries
@@ -49,6 +56,7 @@ from undertow.studies.store.trial import (
     state_of,
     trials_by_key,
 )
+from undertow.studies.work.liveness import is_alive, is_held, machine
 
 if TYPE_CHECKING:
     import optuna
@@ -109,14 +117,23 @@ class Claim:
 
 
 class Ledger:
-    """One study in the database; made by `open` or `find`."""
+    """One study in the database; made by `open` or `find`.
 
-    def __init__(self, storage: "BaseStorage", study: "optuna.Study", space: Space, retries: int = 0) -> None:
+    Attributes:
+        changes: The values of `vary` and `cases` that `open` has added and removed, for the user; mostly empty.
+    """
+
+    def __init__(
+        self, storage: "BaseStorage", study: "optuna.Study", snapshot: Mapping[str, Any], retries: int = 0
+    ) -> None:
         self.study = study
-        self.space = space
+        self.space = space_of(snapshot)
         self.retries = retries
+        self.changes = ""
         self._storage = storage
         self._id = storage.get_study_id_from_name(study.study_name)
+        self._choices = choices_of(snapshot)
+        self._values = values_of(snapshot)
         self._last_change: dict[str, tuple[object, float]] = {}
 
     @classmethod
@@ -132,7 +149,8 @@ class Ledger:
             allow_changed_code: Continue with other plugins than those that the study was started with.
 
         Raises:
-            RequestError: The database cannot be opened, or its study of this name has another configuration or code.
+            RequestError: The database cannot be opened, or its study of this name has another configuration or code,
+                or it would grow or shrink while a driver works on it.
         """
         import optuna
 
@@ -154,19 +172,23 @@ class Ledger:
             wait_for_snapshot(study)
         stored = stored_snapshot(study)
         if stored is None:  # a new study, or its creator died before it wrote the snapshot
-            new = {**facts, "versions": loaded.registry.versions(), **make_snapshot(loaded)}
-            with_retries(study.set_user_attr, SNAPSHOT, new)
+            snapshot: Mapping[str, Any] = {
+                **facts,
+                "versions": loaded.registry.versions(),
+                **make_snapshot(loaded),
+            }
+            with_retries(study.set_user_attr, SNAPSHOT, snapshot)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # marked experimental; without it the dashboard says "Objective 0"
                 with_retries(study.set_metric_names, [each.metric for each in config.objectives])
         else:
-            updated = updated_snapshot(stored, loaded, allow_changed_code=allow_changed_code)
-            if updated != stored:  # more samples, another file name, changed code
-                with_retries(study.set_user_attr, SNAPSHOT, updated)
-        ledger = cls(storage, study, loaded.space, config.retries)
+            snapshot = _continue(url, storage, study, stored, loaded, allow_changed_code)
+        ledger = cls(storage, study, snapshot, config.retries)
+        ledger.changes = changed_values(stored, snapshot) if stored else ""
         trials = storage.get_all_trials(ledger._id, deepcopy=False)
         study.sampler = make_sampler(config.sampler, len(trials)) if config.search else optuna.samplers.RandomSampler()
         study.pruner = pruner
+        ledger._abandon_removed(trials)
         return ledger
 
     @classmethod
@@ -187,7 +209,7 @@ class Ledger:
         snapshot = stored_snapshot(study)
         if snapshot is None:
             raise RequestError(f"`{name}` in {redacted(url)} is a study of Optuna's, but not one of Undertow's")
-        return cls(storage, study, space_of(snapshot))
+        return cls(storage, study, snapshot)
 
     @property
     def name(self) -> str:
@@ -207,15 +229,23 @@ class Ledger:
         return stored
 
     def trials(self) -> dict[str, list[Trial]]:
-        """The trials of each combination by its key, in order; duplicates, which never run, are left out."""
-        return trials_by_key(with_retries(self._storage.get_all_trials, self._id, deepcopy=False))
+        """The trials of each combination by its key, in order.
+
+        Duplicates, which never run, are left out, and so are trials of combinations that were removed from the study.
+        """
+        by_key = trials_by_key(with_retries(self._storage.get_all_trials, self._id, deepcopy=False))
+        return {key: trials for key, trials in by_key.items() if key in self.space.keys}
 
     def plan(self) -> int:
         """Put combinations that need a trial into the queue, until it is long enough.
 
         Returns:
             How many trials are in the queue.
+
+        Raises:
+            RequestError: The study has other values than when it was opened.
         """
+        self._require_same_values()
         by_key = self.trials()
         waiting = sum(state_of(trials, self.retries) == "waiting" for trials in by_key.values())
         if waiting > _QUEUE // 2:
@@ -233,7 +263,7 @@ class Ledger:
         """Put another trial of every failed combination into the queue; returns how many."""
         failed = [(key, trials) for key, trials in self.trials().items() if state_of(trials, self.retries) == "failed"]
         for key, trials in failed:
-            self._enqueue(combination_of(key), trials)
+            self._enqueue(Combination.from_key(key), trials)
         return len(failed)
 
     def take(self) -> Claim | None:
@@ -247,7 +277,7 @@ class Ledger:
 
         frozen_trials = with_retries(self._storage.get_all_trials, self._id, deepcopy=False)
         for frozen in frozen_trials:
-            if frozen.state != TrialState.WAITING or KEY not in frozen.user_attrs:
+            if frozen.state != TrialState.WAITING or frozen.user_attrs.get(KEY) not in self.space.keys:
                 continue
             trial_id = frozen._trial_id
             if not _unless_finished(self._storage.set_trial_state_values, trial_id, TrialState.RUNNING):
@@ -259,9 +289,10 @@ class Ledger:
                 self._fail(trial_id, "duplicate", "the same trial was already in the queue")
                 continue
             trial = with_retries(optuna.Trial, self.study, trial_id)
-            params = self._sampled(trial, dict(frozen.params))
+            combination = Combination.from_key(key)
+            params = self._sampled(trial, {**frozen.params, **combination.params})
             previous = next((each.assignment for each in reversed(trials) if each.count < count), None)
-            return Claim(frozen.number, combination_of(key), params, count, previous, trial)
+            return Claim(frozen.number, combination, params, count, previous, trial)
         return None
 
     def assign(self, claim: Claim, assignment: Assignment) -> bool:
@@ -321,15 +352,18 @@ class Ledger:
         with_retries(self.study.set_user_attr, _STOPS, count)
 
     def _enqueue(self, combination: Combination, trials: Sequence[Trial]) -> None:
+        from optuna.distributions import CategoricalDistribution
         from optuna.trial import TrialState, create_trial
 
-        params: dict[str, Scalar] = dict(combination.params)
-        distributions = {key: self._varied(key) for key in params}
+        params: dict[str, Scalar] = {}
+        distributions: dict[str, BaseDistribution] = {}
         count = 0
         if trials:  # a retry has the same values, the searched ones included
             last = trials[-1]
             params, distributions = dict(last.optuna.params), dict(last.optuna.distributions)
             count = last.count + 1
+        params |= {key: choice_of(value) for key, value in combination.params.items()}
+        distributions |= {key: CategoricalDistribution(self._choices[key]) for key in combination.params}
         trial = create_trial(
             state=TrialState.WAITING,
             params=params,
@@ -338,12 +372,32 @@ class Ledger:
         )
         with_retries(self.study.add_trial, trial)
 
-    def _varied(self, key: str) -> "BaseDistribution":
-        from optuna.distributions import CategoricalDistribution
+    def _abandon_removed(self, trials: "Sequence[optuna.trial.FrozenTrial]") -> None:
+        """Abandon trials of dead drivers whose combinations were removed from the study: no driver sees them."""
+        removed = [
+            Trial(trial, 0)
+            for trial in trials
+            if trial.state.name == "RUNNING" and trial.user_attrs.get(KEY) not in self.space.keys
+        ]
+        drivers = self.drivers() if removed else {}
+        for trial in removed:
+            assignment = trial.assignment
+            if (
+                assignment
+                and not is_running(drivers.get(assignment.owner, {}))
+                and not is_held(Path(assignment.folder))
+            ):
+                self.abandon(trial)
 
-        return CategoricalDistribution(self.space.vary[key])
+    def _require_same_values(self) -> None:
+        """Raise if the study has grown or shrunk since it was opened: its driver had not recorded a heartbeat yet."""
+        if values_of(self.snapshot) != self._values:
+            raise RequestError(
+                f"the study {self.name} was continued with other values of `vary` or `cases` just after this command "
+                "began: run the same command again."
+            )
 
-    def _sampled(self, trial: "optuna.Trial", params: dict[str, Scalar]) -> dict[str, Scalar]:
+    def _sampled(self, trial: "optuna.Trial", params: dict[str, Value]) -> dict[str, Value]:
         """Let the sampler choose the searched values; one choice may decide which other keys are searched."""
         while missing := self.space.searched_at(params):
             for key, each in missing.items():
@@ -398,7 +452,53 @@ def _suggest(trial: "optuna.Trial", key: str, each: Range) -> Scalar:
     return trial.suggest_float(key, low, high, step=each.step, log=each.log)
 
 
-def combination_of(key: str) -> Combination:
-    """The combination with this key."""
-    params, sample = json.loads(key)
-    return Combination(params, sample)
+def is_running(driver: Mapping[str, Any]) -> bool:
+    """Whether a driver is alive, by its last heartbeat: on this machine its lock tells, on others the time."""
+    if not driver:
+        return False
+    return is_alive(driver) if driver["host"] == machine() else time.time() - driver["at"] < STALE_SECONDS
+
+
+def _continue(
+    url: str,
+    storage: "BaseStorage",
+    study: "optuna.Study",
+    stored: Mapping[str, Any],
+    loaded: LoadedStudy,
+    allow_changed_code: bool,
+) -> Mapping[str, Any]:
+    """Update the snapshot of a study: more samples, another file name, changed code, other values.
+
+    Returns:
+        The new snapshot.
+    """
+    while (updated := updated_snapshot(stored, loaded, allow_changed_code=allow_changed_code)) != stored:
+        before, choices = choices_of(stored), choices_of(updated)
+        other_values = values_of(stored) != values_of(updated)
+        replaced = with_retries(
+            replace_snapshot,
+            url,
+            storage.get_study_id_from_name(loaded.name),
+            stored,
+            updated,
+            {key: values for key, values in choices.items() if values != before.get(key)},
+            require=_require_no_driver(loaded.name) if other_values else lambda attributes: None,
+        )
+        if replaced:
+            return updated
+        stored = stored_snapshot(study) or {}
+    return stored
+
+
+def _require_no_driver(name: str) -> Callable[[Mapping[str, Any]], None]:
+    def require(attributes: Mapping[str, Any]) -> None:
+        running = [each for key, each in attributes.items() if key.startswith(DRIVER) and is_running(each)]
+        if running:
+            where = ", ".join(f"process {each['pid']} on {each['host'].partition('/')[0]}" for each in running)
+            raise RequestError(
+                f"{name}: this configuration has other values of `vary` or `cases` than the study, which cannot change "
+                f"while a driver works on it ({where}). Wait for it, or end it with `undertow study stop {name}`, and "
+                "run the same command again."
+            )
+
+    return require

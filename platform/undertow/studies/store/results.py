@@ -41,10 +41,11 @@ def _combination_result(combination: Combination, trials: Sequence[Trial], retri
         return CombinationResult(combination.params, combination.sample, state)
     last = trials[-1]
     assignment = last.assignment
+    searched = {key: value for key, value in last.optuna.params.items() if key not in combination.params}
     outcome: dict[str, Any] = last.optuna.user_attrs.get(RESULT) or {}
     outcomes = [each.optuna.user_attrs.get(RESULT) or {} for each in trials]
     return CombinationResult(
-        params={**combination.params, **last.optuna.params},
+        params={**combination.params, **searched},
         sample=combination.sample,
         state=state,
         number=last.optuna.number,

@@ -17,12 +17,12 @@ KEY, ATTEMPT, ASSIGNMENT, END = (f"undertow.{name}" for name in ("key", "attempt
 EndKind = Literal["failed", "invalid", "diverged", "timeout", "lost", "stopped", "abandoned", "duplicate"]
 """Why a trial ended without a result.
 
-`failed` (an error) and `lost` (its process died) are retried `retries` times. `stopped` and `abandoned` (its driver
-died) are retried without limit: the trial is not the cause. `invalid` (its configuration cannot be resolved),
-`diverged` and `timeout` are not retried. A `duplicate` never ran.
+Only deaths are retried. `lost` (its process died) is retried `retries` times; `stopped` and `abandoned` (its driver
+died) without limit: the trial is not the cause. `failed` (an exception), `invalid` (its configuration cannot be
+resolved), `diverged` and `timeout` would end the same way again. A `duplicate` never ran.
 """
 
-_RETRIED: tuple[EndKind, ...] = ("failed", "lost")
+_RETRIED: tuple[EndKind, ...] = ("lost",)
 _REPEATED: tuple[EndKind, ...] = ("stopped", "abandoned")
 
 
@@ -118,7 +118,7 @@ def state_of(trials: Sequence[Trial], retries: int) -> "State":
 
     Args:
         trials: All its trials, in order.
-        retries: How many more trials a combination gets because one failed or was lost.
+        retries: How many more trials a combination gets because the process of one died.
 
     Returns:
         ``waiting``: its next trial is in the queue. ``stopped``: its last trial ended without a result and another one

@@ -18,6 +18,7 @@ from typing import Literal, Protocol
 from undertow._system.lock import FileLock
 from undertow._system.stopping import StopRequest
 from undertow.config.schema import ExperimentConfig
+from undertow.config.space import written
 from undertow.config.study_schema import ObjectiveConfig
 from undertow.errors import RequestError
 from undertow.runs.result import OUT_OF_MEMORY, Result
@@ -248,7 +249,7 @@ class Driver:
                 "undertow.seed": str(config.seed),
                 "undertow.study": self._ledger.name,
                 "undertow.trial": str(claim.number),
-                **{f"undertow.factor.{key}": str(value) for key, value in claim.params.items()},
+                **{f"undertow.factor.{key}": str(written(value)) for key, value in claim.params.items()},
             },
             params={"case": str(claim.params["case"])} if "case" in claim.params else {},
             threads=config.train.threads or slot.threads,

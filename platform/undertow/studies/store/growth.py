@@ -1,0 +1,75 @@
+"""Change the snapshot of a study, and the choices in its trials with it, in one transaction.
+
+    replace_snapshot(url, study_id, stored, updated, {"cell.name": ["rnn", "lstm", "gru"]}, require=no_driver)
+
+A varied key is a categorical parameter of Optuna's. Every trial stores all choices of each of its parameters, and
+Optuna refuses a trial with other choices than those before it. A study that grows therefore gets the longer list of
+choices in all its trials. Choices are only appended: a trial stores the place of its value in the list, which stays the
+same, and so does everything else of a trial. A process that is killed leaves the study as it was, or as it should be.
+
+Optuna has no function for this, so its tables are changed directly. They have not changed since 2022; a test reads the
+trials of a study that has grown with Optuna's own functions.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from undertow._system.database import engine_options
+from undertow.config.space import Scalar
+from undertow.studies.store.identity import SNAPSHOT
+
+_ATTRIBUTES = "SELECT key, value_json FROM study_user_attributes WHERE study_id = :study"
+_CHANGE_SNAPSHOT = "UPDATE study_user_attributes SET value_json = :value WHERE study_id = :study AND key = :key"
+_CHANGE_CHOICES = (
+    "UPDATE trial_params SET distribution_json = :choices WHERE param_name = :name AND trial_id IN "
+    "(SELECT trial_id FROM trials WHERE study_id = :study)"
+)
+
+
+def replace_snapshot(
+    url: str,
+    study: int,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    choices: Mapping[str, Sequence[Scalar]],
+    *,
+    require: Callable[[Mapping[str, Any]], None],
+) -> bool:
+    """Replace the snapshot of a study, and the choices of parameters in all its trials.
+
+    Args:
+        url: The database.
+        study: Optuna's id of the study.
+        before: The snapshot that is replaced.
+        after: The new one.
+        choices: All choices of each parameter whose choices change.
+        require: Called with the attributes of the study; an exception that it raises leaves everything as it is. No
+            other process can change an attribute of the study until the new snapshot is written.
+
+    Returns:
+        False if another process has replaced the snapshot meanwhile; nothing was written then.
+    """
+    from optuna.distributions import CategoricalDistribution, distribution_to_json
+    from sqlalchemy import create_engine, text
+
+    engine = create_engine(url, **engine_options(url))
+    try:
+        with engine.begin() as connection:
+            # SQLite locks the database at the first write, a server the row of the study, which attributes refer to.
+            write = "UPDATE studies SET study_name = study_name WHERE study_id = :study"
+            row = "SELECT study_id FROM studies WHERE study_id = :study FOR UPDATE"
+            connection.execute(text(write if connection.dialect.name == "sqlite" else row), {"study": study})
+            found = connection.execute(text(_ATTRIBUTES), {"study": study})
+            attributes = {key: json.loads(value) for key, value in found}
+            if attributes.get(SNAPSHOT) != before:
+                return False
+            require(attributes)
+            for name, values in choices.items():
+                distribution = distribution_to_json(CategoricalDistribution(values))
+                connection.execute(text(_CHANGE_CHOICES), {"choices": distribution, "name": name, "study": study})
+            snapshot = {"value": json.dumps(after), "study": study, "key": SNAPSHOT}
+            connection.execute(text(_CHANGE_SNAPSHOT), snapshot)
+            return True
+    finally:
+        engine.dispose()

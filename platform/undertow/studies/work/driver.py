@@ -19,7 +19,7 @@ from undertow._system.lock import FileLock
 from undertow._system.stopping import StopRequest
 from undertow.config.schema import ExperimentConfig
 from undertow.config.study_schema import ObjectiveConfig
-from undertow.errors import RequestError
+from undertow.errors import RequestError, UndertowError
 from undertow.runs.result import OUT_OF_MEMORY, Result
 from undertow.studies.plan.load import LoadedStudy
 from undertow.studies.store.counts import Counts, count
@@ -126,8 +126,22 @@ class Driver:
 
         Returns:
             The combinations by state at the end.
+
+        Raises:
+            UndertowError: The study was deleted from the database.
         """
         self._home.mkdir(parents=True, exist_ok=True)
+        try:
+            return self._run_locked(stop)
+        except (KeyError, ValueError) as error:  # what Optuna raises for a study or a trial that it does not find
+            if self._ledger.exists():
+                raise
+            raise UndertowError(
+                f"{self._ledger.name}: the study was deleted from its database while it ran; its trials were ended. "
+                f"Their run folders are still in {self._home}. The same command starts the study anew"
+            ) from error
+
+    def _run_locked(self, stop: StopRequest) -> Counts:
         with self._lock.held():
             try:
                 self._remove_dead_drivers()

@@ -167,14 +167,14 @@ class Driver:
             self._synchronize(stops, stop)
             closing = stop.reason is not None or time.monotonic() - self._started > budget or self._limit == 0
             self._check_active()
+            if stop.reason is not None:  # also trials that have ended by then: the same signal may have stopped them
+                self._request_stop_of_all(stop.reason)
             ended = self._free_ended_slots()
             if self._loaded.config.search:  # the sampler uses the results of the trials that have ended
                 self._record_ends(ended)
                 ended = []
             if not closing:
                 self._fill_slots()
-            if stop.reason is not None:
-                self._request_stop_of_all(stop.reason)
             self._record_ends(ended)
             self._view.show(self._counts, self._active, time.monotonic() - self._started)
             if not self._active and (closing or (self._queue_empty and not self._anything_left())):

@@ -267,3 +267,28 @@ def test_a_study_that_is_deleted_while_it_runs_is_one_clear_error(
     with pytest.raises(UndertowError, match=r"^small: the study was deleted from its database while it ran"):
         drive(Deleting(), "study.vary={seed: [0, 1]}")
     assert list(home.glob(".driver-*.lock")) == []
+
+
+def test_a_trial_that_the_same_signal_has_stopped_is_not_lost(
+    home: Path, load: Callable[..., LoadedStudy], open_ledger: Callable[..., Ledger]
+) -> None:
+    """A scheduler sends a signal to every process of a job; the trial may end before the driver asks it to stop."""
+    stop = StopRequest()
+
+    class Signalled(InstantExecutor):
+        def launch(self, job: Job) -> Running:
+            self.trial = DeadTrial(0)
+            self.trial.exit_code = None  # type: ignore[assignment]
+            self.jobs.append(job)
+            return self.trial
+
+        def wait(self, running: Sequence[Running], seconds: float) -> None:
+            stop.reason = "SIGUSR1"
+            self.jobs[0].place.mkdir(parents=True)
+            Result("KILLED", "stopped by SIGUSR1 after step 3").write(self.jobs[0].place / "result.json")
+            self.trial.exit_code = 0
+
+    ledger = open_ledger("study.vary={seed: [0]}", "study.retries=0")
+    loaded = load("study.vary={seed: [0]}", "study.retries=0")
+    driver = Driver(loaded, ledger, Signalled(), home, [Slot(threads=1)], parent="0" * 32, tags={}, watch=NoView())
+    assert driver.run(stop).states == {"stopped": 1}

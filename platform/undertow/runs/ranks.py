@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,7 +72,11 @@ def execute_on_ranks(folder: RunFolder, devices: "Devices", stop: StopRequest, *
     finally:
         _kill_group(torchrun)
         end_ranks(folder)
-    return Result.read(folder.result) if folder.result.exists() else result
+    if folder.result.exists():
+        result = Result.read(folder.result)
+        if stop.reason:  # rank 0 may learn of the request from another rank, which has read it a step before
+            result = replace(result, reason=result.reason.replace("another rank", stop.reason))
+    return result
 
 
 def end_ranks(folder: RunFolder) -> None:

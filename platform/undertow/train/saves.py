@@ -98,7 +98,7 @@ def _damage(path: Path) -> str | None:
     """What is wrong with a checkpoint, found by its checksums; torch does not check them when it loads."""
     try:
         with zipfile.ZipFile(path) as file:
-            bad = file.testzip()
+            bad = file.testzip()  # NotImplementedError: a damaged header names a compression that does not exist
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
         return f"{type(error).__name__}: {error}"
     return None if bad is None else f"wrong checksum of {bad}"

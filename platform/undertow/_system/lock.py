@@ -6,6 +6,9 @@
 Use `acquire` and `release` where a lock that another process holds is an expected case. `is_held` does not take the
 lock, so any number of processes may call it at once. A child made by `fork` does not keep the lock of its parent. The
 file contains the process id of its holder.
+
+It is `flock`: it works between processes of one machine on every file system, and between machines on NFSv4 and on
+Lustre that is mounted with `flock`.
 """
 
 import fcntl

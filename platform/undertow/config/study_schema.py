@@ -106,7 +106,8 @@ class StudyConfig(Section):
     time_budget: Positive | None = None
     """Seconds after which no further run is started by one `undertow study run`."""
     storage: str | None = None
-    """Optuna's database, such as postgresql+psycopg://HOST/NAME; UNDERTOW_STUDY_URI, or SQLite beside the runs."""
+    """Optuna's database: postgresql+psycopg://HOST/NAME, or journal:///FILE in a folder that all machines share, or
+    sqlite:///FILE.db; UNDERTOW_STUDY_URI, or SQLite beside the runs, when it is not given."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "StudyConfig":

@@ -14,13 +14,14 @@ from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
-from undertow._system.database import database_file, engine_options, require_driver
+from undertow._system.database import engine_options, require_driver
 from undertow._system.redact import redacted
 from undertow.errors import RequestError, did_you_mean
 from undertow.studies.store.counts import Counts, count
 from undertow.studies.store.identity import SNAPSHOT, space_of
-from undertow.studies.store.ledger import DRIVER, is_running
-from undertow.studies.store.storage import cannot_open, no_database
+from undertow.studies.store.journal import journal_file
+from undertow.studies.store.ledger import DRIVER, Ledger, is_running
+from undertow.studies.store.storage import cannot_open, no_database, storage_file
 from undertow.studies.store.trial import ASSIGNMENT, ATTEMPT, END, KEY, Trial, state_of, trials_by_key
 
 _TRIALS = (
@@ -66,13 +67,15 @@ def read_status(url: str, name: str) -> StudyStatus:
     Raises:
         RequestError: There is no such database or study.
     """
+    file = storage_file(url)
+    if file is not None and not file.exists():
+        raise no_database(url)
+    if journal_file(url):
+        return _read_ledger(Ledger.find(url, name))
     from sqlalchemy import create_engine, inspect, text
     from sqlalchemy.exc import SQLAlchemyError
 
     require_driver(url)
-    file = database_file(url)
-    if file is not None and not file.exists():
-        raise no_database(url)
     engine = create_engine(url, **engine_options(url))
     try:
         with engine.connect() as connection:
@@ -108,6 +111,22 @@ def read_status(url: str, name: str) -> StudyStatus:
         for row in rows
     ]
     return _status(name, of_study, trials)
+
+
+def _read_ledger(ledger: Ledger) -> StudyStatus:
+    """Read the status from a journal, which has to be read as a whole."""
+    trials = [
+        SimpleNamespace(
+            number=each.number,
+            state=each.state,
+            user_attrs=each.user_attrs,
+            values=each.values,
+            began=each.datetime_start,
+            ended=each.datetime_complete,
+        )
+        for each in ledger.study.get_trials(deepcopy=False)
+    ]
+    return _status(ledger.name, ledger.study.user_attrs, trials)
 
 
 def _status(name: str, of_study: Mapping[str, Any], trials: Sequence[SimpleNamespace]) -> StudyStatus:

@@ -172,3 +172,24 @@ def test_the_token_of_a_store_is_not_shown(call: Call, monkeypatch: pytest.Monke
     outcome = call("doctor", "--json")
     assert outcome.code == 1
     assert "TOKEN" not in outcome.out + outcome.err
+
+
+def test_a_journal_of_studies_and_its_folder_are_examined(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"journal://{tmp_path}/shared/optuna.log"
+    monkeypatch.setenv("UNDERTOW_STUDY_URI", address)
+    missing = findings(call("doctor", "--json"))["study database"]
+    assert missing["found"] == f"{tmp_path}/shared cannot be written by this machine"
+    assert missing["remedy"].startswith("mount the shared folder with write access")
+    (tmp_path / "shared").mkdir()
+    assert "study database" not in findings(call("doctor", "--json"))
+    open_storage(address)
+    found = findings(call("doctor", "--json"))["study database"]
+    assert found["found"] == f"{tmp_path}/shared/optuna.log is a journal, studies in it: 0"
+    assert found["ok"]
+    (tmp_path / "shared" / "optuna.log").write_text("notes\n")
+    damaged = findings(call("doctor", "--json"))["study database"]
+    assert "optuna.log: line 1 is not a line of an Optuna journal" in damaged["found"]
+    monkeypatch.setenv("UNDERTOW_STUDY_URI", "journal://optuna.log")
+    assert "write journal:///ABSOLUTE/PATH/FILE.log" in findings(call("doctor", "--json"))["study database"]["found"]

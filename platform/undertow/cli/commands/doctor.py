@@ -149,21 +149,31 @@ def _home(home: Path) -> Iterator[Finding]:
 
 
 def _studies(home: Path) -> Iterator[Finding]:
-    """The database of studies, if there is one."""
-    from undertow.studies.store.storage import storage_url
+    """The database of studies, if there is one; for a journal, also its folder."""
+    from undertow.studies.store.journal import journal_file
+    from undertow.studies.store.storage import open_storage, storage_file, storage_url
 
     url = storage_url(home, None)
-    file = database_file(url)
-    if file is not None and not file.exists():
-        return
+    remedy = "name another with UNDERTOW_STUDY_URI, or start its server"
     try:
+        file, journal = storage_file(url), journal_file(url)
+        if journal and not os.access(journal.parent, os.W_OK | os.X_OK):
+            remedy = "mount the shared folder with write access, or name another with UNDERTOW_STUDY_URI"
+            yield Finding("study database", f"{journal.parent} cannot be written by this machine", remedy)
+            return
+        if file is not None and not file.exists():
+            return
+        if journal:
+            studies = open_storage(url, create=False).get_all_studies()
+            yield Finding("study database", f"{journal} is a journal, studies in it: {len(studies)}")
+            return
         require_driver(url)
         outdated = list(
             _schema("study database", url, "optuna", _OPTUNA_REVISIONS, "optuna storage upgrade --storage {url}")
         )
         yield from outdated or [Finding("study database", f"{file or redacted(url)} answers")]
     except UndertowError as error:
-        yield Finding("study database", str(error), "name another with UNDERTOW_STUDY_URI, or start its server")
+        yield Finding("study database", str(error), remedy)
 
 
 def _schema(subject: str, url: str, package: str, revisions: str, upgrade: str) -> Iterator[Finding]:

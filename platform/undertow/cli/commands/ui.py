@@ -76,10 +76,10 @@ def _study_database(home: Path, configured: str | None) -> str | None:
     Raises:
         RequestError: The configured database does not exist.
     """
-    from undertow.studies.store.storage import storage_url
+    from undertow.studies.store.storage import storage_file, storage_url
 
     url = storage_url(home, configured)
-    file = database_file(url)
+    file = storage_file(url)
     if file is None or file.exists():
         return url
     if configured:

@@ -1,4 +1,4 @@
-"""Change the snapshot of a study, and the choices in its trials with it, in one transaction.
+"""Change the snapshot of a study, and the choices in its trials with it, at once or not at all.
 
     replace_snapshot(url, study_id, stored, updated, {"cell.name": ["rnn", "lstm", "gru"]}, require=no_driver)
 
@@ -7,17 +7,20 @@ Optuna refuses a trial with other choices than those before it. A study that gro
 choices in all its trials. Choices are only appended: a trial stores the place of its value in the list, which stays the
 same, and so does everything else of a trial. A process that is killed leaves the study as it was, or as it should be.
 
-Optuna has no function for this, so its tables are changed directly. They have not changed since 2022; a test reads the
-trials of a study that has grown with Optuna's own functions.
+Optuna has no function for this, so its tables are changed directly, in one transaction, and a journal is written anew
+beside the old one, which it then replaces. The tables and the lines of a journal have not changed since 2022; a test
+reads the trials of a study that has grown with Optuna's own functions.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from undertow._system.database import engine_options
 from undertow.config.space import Scalar
 from undertow.studies.store.identity import SNAPSHOT
+from undertow.studies.store.journal import JournalFile, journal_file
 
 _ATTRIBUTES = "SELECT key, value_json FROM study_user_attributes WHERE study_id = :study"
 _CHANGE_SNAPSHOT = "UPDATE study_user_attributes SET value_json = :value WHERE study_id = :study AND key = :key"
@@ -51,6 +54,21 @@ def replace_snapshot(
         False if another process has replaced the snapshot meanwhile; nothing was written then.
     """
     from optuna.distributions import CategoricalDistribution, distribution_to_json
+
+    written = {name: distribution_to_json(CategoricalDistribution(values)) for name, values in choices.items()}
+    if file := journal_file(url):
+        return _replace_in_journal(file, study, before, after, written, require)
+    return _replace_in_database(url, study, before, after, written, require)
+
+
+def _replace_in_database(
+    url: str,
+    study: int,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    choices: Mapping[str, str],
+    require: Callable[[Mapping[str, Any]], None],
+) -> bool:
     from sqlalchemy import create_engine, text
 
     engine = create_engine(url, **engine_options(url))
@@ -65,11 +83,45 @@ def replace_snapshot(
             if attributes.get(SNAPSHOT) != before:
                 return False
             require(attributes)
-            for name, values in choices.items():
-                distribution = distribution_to_json(CategoricalDistribution(values))
+            for name, distribution in choices.items():
                 connection.execute(text(_CHANGE_CHOICES), {"choices": distribution, "name": name, "study": study})
             snapshot = {"value": json.dumps(after), "study": study, "key": SNAPSHOT}
             connection.execute(text(_CHANGE_SNAPSHOT), snapshot)
             return True
     finally:
         engine.dispose()
+
+
+def _replace_in_journal(
+    file: Path,
+    study: int,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    choices: Mapping[str, str],
+    require: Callable[[Mapping[str, Any]], None],
+) -> bool:
+    journal = JournalFile(file)
+    with journal.file_errors(), journal.exclusive():
+        attributes: dict[str, Any] = {}
+        snapshots: list[dict[str, Any]] = []
+        for change in journal.read_logs(0):
+            if change.get("study_id") == study and "user_attr" in change:
+                attributes |= change["user_attr"]
+                snapshots += [change] if SNAPSHOT in change["user_attr"] else []
+        if attributes.get(SNAPSHOT) != before:
+            return False
+        require(attributes)
+
+        def widened(change: dict[str, Any]) -> Mapping[str, Any]:
+            """A line that creates a trial has all parameters that a grid varies."""
+            if change.get("study_id") == study and "distributions" in change:
+                names = choices.keys() & change["distributions"].keys()
+                change["distributions"] |= {name: choices[name] for name in names}
+            return change
+
+        new = {**snapshots[-1], "worker_id": "undertow", "user_attr": {SNAPSHOT: after}}
+        if choices:
+            journal.rewrite(widened, [new])
+        else:
+            journal.append([new])
+        return True

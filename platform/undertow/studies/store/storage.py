@@ -3,6 +3,9 @@
     storage = open_storage(storage_url(home, config.storage))
     trials = with_retries(storage.get_all_trials, study_id)     # waits while the database is locked
 
+There are three kinds: a file of SQLite (`sqlite:///FILE.db`, the default, for one machine), a server
+(`postgresql+psycopg://…`), and a journal in a shared folder (`journal:///FILE.log`, see `journal`).
+
 A database that cannot be reached is an error when a command begins; while a study runs, it is waited for.
 """
 
@@ -23,6 +26,7 @@ from undertow._system.database import (
 from undertow._system.lock import FileLock
 from undertow._system.redact import redacted
 from undertow.errors import RequestError
+from undertow.studies.store.journal import journal_file, open_journal
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage
@@ -37,6 +41,11 @@ def storage_url(home: Path, configured: str | None) -> str:
     return configured or os.environ.get("UNDERTOW_STUDY_URI") or sqlite_url(home.absolute() / "optuna.db")
 
 
+def storage_file(url: str) -> Path | None:
+    """The file of a database or a journal; None for a database on a server."""
+    return journal_file(url) or database_file(url)
+
+
 def open_storage(url: str, *, create: bool = True) -> "BaseStorage":
     """Open Optuna's database; a new one is created atomically, by one process at a time.
 
@@ -49,8 +58,22 @@ def open_storage(url: str, *, create: bool = True) -> "BaseStorage":
         LockTimeout: Another process is creating it, and did not finish in time.
     """
     import optuna
-    from sqlalchemy import inspect
     from sqlalchemy.exc import SQLAlchemyError
+
+    file = storage_file(url)
+    try:
+        if file is not None and not create and not file.exists():
+            raise no_database(url)
+        if journal := journal_file(url):
+            return open_journal(journal, create=create)
+        return _open_database(url, create=create)
+    except (SQLAlchemyError, optuna.exceptions.OptunaError, ValueError, RuntimeError) as error:
+        raise cannot_open(url, error) from error
+
+
+def _open_database(url: str, *, create: bool) -> "BaseStorage":
+    import optuna
+    from sqlalchemy import inspect
 
     require_driver(url)
     file = database_file(url)
@@ -60,25 +83,20 @@ def open_storage(url: str, *, create: bool = True) -> "BaseStorage":
         storage_class = _locked_storage(file) if file else optuna.storages.RDBStorage
         return storage_class(to, engine_kwargs=engine_options(to))
 
-    try:
-        if file is None:
-            with exclusive_connection(url) as connection:
-                if not create and not inspect(connection).has_table("studies"):
-                    raise no_database(url)
-                return optuna.storages.get_storage(connect(url))
-        if not file.exists():
-            if not create:
+    if file is None:
+        with exclusive_connection(url) as connection:
+            if not create and not inspect(connection).has_table("studies"):
                 raise no_database(url)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with _lock(file).held(LOCKED_SECONDS):
-                if not file.exists():
-                    draft = file.with_name(f".{file.name}.new")
-                    draft.unlink(missing_ok=True)
-                    connect(sqlite_url(draft)).engine.dispose()
-                    draft.replace(file)
-        return optuna.storages.get_storage(with_retries(connect, url))
-    except (SQLAlchemyError, optuna.exceptions.OptunaError, ValueError, RuntimeError) as error:
-        raise cannot_open(url, error) from error
+            return optuna.storages.get_storage(connect(url))
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with _lock(file).held(LOCKED_SECONDS):
+            if not file.exists():
+                draft = file.with_name(f".{file.name}.new")
+                draft.unlink(missing_ok=True)
+                connect(sqlite_url(draft)).engine.dispose()
+                draft.replace(file)
+    return optuna.storages.get_storage(with_retries(connect, url))
 
 
 def _locked_storage(file: Path) -> type["RDBStorage"]:
@@ -118,7 +136,7 @@ def quiet_optuna() -> Iterator[None]:
 
 def no_database(url: str) -> RequestError:
     """The error for a database that does not exist."""
-    where = database_file(url) or f"in {redacted(url)}"
+    where = storage_file(url) or f"in {redacted(url)}"
     return RequestError(f"there is no study database {where} yet: start one with `undertow study run FILE`")
 
 

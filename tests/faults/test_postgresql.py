@@ -15,14 +15,17 @@ from typing import Any
 import psutil
 import pytest
 
+from undertow.cli.output.links import where_to_look
 from undertow.errors import RequestError
 from undertow.report.results import StudyResults
 from undertow.studies.plan.load import LoadedStudy
 from undertow.studies.status import read_status
 from undertow.studies.store.ledger import Ledger
 from undertow.studies.store.results import read_results
+from undertow.tracking import RunFolder
 from undertow.tracking.mlflow.store import Store
-from undertow.tracking.records import Metric, items
+from undertow.tracking.mlflow.views import chart_view, view_id
+from undertow.tracking.records import ExperimentTag, Metric, items
 
 Bombs = Callable[..., LoadedStudy]
 NewDatabase = Callable[..., str]
@@ -31,7 +34,7 @@ Until = Callable[..., None]
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgresql]
 
-FINE = ["--set", "study.vary={seed: [0, 1, 2, 3]}", "--set", "train.max_steps=4"]
+FINE = ["--set", "study.vary={seed: [0, 1, 2, 3, 4, 5, 6, 7]}", "--set", "train.max_steps=4"]
 GATED = ["--set", "study.vary={cell.options.bomb.mode: [wait], seed: [0, 1, 2]}"]
 """Trials that wait while the file `shut` exists: what is killed when must not depend on the load of the machine."""
 RUN = """\
@@ -119,24 +122,26 @@ def stored(postgresql: Any, url: str) -> str:
     return "\n".join(str(postgresql.ask(f'SELECT * FROM "{table}"', url)) for (table,) in tables)
 
 
-def test_two_drivers_share_one_grid_in_empty_databases_and_no_password_is_written(
+def test_four_drivers_share_one_grid_in_empty_databases_and_no_password_is_written(
     home: Path, cli: Cli, new_database: NewDatabase, postgresql: Any
 ) -> None:
     stores = {"UNDERTOW_STUDY_URI": new_database(), "MLFLOW_TRACKING_URI": new_database()}
     uri = f"track.uri={stores['MLFLOW_TRACKING_URI']}"
     storage = f"study.storage={stores['UNDERTOW_STUDY_URI']}"
-    both = [cli("study", "run", "bombs.yaml", *FINE, "--set", uri, "--set", storage, at=at) for at in ("one", "other")]
-    written = "".join(ended(driver) for driver in both)
-    assert [trial.attempts for trial in results(stores).combinations] == [1] * 4
-    written += "".join(ended(sync) for sync in [cli("sync", str(home / at)) for at in ("one", "other")])
-    assert runs(postgresql, stores, "undertow.trial") == {"FINISHED": 4}
+    homes = ("one", "two", "three", "four")
+    work = ["study", "run", "bombs.yaml", *FINE, "--set", uri, "--set", storage, "--workers", "1"]
+    drivers = [cli(*work, at=at) for at in homes]
+    written = "".join(ended(driver) for driver in drivers)
+    assert [trial.attempts for trial in results(stores).combinations] == [1] * 8
+    written += "".join(ended(cli("sync", str(home / at))) for at in homes)
+    assert runs(postgresql, stores, "undertow.trial") == {"FINISHED": 8}
     assert runs(postgresql, stores, "undertow.kind") == {"FINISHED": 1}
 
     where = ["--storage", stores["UNDERTOW_STUDY_URI"]]
     status = cli("study", "status", "bombs", *where, "--json")
     report = cli("study", "report", "bombs", *where, "--output", "report.html", "--json")
     document = json.loads(ended(status))
-    assert (document["settled"], document["total"], document["drivers"]) == (4, 4, {})
+    assert (document["settled"], document["total"], document["drivers"]) == (8, 8, {})
     written += str(document) + ended(report) + (home / "report.html").read_text()
     written += "".join(stored(postgresql, url) for url in stores.values())
     private = {path for path in home.rglob("run.json") if path.stat().st_mode & 0o077 == 0}
@@ -251,6 +256,26 @@ def test_looking_at_an_empty_database_leaves_it_empty(new_database: NewDatabase,
         with pytest.raises(RequestError, match=r"there is no study database in .* yet"):
             look(url, "bombs")
     assert stored(postgresql, url) == ""
+
+
+@pytest.mark.usefixtures("quiet")
+def test_a_saved_view_is_found_in_the_database_and_the_command_hides_the_password(
+    home: Path, stores: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri = stores["MLFLOW_TRACKING_URI"]
+    folder = RunFolder.create(home, "digits", experiment="tides", uri=uri, config_yaml="seed: 0\n")
+    folder.release()
+    assert "/#/experiments?workflowType=machine_learning" in where_to_look(folder.path)[1], "nothing is recorded yet"
+    store = Store(uri, home / "artifacts")
+    run_id = store.run_id(folder.identity, 1)
+    [(key, value)] = chart_view("digits", group_by=None, metrics=["val/loss"]).items()
+    store.experiment_tag(run_id, ExperimentTag(key, value))
+    command, address = where_to_look(folder.path, view="digits")
+    assert command.startswith("Look with: undertow ui --uri 'postgresql+psycopg://undertow:***@")
+    assert "/#/experiments/1/runs?compareRunsMode=CHART" in address
+    assert address.endswith(f"&viewStateShareKey={view_id('digits')}")
+    assert "viewStateShareKey" not in where_to_look(folder.path, view="another")[1]
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.usefixtures("quiet")

@@ -1,5 +1,6 @@
 """The address of the charts of a run."""
 
+import shlex
 import sqlite3
 from pathlib import Path
 
@@ -67,3 +68,15 @@ def test_a_server_that_cannot_be_asked_is_named_without_its_password(
     err = capsys.readouterr().err
     assert "cannot look up the charts in http://me:***@" in err
     assert "secret" not in err
+
+
+def test_the_ui_of_another_store_is_started_with_its_address(
+    runs: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = runs.parent / "it's shared.db"
+    store.replace(elsewhere)
+    command, address = where_to_look(make_run(runs, f"sqlite:///{elsewhere}"), view="digits")
+    assert shlex.split(command)[2:] == ["undertow", "ui", "--uri", f"sqlite:///{elsewhere}"]
+    assert address.endswith(f"&viewStateShareKey={view_id('digits')}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{elsewhere}")
+    assert where_to_look(make_run(runs, f"sqlite:///{elsewhere}"))[0] == "Look with: undertow ui"

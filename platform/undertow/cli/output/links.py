@@ -6,12 +6,13 @@ for line in where_to_look(result.folder):
 The parent run of a study has a saved view too: `where_to_look(folder, view="vanishing-digits")`.
 """
 
+import shlex
 from pathlib import Path
 
 from undertow._system.redact import redacted
 from undertow.cli.output.console import note
 from undertow.errors import UndertowError
-from undertow.tracking.folder import RunFolder, home_folder
+from undertow.tracking.folder import RunFolder, home_folder, tracking_uri
 from undertow.tracking.mlflow.addresses import address_of, chart_address, is_server, view_address
 from undertow.tracking.mlflow.lookup import find_experiment, has_view
 from undertow.tracking.mlflow.views import view_id
@@ -30,8 +31,9 @@ def where_to_look(folder: Path, view: str | None = None) -> list[str]:
         view: The name of the saved view to open, if the store has it.
 
     Returns:
-        The command that starts the UI, unless the store is a server, and the address of the experiment's charts; the
-        address of all experiments, with a note on standard error, if the store cannot be read.
+        The command that starts the UI, unless the store is an MLflow server, and the address of the experiment's
+        charts; the address of all experiments, with a note on standard error, if the store cannot be read. A password
+        in the command is replaced by ``***``.
     """
     run = RunFolder.open(folder)
     uri = run.identity.uri
@@ -46,6 +48,18 @@ def where_to_look(folder: Path, view: str | None = None) -> list[str]:
         note(f"cannot look up the charts in {redacted(uri)}: {error}")
     if is_server(uri):
         return [f"Look at {address}", *hint]
-    home = run.path.parent
-    command = "undertow ui" if home == home_folder() else f"undertow ui --home {home}"
-    return [f"Look with: {command}", f"           {address}", *hint]
+    return [f"Look with: {_command(run.path.parent, uri)}", f"           {address}", *hint]
+
+
+def _command(home: Path, uri: str) -> str:
+    """The command that starts the UI of a store."""
+    words = ["undertow", "ui"]
+    if home != home_folder():
+        words += ["--home", str(home)]
+    try:
+        default = tracking_uri(home, None)
+    except UndertowError:  # MLFLOW_TRACKING_URI is wrong; the configuration of the run named another store
+        default = ""
+    if uri != default:
+        words += ["--uri", redacted(uri)]
+    return shlex.join(words)

@@ -3,7 +3,7 @@
     find_experiment("sqlite:///runs/mlflow.db", "digits")        # "1"
     has_view("http://127.0.0.1:5000", "1", "vanishing-digits")
 
-An SQLite store is read directly, by the names of MLflow's tables; a server is queried by MLflow's REST API, with the
+A database is read directly, by the names of MLflow's tables; an MLflow server is queried by its REST API, with the
 credentials that MLflow's own client sends. Every failure is an `Unreachable`.
 """
 
@@ -22,7 +22,8 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote, unquote, urlsplit
 
-from undertow._system.database import database_file
+from undertow._system.database import database_file, engine_options, is_database_server
+from undertow._system.redact import redacted
 from undertow.tracking.mlflow.addresses import address_of, is_server
 from undertow.tracking.mlflow.errors import Unreachable
 from undertow.tracking.mlflow.views import saved_views, view_id
@@ -46,13 +47,13 @@ class Experiment:
 
 
 def find_experiment(uri: str, name: str) -> str | None:
-    """The id of an experiment; None if it does not exist, or the store is neither SQLite nor a server.
+    """The id of an experiment; None if it does not exist, or the store is neither a database nor an MLflow server.
 
     Raises:
         Unreachable: The store cannot be read.
     """
-    if file := database_file(uri):
-        rows = query(file, "SELECT experiment_id FROM experiments WHERE name = ?", name)
+    if _is_database(uri):
+        rows = _select(uri, "SELECT experiment_id FROM experiments WHERE name = ?", name)
         return str(rows[0][0]) if rows else None
     if not is_server(uri):
         return None
@@ -64,15 +65,15 @@ def find_experiment(uri: str, name: str) -> str | None:
 
 
 def has_view(uri: str, experiment_id: str, name: str) -> bool:
-    """Whether an experiment has a saved view of this name; False if the store is neither SQLite nor a server.
+    """Whether an experiment has a saved view of this name; False in a store that `find_experiment` cannot read.
 
     Raises:
         Unreachable: The store cannot be read.
     """
     tags: Mapping[str, str] = {}
-    if file := database_file(uri):
-        statement = "SELECT key, value FROM experiment_tags WHERE experiment_id = ?"
-        tags = dict(query(file, statement, experiment_id))
+    if _is_database(uri):
+        statement = "SELECT tags.key, tags.value FROM experiment_tags tags WHERE tags.experiment_id = ?"
+        tags = dict(_select(uri, statement, int(experiment_id)))
     elif is_server(uri):
         response = ask(uri, f"experiments/get?experiment_id={quote(experiment_id)}")
         tags = _experiments([response.get("experiment")])[0].tags
@@ -107,7 +108,7 @@ def count_runs(file: Path) -> int:
     return int(query(file, "SELECT count(*) FROM runs WHERE lifecycle_stage = 'active'")[0][0])
 
 
-def query(file: Path, statement: str, *values: str) -> list[tuple[Any, ...]]:
+def query(file: Path, statement: str, *values: str | int) -> list[tuple[Any, ...]]:
     """Read from an SQLite store; never creates or changes it.
 
     Raises:
@@ -118,6 +119,29 @@ def query(file: Path, statement: str, *values: str) -> list[tuple[Any, ...]]:
             return store.execute(statement, values).fetchall()
     except sqlite3.Error as error:
         raise Unreachable(str(error)) from error
+
+
+def _is_database(uri: str) -> bool:
+    return database_file(uri) is not None or is_database_server(uri)
+
+
+def _select(uri: str, statement: str, value: str | int) -> list[tuple[Any, ...]]:
+    """Read from a database, in a file or on a server; `?` in the statement stands for the value."""
+    if file := database_file(uri):
+        return query(file, statement, value)
+    from sqlalchemy import create_engine, text
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        engine = create_engine(uri, **engine_options(uri))
+        try:
+            with engine.connect() as connection:
+                found = connection.execute(text(statement.replace("?", ":value")), {"value": value})
+                return [tuple(row) for row in found]
+        finally:
+            engine.dispose()
+    except (SQLAlchemyError, ImportError) as error:
+        raise Unreachable(redacted(str(error).splitlines()[0])) from error
 
 
 def ask(server: str, question: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -1,7 +1,11 @@
-"""Tracking to a real `mlflow server` over HTTP: down at the start, killed, responding with 500, not responding."""
+"""Tracking to a real `mlflow server` over HTTP: down at the start, killed, responding with 500, not responding.
+
+Its artifacts are in an S3 store (`rclone serve s3`), or in a folder where rclone is not installed.
+"""
 
 import http.client
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -36,19 +40,46 @@ class Server:
             self.port = int(probe.getsockname()[1])
         self.uri = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
+        self._s3: subprocess.Popen[bytes] | None = None
+        self._environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        self.artifacts = str(root / "artifacts")
+        if rclone := shutil.which("rclone", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}"):
+            self._start_s3(rclone)
         assert Store(f"sqlite:///{self.database}", root).is_reachable(), "creates the tables before the timed part"
 
     def start(self) -> None:
         if self._process is None:
             command = [sys.executable, "-P", "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
             command += ["--backend-store-uri", f"sqlite:///{self.database}", "--workers", "1"]
-            command += ["--artifacts-destination", str(self.root / "artifacts")]
-            quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+            command += ["--serve-artifacts", "--artifacts-destination", self.artifacts]
             with (self.root / "server.log").open("ab") as log:
                 self._process = subprocess.Popen(
-                    command, stdout=log, stderr=log, start_new_session=True, env={**os.environ, **quiet}
+                    command, stdout=log, stderr=log, start_new_session=True, env={**os.environ, **self._environment}
                 )
         self._until(self.healthy)
+
+    def _start_s3(self, rclone: str) -> None:
+        """Start an S3 store whose buckets are the folders below `root`; only this server has its key."""
+        (self.root / "artifacts").mkdir()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{probe.getsockname()[1]}"
+        command = [rclone, "serve", "s3", "--config", "", "--addr", address, "--auth-key", "undertow,secret-key"]
+        with (self.root / "s3.log").open("ab") as log:
+            self._s3 = subprocess.Popen([*command, str(self.root)], stdout=log, stderr=log)
+        self.artifacts = "s3://artifacts"
+        self._environment |= {
+            "MLFLOW_S3_ENDPOINT_URL": f"http://{address}",
+            "AWS_ACCESS_KEY_ID": "undertow",
+            "AWS_SECRET_ACCESS_KEY": "secret-key",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
+    def close(self) -> None:
+        self.kill()
+        if self._s3 is not None:
+            self._s3.kill()
+            self._s3.wait()
 
     def healthy(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
@@ -135,7 +166,7 @@ class _Handler(BaseHTTPRequestHandler):
 def server(tmp_path_factory: pytest.TempPathFactory, until: Until) -> Iterator[Server]:
     made = Server(tmp_path_factory.mktemp("server"), until)
     yield made
-    made.kill()
+    made.close()
 
 
 @pytest.fixture
@@ -270,3 +301,18 @@ def test_a_changed_param_is_rejected_by_the_server_and_the_rest_is_stored(tmp_pa
     assert (result.left, result.rejected, result.error) == (0, 1, None)
     assert server.rows(folder) == (11, 11, "FINISHED")
     assert "gru" in folder.rejected.read_text()
+
+
+def test_the_server_stores_the_artifacts_of_several_homes(tmp_path: Path, server: Server) -> None:
+    server.start()
+    homes = [tmp_path / "one", tmp_path / "two"]
+    folders = [write_run(home, server.uri, 1, artifact=True) for home in homes]
+    before = set((server.root / "artifacts").rglob("config.yaml"))
+    results = [sync(home) for home in homes]
+    assert [(each.left, each.rejected, each.error) for [each] in results] == [(0, 0, None)] * 2
+    stored = set((server.root / "artifacts").rglob("config.yaml")) - before
+    tagged = "select value from tags where key = 'undertow.run' and run_uuid = '{}'"
+    runs = [server.ask(tagged.format(path.parents[2].name)) for path in stored]
+    assert sorted(runs) == sorted([(folder.identity.uuid,)] for folder in folders)
+    assert [path.name for home in homes for path in home.iterdir() if path.name == "artifacts"] == []
+    assert server.ask("select artifact_location from experiments where name = 'waves'") == [("mlflow-artifacts:/1",)]

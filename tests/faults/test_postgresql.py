@@ -275,6 +275,9 @@ def test_a_saved_view_is_found_in_the_database_and_the_command_hides_the_passwor
     assert "/#/experiments/1/runs?compareRunsMode=CHART" in address
     assert address.endswith(f"&viewStateShareKey={view_id('digits')}")
     assert "viewStateShareKey" not in where_to_look(folder.path, view="another")[1]
+    assert store.artifacts_elsewhere() == []
+    (home / "artifacts" / "tides").rename(home / "moved")
+    assert store.artifacts_elsewhere() == ["tides"]
     assert capsys.readouterr().err == ""
 
 

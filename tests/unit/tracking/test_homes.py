@@ -357,3 +357,30 @@ def test_a_link_inside_the_run_folder_is_uploaded(stranger: RunFolder) -> None:
 def test_a_store_that_was_touched_into_being_gets_its_tables(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").touch()
     Store(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts").require_reachable()
+
+
+def test_artifacts_that_are_on_the_disk_of_another_machine_are_not_written_to_this_one(
+    tmp_path: Path, empty_store: Path
+) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    shutil.copy(empty_store, tmp_path / "shared.db")
+    uri = f"sqlite:///{tmp_path}/shared.db"
+    new_run(one, uri=uri)
+    [result] = sync(one)
+    assert (result.rejected, stored_artifacts(one).count("config.yaml")) == (0, 1)
+    other = new_run(two, uri=uri)
+    (one / "artifacts").rename(tmp_path / "on another machine")  # as `two` sees it there
+    [result] = sync(two)
+    assert not (one / "artifacts").exists()
+    assert (result.left, result.rejected, result.error) == (0, 1, None)
+    assert ask(tmp_path / "shared.db", "select count(*) from metrics") == [(2,)]
+    reason = json.loads(other.rejected.read_text())["reason"]
+    assert f"of the experiment `waves` are in {one}/artifacts/waves of another machine" in reason
+    assert "need an MLflow server" in reason
+    store = Store(uri, two / "artifacts")
+    assert store.artifacts_elsewhere() == ["waves"]
+    (tmp_path / "on another machine").rename(one / "artifacts")  # a folder that both machines share
+    assert store.artifacts_elsewhere() == []
+    new_run(two, uri=uri)
+    [result] = sync(two)
+    assert (result.rejected, stored_artifacts(one).count("config.yaml")) == (0, 2)

@@ -123,7 +123,7 @@ def _store(home: Path) -> Iterator[Finding]:
         except UndertowError as error:
             yield Finding("tracking store", f"{file}: {error}", "move the file away: `undertow sync` fills a new one")
     else:  # by MLflow's own client, which knows all its ways to log in
-        from undertow.tracking.mlflow.store import Store
+        from undertow.tracking.mlflow.store import SEVERAL_MACHINES, Store
 
         try:
             if is_database_server(uri):
@@ -131,9 +131,16 @@ def _store(home: Path) -> Iterator[Finding]:
                 if outdated:
                     yield from outdated
                     return
+            store = Store(uri, home / "artifacts")
             with quiet_mlflow():
-                Store(uri, home / "artifacts").require_reachable()
+                store.require_reachable()
+                elsewhere = store.artifacts_elsewhere() if is_database_server(uri) else []
             yield Finding("tracking store", f"{redacted(uri)} answers")
+            if elsewhere:
+                found = f"those of {', '.join(elsewhere)} are in a folder of another machine, or it was moved"
+                yield Finding("artifacts", found, f"{SEVERAL_MACHINES}: mlflow server --serve-artifacts")
+            elif is_database_server(uri):
+                yield Finding("artifacts", f"are stored in {store.artifacts}, a folder of this machine")
         except UndertowError as error:
             yield Finding("tracking store", f"{redacted(uri)}: {error}", remedy)
 

@@ -16,6 +16,7 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
+from uuid import uuid4
 
 from undertow._system.database import (
     LOCKED_SECONDS,
@@ -40,13 +41,18 @@ from undertow.tracking.records import FINAL, ExperimentTag, Item, Metric, Param,
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Experiment
 
     from undertow.tracking.folder import Identity
 
 RUN_TAG = "undertow.run"
 PARENT_TAG = "mlflow.parentRunId"
+ARTIFACTS_TAG = "undertow.artifacts"
+"""The tag of an experiment with the name of a file in its folder of artifacts: where that is missing, they are not."""
 MLFLOW_REVISIONS = "store/db_migrations/versions"
 """The folder of the revisions of its tables, below the package `mlflow`."""
+
+SEVERAL_MACHINES = "Runs on several machines need an MLflow server, which stores their artifacts, as tracking URI"
 
 _TABLES_SECONDS = 120.0  # to wait for another process that creates the tables of the same SQLite store
 
@@ -182,7 +188,7 @@ class Store:
         """Store a file or a folder.
 
         Raises:
-            Rejected: It does not exist, or cannot be read.
+            Rejected: It does not exist, or cannot be read; or the artifacts of the experiment are on another machine.
             MaybeRejected: It was not accepted, for a reason that may be temporary.
         """
         if not path.exists():
@@ -192,10 +198,22 @@ class Store:
         try:
             with mlflow_errors():
                 client = self._connect()
+                if not is_server(self.uri):
+                    _require_artifacts_here(client.get_experiment(client.get_run(run_id).info.experiment_id))
                 log = client.log_artifacts if path.is_dir() else client.log_artifact
                 log(run_id, str(path), directory or None)
         except Unreachable as error:
             raise MaybeRejected(str(error)) from error
+
+    def artifacts_elsewhere(self) -> list[str]:
+        """The experiments whose artifacts are in a folder that this machine does not have.
+
+        Raises:
+            Unreachable: The store cannot be read.
+        """
+        with mlflow_errors():
+            found = self._connect().search_experiments(filter_string=f"tags.`{ARTIFACTS_TAG}` LIKE '%'")
+            return [str(each.name) for each in found if _missing_folder(each)]
 
     def status(self, run_id: str, change: StatusChange) -> None:
         """Set the run's status, and its end time if the status is final.
@@ -221,7 +239,7 @@ class Store:
             # `exclusive_connection` fails within seconds.
             with exclusive_connection(self.uri) if is_database_server(self.uri) else nullcontext():
                 client = MlflowClient(tracking_uri=client_uri(self.uri))
-            if file and file.parent == self.artifacts.parent:
+            if file and self._is_own():
                 relocate_artifacts(file, self.artifacts)
             self._client = client
         return self._client
@@ -230,8 +248,11 @@ class Store:
         """The experiment's id; created if it does not exist, restored if it was deleted."""
         found = client.get_experiment_by_name(name)
         if found is None:
+            folder = self._artifact_folder(name)
+            location = _location(folder) if folder else None
+            tags = {ARTIFACTS_TAG: _mark(folder)} if folder and not self._is_own() else {}
             try:
-                return str(client.create_experiment(name, artifact_location=self._artifact_location(name)))
+                return str(client.create_experiment(name, artifact_location=location, tags=tags))
             except Exception:  # raised again, unless another process created it at the same moment
                 found = client.get_experiment_by_name(name)
                 if found is None:
@@ -240,11 +261,16 @@ class Store:
             client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
 
-    def _artifact_location(self, experiment: str) -> str | None:
+    def _artifact_folder(self, experiment: str) -> Path | None:
         if is_server(self.uri) or self.uri.startswith("databricks"):
             return None
         folder = self.artifacts / (re.sub(r"[^\w.\-]+", "-", experiment).strip(".-") or "experiment")
-        return _location(folder.absolute())
+        return folder.absolute()
+
+    def _is_own(self) -> bool:
+        """Whether this is the own store of a home, whose artifacts move with it."""
+        file = database_file(self.uri)
+        return file is not None and file.parent == self.artifacts.parent
 
 
 def client_uri(uri: str) -> str:
@@ -281,8 +307,7 @@ def relocate_artifacts(store: Path, artifacts: Path) -> None:
 
 def _relocated(location: str, artifacts: Path) -> str | None:
     """The new location of an experiment's artifacts; None if they are not in a home, or are where they should be."""
-    is_uri = location.startswith("file:///")
-    old = Path(unquote(urlsplit(location).path) if is_uri else location)
+    old = _folder(location)
     new = artifacts.absolute() / old.name
     if not old.is_absolute() or old.parent.name != artifacts.name or old == new:
         return None
@@ -294,6 +319,36 @@ def _relocated(location: str, artifacts: Path) -> str | None:
 def _location(folder: Path) -> str:
     """An artifact location for MLflow, which takes `%41` in a plain path for an A: there, a URI."""
     return folder.as_uri() if re.search("[%?#]", str(folder)) else str(folder)
+
+
+def _folder(location: str) -> Path:
+    """The inverse of `_location`."""
+    return Path(unquote(urlsplit(location).path) if location.startswith("file:///") else location)
+
+
+def _mark(folder: Path) -> str:
+    """Put a file into a folder of artifacts by which it is recognised; returns its name."""
+    name = f".undertow-{uuid4().hex}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).touch()
+    return name
+
+
+def _missing_folder(experiment: "Experiment") -> Path | None:
+    """The folder of an experiment's artifacts if it is not on this machine; None if it is, or is not a marked one.
+
+    A database only knows a path. On another machine MLflow would make a folder of that name on the disk there.
+    """
+    folder, mark = _folder(str(experiment.artifact_location)), experiment.tags.get(ARTIFACTS_TAG)
+    return folder if mark and not (folder / mark).exists() else None
+
+
+def _require_artifacts_here(experiment: "Experiment") -> None:
+    if folder := _missing_folder(experiment):
+        raise Rejected(
+            f"the artifacts of the experiment `{experiment.name}` are in {folder} of another machine, or that folder "
+            f"was moved. {SEVERAL_MACHINES}. The file itself is in the run folder"
+        )
 
 
 def _experiment_of(client: "MlflowClient", run_id: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from undertow.cli.commands import doctor
 from undertow.cli.output.links import where_to_look
 from undertow.errors import RequestError
 from undertow.report.results import StudyResults
@@ -259,8 +260,8 @@ def test_looking_at_an_empty_database_leaves_it_empty(new_database: NewDatabase,
 
 
 @pytest.mark.usefixtures("quiet")
-def test_a_saved_view_is_found_in_the_database_and_the_command_hides_the_password(
-    home: Path, stores: dict[str, str], capsys: pytest.CaptureFixture[str]
+def test_the_saved_view_and_the_place_of_the_artifacts_are_found_in_the_database(
+    home: Path, stores: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = stores["MLFLOW_TRACKING_URI"]
     folder = RunFolder.create(home, "digits", experiment="tides", uri=uri, config_yaml="seed: 0\n")
@@ -275,9 +276,13 @@ def test_a_saved_view_is_found_in_the_database_and_the_command_hides_the_passwor
     assert "/#/experiments/1/runs?compareRunsMode=CHART" in address
     assert address.endswith(f"&viewStateShareKey={view_id('digits')}")
     assert "viewStateShareKey" not in where_to_look(folder.path, view="another")[1]
-    assert store.artifacts_elsewhere() == []
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    here = {each.subject: each for each in doctor._store(home)}["artifacts"]
+    assert (here.found, here.remedy) == (f"are stored in {home}/artifacts, a folder of this machine", "")
     (home / "artifacts" / "tides").rename(home / "moved")
-    assert store.artifacts_elsewhere() == ["tides"]
+    elsewhere = {each.subject: each for each in doctor._store(home)}["artifacts"]
+    assert elsewhere.found == "those of tides are in a folder of another machine, or it was moved"
+    assert elsewhere.remedy.endswith("as tracking URI: mlflow server --serve-artifacts")
     assert capsys.readouterr().err == ""
 
 

@@ -17,7 +17,7 @@ SHELL := bash
 .SHELLFLAGS := -o errexit -o pipefail -c
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint bench tables constraints clean
+.PHONY: help demo test lint bench gpu tables constraints clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -37,6 +37,9 @@ lint: $(VENV)/.ready-dev  ## check format, lint, types and layers
 
 bench: $(VENV)/.ready-dev  ## measure the platform against its peers: a table, and bench.json
 	@$(RUN) tests/benchmarks/run.py
+
+gpu: $(VENV)/.ready-dev  ## test and measure on a GPU, in eight minutes: a table, gpu.md and gpu.json
+	@$(RUN) tests/gpu/run.py $(ARGS)
 
 tables: $(VENV)/.ready-dev  ## write the tables of cells, tasks, probes and plugins into the READMEs of the plugins
 	@for folder in $(PLUGINS); do for kind in cells tasks probes; do \
@@ -58,7 +61,7 @@ constraints: $(VENV)/.ready-dev  ## write the versions that are installed into c
 	@echo "constraints.txt has the $$(grep --count == constraints.txt) versions of $(VENV)"
 
 clean:  ## remove caches and build files; recorded runs and the environment stay
-	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist bench.json
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist bench.json gpu.json gpu.md .venv-gpu
 	find platform plugins tests experiments -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:

@@ -38,7 +38,14 @@ class Spent:
     finished: bool
 
 
-def run(command: Sequence[str], *, folder: Path, environment: Mapping[str, str], limit: float | None = None) -> Spent:
+def run(
+    command: Sequence[str],
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+    limit: float | None = None,
+    patience: float = _PATIENCE,
+) -> Spent:
     """Run a command to its end, and wait for the processes that it left behind.
 
     Args:
@@ -46,9 +53,10 @@ def run(command: Sequence[str], *, folder: Path, environment: Mapping[str, str],
         folder: Where it runs.
         environment: What it is given.
         limit: Seconds after which it is ended, with everything in its process group.
+        patience: Seconds for what it leaves behind.
 
     Raises:
-        RuntimeError: Its exit code is not 0, or a process that it started does not end.
+        RuntimeError: Its exit code is not 0, or it left a process behind that does not end.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_ADOPT, 1, 0, 0, 0)
@@ -68,7 +76,9 @@ def run(command: Sequence[str], *, folder: Path, environment: Mapping[str, str],
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
     wall = time.perf_counter() - start
-    _see_off(command)
+    seen_off = _see_off(patience)
+    if finished and not seen_off:
+        raise RuntimeError(f"{' '.join(command)} left a process behind that runs on")
     if finished and process.returncode:
         said = "".join(file.read_text("utf-8", errors="replace")[-4000:] for file in (output, complaints))
         raise RuntimeError(f"{' '.join(command)} ended with exit code {process.returncode}:\n{said}")
@@ -81,15 +91,15 @@ def _cpu_of_children() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def _see_off(command: Sequence[str]) -> None:
-    """Wait for the end of every adopted process."""
-    deadline = time.monotonic() + _PATIENCE
+def _see_off(patience: float) -> bool:
+    """Wait for the end of every adopted process; False if one is still there after `patience` seconds."""
+    deadline = time.monotonic() + patience
     while True:
         try:
             ended, _ = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
-            return
+            return True
         if not ended:
             if time.monotonic() > deadline:
-                raise RuntimeError(f"{' '.join(command)} left a process behind that runs on")
+                return False
             time.sleep(0.05)

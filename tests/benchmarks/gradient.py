@@ -4,7 +4,7 @@ The profile is the whole probe as a run executes it: cuts, gradients, norms, cur
 T time, B batch, H hidden, K lags.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from benchmarks.peers.unrolled import norms_by_step
 from benchmarks.row import Row
-from benchmarks.timing import device, in_ms, interleaved, ratios
+from benchmarks.timing import device, in_ms, interleaved, ratios, training_step
 from undertow.api.contract import Batch, Curve, Measurement, Subject
 from undertow.config.load import load_mapping
 from undertow.nn import SequenceModel, build_model, build_probes, build_task, isolated
@@ -51,7 +51,7 @@ def _rows(cell: str, quick: bool) -> list[Row]:
     def unrolled() -> list[Tensor]:
         return _unrolled(model, batch)
 
-    seconds = interleaved({_STEP: _training_step(model, batch), _PROFILE: profile, _UNROLLED: unrolled}, rounds)
+    seconds = interleaved({_STEP: training_step(model, batch), _PROFILE: profile, _UNROLLED: unrolled}, rounds)
     curves = profile().curves
     apart = _largest_difference(curves, dict(zip(state, unrolled(), strict=True)))
     cuts = len(curves[f"gradient/{state[0]}/by_lag"].steps)
@@ -72,17 +72,6 @@ def _rows(cell: str, quick: bool) -> list[Row]:
             detail=f"{in_ms(seconds, _UNROLLED, _STEP)}; log10 of the norms is {apart:.1g} off the profile's",
         ),
     ]
-
-
-def _training_step(model: SequenceModel, batch: Batch) -> Callable[[], None]:
-    optimizer = torch.optim.Adam(model.parameters())
-
-    def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        (model(batch.input) - batch.target).square().mean().backward()
-        optimizer.step()
-
-    return step
 
 
 def _unrolled(model: SequenceModel, batch: Batch) -> list[Tensor]:

@@ -24,9 +24,9 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the measurements import each other as `benchmarks.<name>`
 
 from benchmarks.row import Row, as_table
-from undertow.train.runtime import keep_freed_memory
+from undertow.train.runtime import keep_freed_memory, use_full_precision
 
-_QUICK = ("startup", "steps", "cells", "gradient", "loop")
+_QUICK = ("startup", "device", "steps", "cells", "gradient", "loop")
 _FULL = (*_QUICK, "study")  # even a tiny one has to start everything there is, many times
 _MEASUREMENTS = (*_FULL, "long_study")
 
@@ -42,6 +42,7 @@ def main() -> None:
     chosen = arguments.only or (_QUICK if arguments.quick else _FULL)
 
     keep_freed_memory()  # as a run does
+    use_full_precision()  # likewise
     torch.set_flush_denormal(True)  # as a run does by default; before the first kernel, or half the threads would not
     machine = _machine()
     progress = Console(stderr=True)
@@ -52,13 +53,12 @@ def main() -> None:
             progress.print(f"measuring {name} ...", end=" ")
             rows += import_module(f"benchmarks.{name}").measure(arguments.quick)
             progress.print(f"{time.monotonic() - start:.0f} s")
-
-    document: dict[str, Any] = {
-        "quick": arguments.quick,
-        "machine": machine,
-        "rows": [row.as_json() for row in rows],
-    }
-    arguments.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+            document: dict[str, Any] = {
+                "quick": arguments.quick,
+                "machine": machine,
+                "rows": [row.as_json() for row in rows],
+            }
+            arguments.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")  # also if it ends early
     console = Console()
     console.print(", ".join(f"{key} {value}" for key, value in machine.items()), highlight=False, soft_wrap=True)
     console.print(as_table(rows))

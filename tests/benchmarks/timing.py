@@ -7,6 +7,8 @@ from statistics import median
 import torch
 from torch import Tensor, nn
 
+from undertow import Batch
+
 Seconds = Mapping[str, Sequence[float]]
 
 
@@ -40,6 +42,33 @@ def forward_backward(network: nn.Module, forward: Callable[[], Tensor]) -> Calla
         forward().square().mean().backward()
 
     return run
+
+
+def training_step(network: nn.Module, batch: Batch) -> Callable[[], None]:
+    """A contestant: one training step with Adam on the mean square of the error.
+
+    Args:
+        network: What is trained.
+        batch: On its device; the same at every step.
+    """
+    optimizer = torch.optim.Adam(network.parameters())
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        (network(batch.input) - batch.target).square().mean().backward()
+        optimizer.step()
+
+    return step
+
+
+def peak_bytes(contestant: Callable[[], object]) -> int:
+    """The most memory of the GPU that it takes in addition to what is there before."""
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    contestant()
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated() - before
 
 
 def now() -> float:

@@ -1,5 +1,7 @@
-"""On a GPU: the same numbers as on the CPU, an exact profile on cuDNN, and no effect of probes on training."""
+"""On a GPU: the same numbers as on the CPU, an exact profile on cuDNN, no effect of probes, resuming bit for bit."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,9 @@ import pytest
 import torch
 
 from undertow.config.load import load_mapping
+from undertow.errors import Interrupted
 from undertow.nn import build_model, build_task, isolated, unroll, unroll_by_steps
+from undertow.runs.result import OUT_OF_MEMORY, error_name
 from undertow.train.build import build
 from undertow.train.callbacks.checkpoints import LAST, StopRequest
 from undertow.train.job import train
@@ -16,6 +20,9 @@ from undertow_probes.gradient_profile import gradient_norms
 
 pytestmark = pytest.mark.gpu
 CELLS = ("rnn", "lstm", "gru", "ugrnn")
+
+
+DEVICE = "cuda"
 
 
 def config(cell: str, **train_options):
@@ -32,9 +39,9 @@ def network(cell: str):
     loaded = load_mapping(config(cell))
     torch.manual_seed(0)
     task = build_task(loaded)
-    model = build_model(loaded, task).double().cuda()
+    model = build_model(loaded, task).double().to(DEVICE)
     batch = task.batch("val", np.arange(8))
-    return task, model, batch._replace(input=batch.input.double().cuda(), target=batch.target.double().cuda())
+    return task, model, batch._replace(input=batch.input.double().to(DEVICE), target=batch.target.double().to(DEVICE))
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -66,7 +73,7 @@ def test_training_with_probes_is_bit_identical_to_training_without(cell: str, tm
         folder = tmp_path / name
         folder.mkdir()
         built = build(loaded)
-        assert built.devices.accelerator == "cuda"
+        assert built.devices.accelerator == DEVICE
         train(built, folder, record=Record(None), stop=StopRequest(), progress=False)
         weights.append(torch.load(folder / LAST, weights_only=True, map_location="cpu")["state_dict"])
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
@@ -74,7 +81,7 @@ def test_training_with_probes_is_bit_identical_to_training_without(cell: str, tm
 
 def test_gpu_and_cpu_learn_the_same(tmp_path: Path) -> None:
     losses = []
-    for accelerator in ("cpu", "cuda"):
+    for accelerator in ("cpu", DEVICE):
         loaded = load_mapping(config("lstm", accelerator=accelerator, max_steps=20))
         folder = tmp_path / accelerator
         folder.mkdir()
@@ -82,3 +89,53 @@ def test_gpu_and_cpu_learn_the_same(tmp_path: Path) -> None:
         train(build(loaded), folder, record=record, stop=StopRequest(), progress=False)
         losses.append(record.latest["train/loss"])
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_stopped_and_resumed_run_has_the_weights_of_an_undisturbed_one(precision: str, tmp_path: Path) -> None:
+    weights = []
+    for name, stops in (("whole", 0), ("resumed", 2)):
+        loaded = load_mapping(
+            config("lstm", deterministic=True, precision=precision, max_steps=12, val_every=4)
+            | {"cell": {"name": "lstm", "hidden_size": 32, "layers": 2, "dropout": 0.1}}
+        )
+        folder = tmp_path / name
+        folder.mkdir()
+        for _ in range(stops):  # each ends after one step more, with the random state of its dropout saved
+            stop = StopRequest()
+            stop.reason = "the test"
+            with pytest.raises(Interrupted):
+                train(build(loaded), folder, record=Record(None), stop=stop, progress=False)
+        train(build(loaded), folder, record=Record(None), stop=StopRequest(), progress=False)
+        weights.append(torch.load(folder / LAST, weights_only=True, map_location="cpu")["state_dict"])
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_too_large_an_allocation_is_out_of_memory() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60, device=DEVICE)
+    assert error_name(caught.value) == OUT_OF_MEMORY
+
+
+_FORKED = """
+import importlib, os, sys
+from undertow.studies.work.executor import _PRELOAD
+
+for name in [*_PRELOAD, "undertow_cells.gated.lstm", "undertow_probes.gradient_profile"]:
+    importlib.import_module(name)
+import torch
+
+assert not torch.cuda.is_initialized()
+if (child := os.fork()) == 0:
+    os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+    torch.cuda.set_per_process_memory_fraction(0.25, 0)
+    assert torch.cuda.device_count() == 1
+    assert torch.ones(3, device=sys.argv[1]).sum().item() == 3
+    os._exit(0)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_trial_forked_after_all_imports_can_use_the_gpu() -> None:
+    done = subprocess.run([sys.executable, "-c", _FORKED, DEVICE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

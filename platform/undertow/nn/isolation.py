@@ -31,7 +31,7 @@ def isolated(model: nn.Module) -> Iterator[None]:
         if isinstance(module, nn.RNNBase):
             module.train()
     try:
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())), torch.enable_grad():
+        with torch.random.fork_rng(devices=_gpus(model)), torch.enable_grad():
             yield
     finally:
         for module, mode in modes:
@@ -41,3 +41,8 @@ def isolated(model: nn.Module) -> Iterator[None]:
                 buffer.copy_(value)
         random.setstate(python_state)
         np.random.set_state(numpy_state)
+
+
+def _gpus(model: nn.Module) -> list[torch.device]:
+    """The GPUs that the network is on; the random states of the others are not touched, nor is their memory."""
+    return [device for device in {weight.device for weight in model.parameters()} if device.type == "cuda"]

@@ -21,6 +21,10 @@ _ALLOCATION_FAILED = (
         "CUDA error: out of memory",
         "CUBLAS_STATUS_ALLOC_FAILED",
         "CUDNN_STATUS_ALLOC_FAILED",
+        "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
+        "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        "Cuda failure 2 'out of memory'",  # NCCL's
+        "Cuda failure 'out of memory'",
         "MPS backend out of memory",
     ),
 )

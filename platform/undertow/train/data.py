@@ -118,7 +118,7 @@ class TaskData(pl.LightningDataModule):
             batch_size=None,
             num_workers=self.config.workers,
             persistent_workers=self.config.workers > 0,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
             generator=torch.Generator(),  # the default would draw from the random state that dropout uses
         )
 

@@ -29,7 +29,7 @@ from undertow.train.clock import Clock
 from undertow.train.data import TaskData
 from undertow.train.learner import Learner
 from undertow.train.record import Record
-from undertow.train.runtime import keep_freed_memory
+from undertow.train.runtime import keep_freed_memory, use_full_precision
 from undertow.train.saves import BEST, DurableCheckpoints, forget_previous, newest_checkpoint
 
 # Lightning's warnings about settings that are made here on purpose.
@@ -67,6 +67,7 @@ def train(
     """
     config = built.loaded.config
     keep_freed_memory()
+    use_full_precision()
     seed_all(config.seed + rank)  # the weights are equal, but each rank has dropout of its own
     if built.task.trivial_loss is not None:
         record.scalars({"task/trivial_loss": built.task.trivial_loss}, 0)
@@ -162,7 +163,7 @@ def _trainer(built: Built, callbacks: list[pl.Callback], folder: Path, saves: Du
 
 def _callbacks(built: Built, folder: Path, record: Record, stop: StopRequest, *, progress: bool) -> list[pl.Callback]:
     """The callbacks in the order in which they act; one that has nothing to do would cost time at every step."""
-    config, clock = built.loaded.config, Clock()
+    config, clock = built.loaded.config, Clock(on_gpu=built.devices.accelerator == "cuda")
     callbacks: list[pl.Callback] = [Recorder(record, clock, config.train.log_every, config.optim.clip_norm)]
     if built.probes:
         callbacks.append(Probing(built, record=record, clock=clock))

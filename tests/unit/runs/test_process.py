@@ -26,6 +26,8 @@ ALLOCATION = (
         torch.OutOfMemoryError("CUDA out of memory"),
         RuntimeError(ALLOCATION),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+        RuntimeError("NCCL error in: NCCLUtils.cpp:94\nLast error:\nCuda failure 2 'out of memory'"),
         caused(UndertowError("probe `jacobian` failed"), RuntimeError(ALLOCATION)),
     ],
 )

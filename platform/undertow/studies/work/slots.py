@@ -5,14 +5,23 @@
 A slot has its own threads: with torch's default, all cores for every process, two slots are ten times slower.
 """
 
+import ctypes
 import os
+import re
+import runpy
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
 
 from undertow.config.schema import TrainConfig
 from undertow.config.study_schema import StudyConfig
 from undertow.errors import RequestError
+
+_GPU_NAME = re.compile(r"\d+|(GPU|MIG)-.+")
+_KERNEL_FILES = Path("/proc/driver/nvidia/gpus")
 
 
 @dataclass(frozen=True)
@@ -74,20 +83,45 @@ def _gpu_slots(study: StudyConfig, train: TrainConfig, cpus: int, gpus: Sequence
 
 
 def _gpu_groups(share: float, gpus: Sequence[str]) -> list[tuple[str, ...]]:
-    """The GPUs of each slot; several slots have the same one where the share is below 1."""
+    """The GPUs of each slot; several slots have the same one where the share is below 1, but no two neighbours."""
     if share > 1 and not share.is_integer():
         raise RequestError(f"study.gpus_per_trial: {share:g}: a run takes whole GPUs, or a share of one")
     if share > len(gpus):
         raise RequestError(f"study.gpus_per_trial: a run needs {share:g} GPUs, this machine has {len(gpus)}")
     if share < 1:
-        return [(gpu,) for gpu in gpus for _ in range(int(1 / share))]
+        return [(gpu,) for _ in range(int(1 / share)) for gpu in gpus]
     width = int(share)
     return [tuple(gpus[first : first + width]) for first in range(0, len(gpus) - width + 1, width)]
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that this process may use, as CUDA names them; found without importing torch."""
+    """The GPUs that torch may use in this process, as CUDA names them; found without importing torch.
+
+    As CUDA does, it reads CUDA_VISIBLE_DEVICES up to the first entry that names no GPU, such as ``-1``.
+    """
+    if not _torch_has_cuda():
+        return []
     if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        return [each.strip() for each in visible.split(",") if each.strip()]
-    known = Path("/proc/driver/nvidia/gpus")
-    return [str(index) for index in range(len(list(known.iterdir())))] if known.is_dir() else []
+        return list(takewhile(_GPU_NAME.fullmatch, (each.strip() for each in visible.split(","))))
+    return [str(index) for index in range(_gpu_count())]
+
+
+def _torch_has_cuda() -> bool:
+    """Whether the installed torch is built for CUDA."""
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        return False
+    return runpy.run_path(str(Path(spec.origin).with_name("version.py"))).get("cuda") is not None
+
+
+def _gpu_count() -> int:
+    """From the driver's library NVML, or where it cannot be loaded from the files of its kernel module.
+
+    The files are missing in some containers and in Windows' Linux.
+    """
+    with suppress(OSError, AttributeError):  # it cannot be loaded, or has another interface
+        nvml, number = ctypes.CDLL("libnvidia-ml.so.1"), ctypes.c_uint()
+        if nvml.nvmlInit_v2() == 0 and nvml.nvmlDeviceGetCount_v2(ctypes.byref(number)) == 0:
+            nvml.nvmlShutdown()
+            return number.value
+    return len(list(_KERNEL_FILES.iterdir())) if _KERNEL_FILES.is_dir() else 0

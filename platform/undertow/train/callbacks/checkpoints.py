@@ -76,10 +76,11 @@ class Checkpoints(Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add the random state of every rank, and whether the run has ended."""
-        states: list[Any] = [_random_state()]
+        state = _random_state(trainer.strategy.root_device)
+        states: list[Any] = [state]
         if trainer.world_size > 1:
             states = [None] * trainer.world_size
-            torch.distributed.all_gather_object(states, _random_state())
+            torch.distributed.all_gather_object(states, state)
         checkpoint["undertow_random_states"] = states
         checkpoint["undertow_ended"] = self._ended
 
@@ -99,7 +100,7 @@ class Checkpoints(Checkpoint):
     ) -> None:
         """Restore the random state once, after all set-up that may draw random numbers."""
         if self._random_state is not None:
-            _set_random_state(self._random_state)
+            _set_random_state(self._random_state, trainer.strategy.root_device)
             self._random_state = None
 
     def _save_and_stop_as_due(self, trainer: pl.Trainer) -> None:
@@ -120,8 +121,12 @@ class Checkpoints(Checkpoint):
                 trainer.save_checkpoint(self._path)
 
 
-def _random_state() -> dict[str, Any]:
-    """The random states of Python, NumPy and torch, in types that `torch.load(weights_only=True)` accepts."""
+def _random_state(device: torch.device) -> dict[str, Any]:
+    """The random states of Python, NumPy and torch, in types that `torch.load(weights_only=True)` accepts.
+
+    Args:
+        device: Where this rank trains. Other GPUs are left alone: a resumed run may find fewer of them.
+    """
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     return {
         "python": random.getstate(),
@@ -133,15 +138,17 @@ def _random_state() -> dict[str, Any]:
             float(cached),
         ),
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": [torch.cuda.get_rng_state(device)] if device.type == "cuda" else [],
     }
 
 
-def _set_random_state(state: dict[str, Any]) -> None:
+def _set_random_state(state: dict[str, Any], device: torch.device) -> None:
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     name, keys, position, has_gauss, cached = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
     torch.set_rng_state(state["torch"].cpu())
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+    if state["cuda"] and device.type == "cuda":
+        saved = state["cuda"]  # one, or in checkpoints of earlier versions that of every GPU
+        index = device.index or 0
+        torch.cuda.set_rng_state(saved[index if index < len(saved) else 0].cpu(), device)

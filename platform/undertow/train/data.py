@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
+from undertow._system.stopping import leave_signals_to_parent
 from undertow.api.contract import Batch, Split, Task
 from undertow.config.schema import TrainConfig
 from undertow.draws import permutation
@@ -118,6 +119,7 @@ class TaskData(pl.LightningDataModule):
             batch_size=None,
             num_workers=self.config.workers,
             persistent_workers=self.config.workers > 0,
+            worker_init_fn=leave_signals_to_parent,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # the default would draw from the random state that dropout uses
         )

@@ -12,6 +12,7 @@ from undertow._system.stopping import StopRequest
 from undertow.runs import ranks
 from undertow.runs.result import Result
 from undertow.tracking import RunFolder
+from undertow.train.devices import Devices
 
 RANK = """
 import sys, time
@@ -85,3 +86,25 @@ def test_a_rank_that_starts_too_late_ends_at_once(folder: RunFolder) -> None:
     ranks.end_ranks(folder)
     with pytest.raises(SystemExit, match=r"rank 1 of .* the run has ended before this rank has started"):
         ranks.register_rank(folder, 1)
+
+
+def test_the_reason_of_a_stopped_run_is_the_request_even_if_another_rank_was_faster(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Torchrun:
+        pid = 0
+
+        def __init__(self, *args: Any, **options: Any) -> None: ...
+
+        def wait(self, timeout: float) -> int:
+            Result("KILLED", "stopped by another rank after step 7").write(folder.result)
+            return 0
+
+        def poll(self) -> int:
+            return 0
+
+    monkeypatch.setattr(subprocess, "Popen", Torchrun)
+    stop = StopRequest()
+    stop.reason = "SIGTERM"
+    result = ranks.execute_on_ranks(folder, Devices("cpu", 2, "ddp", "cpu"), stop, progress=False)
+    assert result.reason == "stopped by SIGTERM after step 7"

@@ -36,6 +36,7 @@ from undertow.tracking.mlflow.errors import (
     Unreachable,
     mlflow_errors,
 )
+from undertow.tracking.mlflow.search import tag_is
 from undertow.tracking.records import FINAL, ExperimentTag, Item, Metric, Param, StatusChange, Tag
 
 if TYPE_CHECKING:
@@ -313,7 +314,7 @@ def _runs(client: "MlflowClient", experiment: str, tag: str, value: str, *, acti
 
     found = client.search_runs(
         [experiment],
-        filter_string=f"tags.`{tag}` = '{value}'",
+        filter_string=tag_is(tag, value),
         run_view_type=ViewType.ACTIVE_ONLY if active else ViewType.ALL,
     )
     ordered = sorted((run.info.lifecycle_stage, run.info.start_time, run.info.run_id) for run in found)

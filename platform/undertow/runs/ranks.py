@@ -10,6 +10,10 @@ start later: they find nowhere to register, and end.
 A stop request reaches the ranks as the file ``stop`` in the same folder. A signal would not do: torchrun passes it on
 to the process group of each rank, and a rank whose data workers are killed fails before it has saved. For the same
 reason torchrun itself gets no signals: schedulers send them to every process of a job.
+
+A rank that ends by itself, whatever its result, leaves a mark: the file ``RANK.ended``. A rank that holds no lock and
+has left no mark was killed. The other ranks then fail, since their connections to it are closed; that is no failure of
+the run, which could be continued: it ends as KILLED.
 """
 
 import math
@@ -67,16 +71,21 @@ def execute_on_ranks(folder: RunFolder, devices: "Devices", stop: StopRequest, *
             stdout=2,  # standard output is for the result
             env={"OMP_NUM_THREADS": threads, **os.environ},
         )
+    decided, deaths = None, ""
     try:
-        result = _wait(torchrun, folder, stop)
+        decided = _wait(torchrun, folder, stop)
+        deaths = dead_ranks(folder)
     finally:
         _kill_group(torchrun)
         end_ranks(folder)
-    if folder.result.exists():
-        result = Result.read(folder.result)
-        if stop.reason:  # rank 0 may learn of the request from another rank, which has read it a step before
-            result = replace(result, reason=result.reason.replace("another rank", stop.reason))
-    return result
+    recorded = Result.read(folder.result) if folder.result.exists() else None
+    if decided is not None:  # from then on the ranks were killed, one before the other: it may have failed of that
+        return recorded if recorded is not None and recorded.status == "FINISHED" else decided
+    if recorded is None:
+        return _unrecorded(torchrun.returncode, deaths, stop)
+    if stop.reason:  # rank 0 may learn of the request from another rank, which has read it a step before
+        recorded = replace(recorded, reason=recorded.reason.replace("another rank", stop.reason))
+    return recorded
 
 
 def end_ranks(folder: RunFolder) -> None:
@@ -109,6 +118,31 @@ def register_rank(folder: RunFolder, rank: int) -> FileLock:
     return lock
 
 
+def mark_ended(folder: RunFolder, rank: int) -> None:
+    """Leave the mark of a rank that ends by itself."""
+    with suppress(FileNotFoundError):  # the run has ended
+        _mark(folder, rank).touch()
+
+
+def dead_ranks(folder: RunFolder, seconds: float = 0.0) -> str:
+    """Name the ranks that were killed, with the probable cause; empty if there are none.
+
+    Args:
+        folder: The run's folder.
+        seconds: How long to wait for one. The kernel closes the connections of a process and releases its lock one
+            after the other.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        locks = [FileLock(path) for path in sorted(_registry(folder).glob("*.lock"))]
+        dead = [each for each in locks if not each.is_held() and not _mark(folder, int(each.path.stem)).exists()]
+        if dead or time.monotonic() >= deadline:
+            break
+        time.sleep(0.02)
+    names = [f"rank {each.path.stem} (process {each.path.read_text().strip()})" for each in dead]
+    return f"{' and '.join(names)} died: out of memory, crashed, or killed from outside" if names else ""
+
+
 def stop_with_the_run(folder: RunFolder, stop: StopRequest, grace: float) -> None:
     """Stop this rank when it is asked to, or when the process that started it has ended; it held the folder's lock.
 
@@ -137,24 +171,39 @@ def _kill_holders(closed: Path) -> None:
     """Kill the processes that hold the locks in a folder, wait until they have ended, and remove the folder."""
     if not closed.exists():
         return
-    for path in closed.glob("*.lock"):
-        lock = FileLock(path)
-        while lock.is_held():
+    while held := [lock for path in closed.glob("*.lock") if (lock := FileLock(path)).is_held()]:
+        for lock in held:  # all at once: one that sees the end of another fails
             pid = lock.holder()
             if pid is not None:  # None: it holds the lock, but has not yet written its number
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            time.sleep(0.02)
+        time.sleep(0.02)
     shutil.rmtree(closed)
 
 
-def _wait(torchrun: "subprocess.Popen[bytes]", folder: RunFolder, stop: StopRequest) -> Result:
+def _mark(folder: RunFolder, rank: int) -> Path:
+    return _registry(folder) / f"{rank}.ended"
+
+
+def _unrecorded(code: int, deaths: str, stop: StopRequest) -> Result:
+    """The result of a run whose ranks have recorded none."""
+    if deaths:
+        return Result("KILLED", deaths)
+    if stop.reason:
+        return Result("KILLED", f"stopped by {stop.reason}")
+    if code < 0:
+        return Result("KILLED", f"torchrun was ended by {signal.Signals(-code).name}")
+    return Result("FAILED", f"a process of the run ended with exit code {code} and recorded no reason")
+
+
+def _wait(torchrun: "subprocess.Popen[bytes]", folder: RunFolder, stop: StopRequest) -> Result | None:
     """Wait until torchrun has ended, or a rank was stopped for too long, or the ranks were asked to stop and did not.
 
-    The second Ctrl-C kills them.
+    The second Ctrl-C is not waited for.
 
     Returns:
-        The result of a run whose ranks have recorded none.
+        How the run ends, if the ranks have to be killed; None if they have ended by themselves. What they record from
+        then on may be about their end.
     """
     killed_at = math.inf
     checked_at = time.monotonic()
@@ -162,25 +211,28 @@ def _wait(torchrun: "subprocess.Popen[bytes]", folder: RunFolder, stop: StopRequ
     while True:
         try:
             with suppress(subprocess.TimeoutExpired):
-                code = torchrun.wait(timeout=_POLL)
-                if stop.reason:
-                    return Result("KILLED", f"stopped by {stop.reason}")
-                return Result("FAILED", f"a process of the run ended with exit code {code} and recorded no reason")
+                torchrun.wait(timeout=_POLL)
+                return None
             now = time.monotonic()
             if stop.reason and killed_at == math.inf:
                 write_atomically(_registry(folder) / _STOP, stop.reason)
                 killed_at = now + _SAVE_SECONDS
             if now >= killed_at:
-                _kill_group(torchrun)
+                return _result_now(folder, f"stopped by {stop.reason}; it did not save within {_SAVE_SECONDS:g} s")
             if now >= checked_at + _CHECK_SECONDS:
                 checked_at = now
                 stopped = {name: stopped.get(name, 0) + 1 for name in _stopped_processes(torchrun, folder)}
                 for name, checks in stopped.items():
                     if checks * _CHECK_SECONDS >= _STOPPED_SECONDS:
                         reason = f"{name} has been stopped for {_STOPPED_SECONDS:g} s, and the others wait for it"
-                        return Result("KILLED", reason)
+                        return _result_now(folder, reason)
         except KeyboardInterrupt:
-            _kill_group(torchrun)
+            return _result_now(folder, "stopped at once by the second Ctrl-C")
+
+
+def _result_now(folder: RunFolder, reason: str) -> Result:
+    """The result that is recorded by now; that of a killed run if there is none."""
+    return Result.read(folder.result) if folder.result.exists() else Result("KILLED", reason)
 
 
 def _stopped_processes(torchrun: "subprocess.Popen[bytes]", folder: RunFolder) -> Iterator[str]:
@@ -208,3 +260,4 @@ def _is_stopped(pid: int) -> bool:
 def _kill_group(torchrun: "subprocess.Popen[bytes]") -> None:
     if torchrun.poll() is None:
         os.killpg(torchrun.pid, signal.SIGKILL)
+        torchrun.wait()

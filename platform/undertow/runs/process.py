@@ -104,7 +104,7 @@ def _known_steps(outbox: Outbox) -> dict[str, set[int]]:
     """
     try:
         return outbox.steps()
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UndertowError(
             f"the record of the run cannot be read: {outbox.path} is damaged ({type(error).__name__}: {error}). "
             "Repair or remove the line, or start a new run"

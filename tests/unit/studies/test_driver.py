@@ -292,3 +292,31 @@ def test_a_trial_that_the_same_signal_has_stopped_is_not_lost(
     loaded = load("study.vary={seed: [0]}", "study.retries=0")
     driver = Driver(loaded, ledger, Signalled(), home, [Slot(threads=1)], parent="0" * 32, tags={}, watch=NoView())
     assert driver.run(stop).states == {"stopped": 1}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        '{"status": "FINI',
+        "[]",
+        '{"status": "DONE"}',
+        '{"status": "FINISHED", "curves": 5}',
+        '{"status": "FINISHED", "metrics": {"val/loss": "low"}}',
+        "[" * 100_000,
+    ],
+)
+def test_a_trial_whose_result_is_damaged_is_lost_and_the_others_go_on(
+    home: Path, drive: Callable[..., StudyResults], content: str
+) -> None:
+    class Damaging(InstantExecutor):
+        def launch(self, job: Job) -> Running:
+            running = super().launch(job)
+            if len(self.jobs) == 1:
+                (job.place / "result.json").write_text(content)
+            return running
+
+    results = drive(Damaging(), "study.vary={seed: [0, 1]}", "study.retries=0")
+    assert [trial.state for trial in results.combinations] == ["failed", "complete"]
+    assert results.combinations[0].reason.startswith("its process has ended, but what it wrote is lost: ")
+    assert "result.json cannot be read" in results.combinations[0].reason

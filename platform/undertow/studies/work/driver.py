@@ -331,11 +331,15 @@ class Driver:
         for active in ended:
             self._follow(active)
             path = Path(active.assignment.folder) / "result.json"
-            result = Result.read(path) if path.exists() else None
-            self._record_end(active, result, _outcome(active, result))
+            death = _death(active.running.exit_code)
+            try:
+                result = Result.read(path) if path.exists() else None
+            except (RequestError, OSError) as error:  # one damaged file must not end the study
+                result, death = None, f"its process has ended, but what it wrote is lost: {error}"
+            self._record_end(active, result, _outcome(active, result), death)
             self._queue_empty = False
 
-    def _record_end(self, active: ActiveTrial, result: Result | None, outcome: Outcome) -> None:
+    def _record_end(self, active: ActiveTrial, result: Result | None, outcome: Outcome, death: str) -> None:
         if result is not None and result.status == "FINISHED":
             self._complete(active, outcome)
         elif result is not None and result.status == "FAILED":
@@ -348,8 +352,7 @@ class Driver:
         elif active.stop_cause == "stop":
             self._fail(active, "stopped", active.stop_reason, outcome)
         else:
-            reason = result.reason if result else ""
-            self._fail(active, "lost", reason or _death(active.running.exit_code), outcome)
+            self._fail(active, "lost", (result.reason if result else "") or death, outcome)
 
     def _complete(self, active: ActiveTrial, outcome: Outcome) -> None:
         """Record a complete trial; one that lacks an objective has failed."""

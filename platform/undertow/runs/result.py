@@ -61,9 +61,10 @@ class Result:
         try:
             return TypeAdapter(cls).validate_python(json.loads(path.read_text("utf-8")))
         except (ValueError, RecursionError) as error:
-            wrong = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in _mistakes(error)]
+            wrong = [": ".join([*map(str, each["loc"]), each["msg"]]) for each in _mistakes(error)]
             raise RequestError(
-                f"{path} cannot be read: {'; '.join(wrong) or error}\nRestore it from a copy, or delete it to continue the run."
+                f"{path} cannot be read: {'; '.join(wrong) or error}\n"
+                "Restore it from a copy, or delete it to continue the run."
             ) from error
 
     def write(self, path: Path) -> None:

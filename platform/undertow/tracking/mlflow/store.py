@@ -27,6 +27,7 @@ from undertow._system.database import (
 from undertow._system.lock import FileLock
 from undertow.errors import UndertowError
 from undertow.tracking.mlflow.addresses import is_server
+from undertow.tracking.mlflow.credentials import require_named_server
 from undertow.tracking.mlflow.errors import (
     MaybeRejected,
     ParentMissing,
@@ -69,7 +70,7 @@ class Store:
         """Return if the store responds to a simple query.
 
         Raises:
-            UndertowError: It does not; the message says why.
+            UndertowError: It does not, or it is a server that may not get the user's credentials; the message says why.
         """
         with mlflow_errors():
             self._connect().search_experiments(max_results=1)
@@ -213,6 +214,7 @@ class Store:
 
     def _connect(self) -> "MlflowClient":
         if self._client is None:
+            require_named_server(self.uri)
             from mlflow import MlflowClient
 
             file = database_file(self.uri)

@@ -77,7 +77,9 @@ def leave_signals_to_parent(worker: int = 0) -> None:
     Args:
         worker: Its number; unused.
     """
-    if sys.platform != "darwin":  # which cannot tell who has sent a signal
+    if sys.platform == "darwin":  # which cannot tell who has sent a signal
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    else:
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         threading.Thread(target=_end_by_parent, daemon=True).start()
 

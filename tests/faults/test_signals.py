@@ -101,7 +101,7 @@ def test_a_run_under_nohup_ignores_sighup_and_saves_on_sigterm_to_it_and_its_dat
     before = steps(home)
     until(lambda: steps(home) > before + 20)
     os.killpg(process.pid, signal.SIGTERM)
-    assert process.wait(150) == 1
+    assert process.wait(300) == 1
     assert_saved(home, "SIGTERM")
 
 
@@ -120,7 +120,7 @@ def test_a_run_saves_when_its_terminal_is_closed(home: Path, until: Until) -> No
     try:
         until(trains)
         os.close(terminal)
-        code = until(lambda: (ended := os.waitpid(pid, os.WNOHANG))[0] and [ended[1]], 60)
+        code = until(lambda: (ended := os.waitpid(pid, os.WNOHANG))[0] and [ended[1]])
     except BaseException:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
@@ -133,7 +133,7 @@ def test_two_ranks_save_on_a_signal_to_every_process(home: Path, start: Start, u
     process = start(script(devices=2, strategy="ddp", workers=1))
     until(lambda: steps(home) > 5)
     signal_all(process, signal.SIGUSR1)
-    assert process.wait(150) == 1
+    assert process.wait(300) == 1
     assert_saved(home, "SIGUSR1")
 
 
@@ -155,7 +155,7 @@ def test_a_trial_whose_rank_is_killed_is_retried(
     rank = int(lock.read_text())
     os.kill(rank, signal.SIGKILL)
     Path("fast").touch()
-    assert process.wait(150) == 0, (home / "errors").read_text()
+    assert process.wait(300) == 0, (home / "errors").read_text()
     (trial,) = read_results(Ledger.find(f"sqlite:///{home}/optuna.db", "bombs")).combinations
     assert (trial.state, trial.attempts) == ("complete", 2)
     assert f"rank 1 (process {rank}) died" in (Path(trial.folder) / "outbox.jsonl").read_text()
@@ -172,7 +172,7 @@ def test_a_trial_saves_on_a_signal_to_it_alone(
     until(lambda: list(home.glob("bomb-*/checkpoints/last.ckpt")))
     (lock,) = home.glob("bomb-*/lock")
     os.kill(int(lock.read_text()), signal.SIGHUP)
-    assert process.wait(120) == 0, (home / "errors").read_text()
+    assert process.wait(300) == 0, (home / "errors").read_text()
     (trial,) = read_results(Ledger.find(f"sqlite:///{home}/optuna.db", "bombs")).combinations
     assert (trial.state, trial.attempts) == ("complete", 2)
     assert "stopped by SIGHUP after step" in (lock.parent / "outbox.jsonl").read_text()
@@ -204,11 +204,11 @@ def test_a_study_that_is_deleted_while_it_runs_ends_with_one_line(
     process = start([sys.executable, "-m", "undertow.cli", "study", "run", "bombs.yaml", *vary])
     until(lambda: list(home.glob("bomb-*/checkpoints/last.ckpt")))
     optuna.delete_study(study_name="bombs", storage=f"sqlite:///{home}/optuna.db")
-    assert process.wait(150) == 1
+    assert process.wait(300) == 1
     errors = (home / "errors").read_text()
     assert "error: bombs: the study was deleted from its database while it ran" in errors
     assert "Traceback" not in errors
-    until(lambda: not [each for each in home.glob("bomb-*/lock") if is_locked(each)], 60)
+    until(lambda: not [each for each in home.glob("bomb-*/lock") if is_locked(each)])
 
 
 def is_locked(path: Path) -> bool:

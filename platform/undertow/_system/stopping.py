@@ -63,7 +63,10 @@ class StopRequest:
 
 @contextmanager
 def signals_blocked() -> Iterator[None]:
-    """Block the signals inside the block. A process that is started in it gets none until it listens to them."""
+    """Block the signals inside the block, in this thread. A process that is started in it gets none until it listens.
+
+    This process still gets them by its other threads, if it has any: it must have handlers already.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield

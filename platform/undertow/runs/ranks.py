@@ -120,7 +120,7 @@ def register_rank(folder: RunFolder, rank: int) -> FileLock:
 
 def mark_ended(folder: RunFolder, rank: int) -> None:
     """Leave the mark of a rank that ends by itself."""
-    with suppress(FileNotFoundError):  # the run has ended
+    with suppress(OSError):  # the run has ended, or its disk is full
         _mark(folder, rank).touch()
 
 
@@ -133,14 +133,9 @@ def dead_ranks(folder: RunFolder, seconds: float = 0.0) -> str:
             after the other.
     """
     deadline = time.monotonic() + seconds
-    while True:
-        locks = [FileLock(path) for path in sorted(_registry(folder).glob("*.lock"))]
-        dead = [each for each in locks if not each.is_held() and not _mark(folder, int(each.path.stem)).exists()]
-        if dead or time.monotonic() >= deadline:
-            break
+    while not (dead := list(_dead_ranks(folder))) and time.monotonic() < deadline:
         time.sleep(0.02)
-    names = [f"rank {each.path.stem} (process {each.path.read_text().strip()})" for each in dead]
-    return f"{' and '.join(names)} died: out of memory, crashed, or killed from outside" if names else ""
+    return f"{' and '.join(dead)} died: out of memory, crashed, or killed from outside" if dead else ""
 
 
 def stop_with_the_run(folder: RunFolder, stop: StopRequest, grace: float) -> None:
@@ -179,6 +174,15 @@ def _kill_holders(closed: Path) -> None:
                     os.kill(pid, signal.SIGKILL)
         time.sleep(0.02)
     shutil.rmtree(closed)
+
+
+def _dead_ranks(folder: RunFolder) -> Iterator[str]:
+    """The ranks that hold no lock and have left no mark; a rank takes its lock, writes its number, leaves its mark."""
+    for path in sorted(_registry(folder).glob("*.lock")):
+        with suppress(FileNotFoundError):  # the run has ended meanwhile
+            pid = path.read_text().strip()
+            if pid and not FileLock(path).is_held() and not _mark(folder, int(path.stem)).exists() and path.exists():
+                yield f"rank {path.stem} (process {pid})"
 
 
 def _mark(folder: RunFolder, rank: int) -> Path:

@@ -230,3 +230,11 @@ def test_a_connection_that_is_lost_while_all_ranks_live_is_a_failure(
     ranks.mark_ended(folder, 1)
     built: Any = SimpleNamespace(devices=Devices("cpu", 2, "ddp", "cpu"))
     assert process.execute(folder, built, StopRequest(), progress=False).status == "FAILED"
+
+
+def test_a_rank_that_is_about_to_take_its_lock_is_not_dead(folder: RunFolder) -> None:
+    (folder.path / "ranks").mkdir()
+    (folder.path / "ranks" / "1.lock").touch()
+    assert ranks.dead_ranks(folder) == ""
+    ranks.end_ranks(folder)
+    assert ranks.dead_ranks(folder) == ""

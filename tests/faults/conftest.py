@@ -34,7 +34,7 @@ class Bomb(Cell):
 
     def step(self, z_BH, state):
         self.steps += self.training
-        if self.mode == "slow" and self.training:
+        if self.mode == "slow" and self.training and not os.path.exists("fast"):
             time.sleep(0.05)
         if self.steps > 5:
             self.fail()

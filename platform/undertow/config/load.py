@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from undertow._system.redact import redacted
 from undertow.config.resolve import resolve, validate
 from undertow.config.schema import ExperimentConfig
-from undertow.config.source import Source, read_file, read_mapping
+from undertow.config.source import LARGEST_FILE, Source, read_file, read_mapping
 from undertow.config.yaml12 import Keys, write
 from undertow.errors import RequestError
 from undertow.plugins.discovery import file_refusal
@@ -62,7 +62,8 @@ def load_experiment(
         RequestError: Something is wrong with the request; a line for each mistake.
     """
     path = Path(path)
-    return _load(read_file(path), path.parent, overrides, plugin_files, kept)
+    source = read_file(path, largest=LARGEST_FILE if kept is None else None)
+    return _load(source, path.parent, overrides, plugin_files, kept)
 
 
 def load_mapping(

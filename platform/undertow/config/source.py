@@ -13,6 +13,9 @@ from typing import Any
 from undertow.config.yaml12 import Keys, YamlError, parse
 from undertow.errors import RequestError, did_you_mean
 
+LARGEST_FILE = 1_000_000
+"""Bytes of a file that a user has written: PyYAML needs a second or two for so many."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -109,14 +112,22 @@ class Source:
         self.places[steps] = place
 
 
-def read_file(path: Path) -> Source:
+def read_file(path: Path, *, largest: int | None = LARGEST_FILE) -> Source:
     """Read a YAML file.
 
+    Args:
+        path: The file.
+        largest: Bytes that it may have; None for a file that this package has written.
+
     Raises:
-        RequestError: It cannot be read, is not UTF-8 or not valid YAML, or does not start with keys.
+        RequestError: It cannot be read, is too large, not UTF-8 or not valid YAML, or does not start with keys.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        with path.open("rb") as file:
+            content = file.read() if largest is None else file.read(largest + 1)
+        if largest is not None and len(content) > largest:
+            raise RequestError(_too_large(path, largest))
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         found = error.object[error.start]
@@ -186,6 +197,15 @@ def _plain(value: Any, keys: Sequence[str]) -> Any:
             return _plain(plain, keys)
     name = type(value).__name__
     raise RequestError(f"<mapping>: {'.'.join(keys)}: {shown(value)} is of type {name}, which YAML cannot hold.")
+
+
+def _too_large(path: Path, largest: int) -> str:
+    size = path.stat().st_size  # 0 for a pipe
+    has = f"this file has {size / 1e6:.1f} MB" if size > largest else "there is more to read"
+    return (
+        f"{path}: {has}; a configuration has at most {largest / 1e6:g} MB. Is it the right file? Data belong into "
+        "a file of their own, which a task reads."
+    )
 
 
 def _unreadable(path: Path, error: OSError) -> str:

@@ -10,6 +10,12 @@ from undertow.config.types import Count, Positive, Section
 Scalar = str | bool | int | float | None
 Value = Scalar | list[Scalar | list[Scalar]]
 
+STUDY_NAME = r"^[\w.\- ]+$"
+"""What the name of a study looks like; it is part of folder names and of searches in MLflow."""
+
+LONGEST_NAME = 200
+"""Characters in the name of a study."""
+
 RENAMED = {"study.trials": "study.samples"}
 """Keys of earlier versions, and what each is called now."""
 
@@ -75,7 +81,7 @@ class ObjectiveConfig(Section):
 class StudyConfig(Section):
     """Many runs of one experiment: a grid, a search, or a search at every point of a grid."""
 
-    name: Annotated[str, Field(pattern=r"^[\w.\- ]+$", max_length=200)] | None = None
+    name: Annotated[str, Field(pattern=STUDY_NAME, max_length=LONGEST_NAME)] | None = None
     """The study's name; folder and file name of the configuration when absent."""
     vary: dict[str, Annotated[list[Value], Field(min_length=1)]] = {}
     """Values by dotted key; every combination is run once. A value may be a list."""

@@ -79,7 +79,7 @@ def run(
 
     Raises:
         RequestError: The request is wrong; nothing was written.
-        Interrupted: Ctrl-C or SIGTERM; the state is saved, and `resume` continues from it.
+        Interrupted: Ctrl-C, SIGTERM, SIGHUP or SIGUSR1; the state is saved, and `resume` continues from it.
         UndertowError: The work failed.
     """
     files = [Path(plugin) for plugin in plugins]

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from undertow._system.stopping import StopRequest
 from undertow.config.load import load_experiment
 from undertow.errors import Interrupted, UndertowError
-from undertow.runs.ranks import register_rank, stop_with_the_run
+from undertow.runs.ranks import dead_ranks, mark_ended, register_rank, stop_with_the_run
+from undertow.runs.result import OUT_OF_MEMORY, error_name, failure
 from undertow.runs.result import Result as Result
-from undertow.runs.result import failure
 from undertow.tracking import Outbox, RunFolder
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from undertow.train.record import Record
 
 _SAVE_SECONDS = 30.0  # how long a rank may take to save itself when the process that started it has ended
+_DEATH_SECONDS = 5.0  # how long a rank that fails waits for the death of another one, which would be the cause
 
 
 def execute(folder: RunFolder, built: "Built", stop: StopRequest, *, progress: bool, rank: int = 0) -> Result:
@@ -54,7 +55,7 @@ def execute(folder: RunFolder, built: "Built", stop: StopRequest, *, progress: b
         else:
             result = _train(folder, built, record, stop, progress=progress, rank=rank)
     except Exception as error:  # noqa: BLE001  (whatever it is, the run must end with a true status)
-        result = failure(error, folder.path)
+        result = _killed_rank(error, folder, built, rank) or failure(error, folder.path)
     curves = {name: (list(curve.steps), list(curve.values)) for name, curve in record.curves.items()}
     result = replace(result, steps=record.steps, metrics=record.latest, curves=curves)
     if rank == 0:
@@ -79,6 +80,22 @@ def _train(
     return Result("FINISHED")
 
 
+def _killed_rank(error: Exception, folder: RunFolder, built: "Built", rank: int) -> Result | None:
+    """The result of a run over several devices that fails because another rank was killed; None if it was not.
+
+    A rank that has lost its connection to another one raises a RuntimeError.
+    """
+    if (
+        rank != 0
+        or built.devices.count == 1
+        or not isinstance(error, RuntimeError)
+        or error_name(error) == OUT_OF_MEMORY
+    ):
+        return None
+    deaths = dead_ranks(folder, _DEATH_SECONDS)
+    return Result("KILLED", deaths) if deaths else None
+
+
 def _known_steps(outbox: Outbox) -> dict[str, set[int]]:
     """The steps that are recorded already.
 
@@ -87,7 +104,7 @@ def _known_steps(outbox: Outbox) -> dict[str, set[int]]:
     """
     try:
         return outbox.steps()
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UndertowError(
             f"the record of the run cannot be read: {outbox.path} is damaged ({type(error).__name__}: {error}). "
             "Repair or remove the line, or start a new run"
@@ -110,9 +127,12 @@ def main() -> None:
             with denormals_flushed(loaded.config.train.flush_denormals):
                 execute(folder, build(loaded), stop, progress="--quiet" not in sys.argv, rank=rank)
         except Exception as error:
-            if rank == 0:
-                failure(error, folder.path).write(folder.result)
+            failure(error, folder.path).write(
+                folder.result
+            )  # of any rank: the others wait for it until they are killed
             raise
+        finally:
+            mark_ended(folder, rank)
 
 
 if __name__ == "__main__":

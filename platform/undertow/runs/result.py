@@ -6,6 +6,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
 from undertow._system.atomic import write_atomically
 from undertow._system.tracebacks import append_traceback
 from undertow.errors import RequestError, UndertowError
@@ -60,15 +63,21 @@ class Result:
             RequestError: The file is damaged.
         """
         try:
-            return cls(**json.loads(path.read_text("utf-8")))
-        except (ValueError, TypeError) as error:
+            return TypeAdapter(cls).validate_python(json.loads(path.read_text("utf-8")))
+        except (ValueError, RecursionError) as error:
+            wrong = [": ".join([*map(str, each["loc"]), each["msg"]]) for each in _mistakes(error)]
             raise RequestError(
-                f"{path} cannot be read: {error}\nRestore it from a copy, or delete it to continue the run."
+                f"{path} cannot be read: {'; '.join(wrong) or error}\n"
+                "Restore it from a copy, or delete it to continue the run."
             ) from error
 
     def write(self, path: Path) -> None:
         """Write as JSON, completely or not at all."""
         write_atomically(path, json.dumps(asdict(self)))
+
+
+def _mistakes(error: Exception) -> list[ErrorDetails]:
+    return error.errors() if isinstance(error, ValidationError) else []
 
 
 def failure(error: Exception, folder: Path) -> Result:

@@ -31,6 +31,7 @@ from undertow.studies.work.executor import LocalExecutor
 from undertow.studies.work.parent import ParentRun
 from undertow.studies.work.slots import machine_slots, visible_gpus
 from undertow.tracking import Provenance, RunFolder, home_folder, provenance, start_shipper, tracking_uri
+from undertow.tracking.mlflow.search import tag_is
 from undertow.tracking.mlflow.views import chart_view
 from undertow.tracking.records import RunStatus
 
@@ -70,7 +71,7 @@ def study(
 
     Raises:
         RequestError: The request is wrong; nothing was written.
-        Interrupted: Ctrl-C, SIGTERM or `undertow study stop`; the same call continues.
+        Interrupted: Ctrl-C, SIGTERM, SIGHUP, SIGUSR1 or `undertow study stop`; the same call continues.
     """
     files = [Path(plugin) for plugin in plugins]
     if isinstance(config, Mapping):
@@ -244,7 +245,7 @@ def _view(results: StudyResults) -> Mapping[str, str]:
     """A saved view of the study's charts in MLflow: the curves of all state parts, grouped by the varied keys."""
     curves = sorted({name for trial in results.combinations for name in trial.curves if "/layer" not in name})
     factors = [key for key in results.space.vary if key != "seed"]
-    search = f"tags.`undertow.study` = '{results.name}'"
+    search = tag_is("undertow.study", results.name)
     return chart_view(results.name, group_by=factors or None, metrics=curves, search=search) if curves else {}
 
 

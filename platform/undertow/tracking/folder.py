@@ -26,6 +26,7 @@ from undertow._system.database import database_file, sqlite_url
 from undertow._system.lock import FileLock
 from undertow.errors import RequestError, did_you_mean
 from undertow.tracking.mlflow.addresses import require_possible
+from undertow.tracking.mlflow.credentials import remember_server
 from undertow.tracking.mlflow.errors import Rejected, Unreachable
 from undertow.tracking.shipping.cursor import Cursor
 
@@ -170,9 +171,11 @@ class RunFolder:
             parent: The uuid of the parent run in the same experiment.
 
         Raises:
-            RequestError: The run has a folder here already, no store can have the URI, or `home` cannot be written.
+            RequestError: The run has a folder here already, no store can have the URI, or `home` or the user's list of
+                servers cannot be written.
         """
         identity = Identity(uuid or uuid4().hex, name, experiment, tracking_uri(home, uri), parent)
+        remember_server(identity.uri)
         path = cls.place(home, name, identity.uuid)
         folder = cls(path, identity)
         try:

@@ -97,12 +97,7 @@ def metric_row(key: str, value: SupportsFloat, step: SupportsIndex, timestamp: i
     number = float(value)
     if not math.isfinite(number):
         raise ValueError(f"{key} is {number} at step {step}: only finite numbers can be stored")
-    if isinstance(step, bool) or not hasattr(step, "__index__"):
-        raise ValueError(f"the step of {key} is {step!r}; it must be a whole number")
-    whole = operator.index(step)
-    if not -_BIGINT <= whole < _BIGINT:
-        raise ValueError(f"the step of {key} is {whole}; it must fit into 64 bits")
-    return key, number, whole, timestamp
+    return key, number, _whole(step, f"the step of {key}"), timestamp
 
 
 def items(record: Mapping[str, Any]) -> Iterator[Item]:
@@ -113,7 +108,7 @@ def items(record: Mapping[str, Any]) -> Iterator[Item]:
     """
     try:
         yield from _items(record)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BadRecord(f"not a record that this version understands: {error!r}") from error
 
 
@@ -123,7 +118,7 @@ def _items(record: Mapping[str, Any]) -> Iterator[Item]:
             yield from (Tag(_name(k), _shortened(v, MAX_TAG)) for k, v in record["tags"].items())
             yield from (Param(_name(k), _shortened(v, MAX_PARAM)) for k, v in record["params"].items())
         case "metrics":
-            yield from (Metric(_name(k), float(v), int(step), int(at)) for k, v, step, at in record["rows"])
+            yield from (_metric(*row) for row in record["rows"])
         case "params":
             yield from (Param(_name(k), _shortened(v, MAX_PARAM)) for k, v in record["params"].items())
         case "tags":
@@ -136,9 +131,27 @@ def _items(record: Mapping[str, Any]) -> Iterator[Item]:
         case "status":
             if record["status"] not in STATUSES:
                 raise BadRecord(f"no such status: {record['status']!r}")
-            yield StatusChange(record["status"], int(record["at"]))
+            yield StatusChange(record["status"], _whole(record["at"], "the time"))
         case kind:
             raise BadRecord(f"no such kind of record: {kind!r}")
+
+
+def _metric(key: str, value: object, step: object, timestamp: object) -> Metric:
+    """A point of a metric as it was read: JSON has numbers that no store has, and other types."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{key} is {value!r}: only finite numbers can be stored")
+    whole = _whole(step, f"the step of {key}"), _whole(timestamp, f"the time of {key}")
+    return Metric(_name(key), float(value), *whole)
+
+
+def _whole(number: object, what: str) -> int:
+    """A whole number as every store accepts it: PostgreSQL has 64 bits."""
+    if isinstance(number, bool) or not isinstance(number, SupportsIndex):
+        raise ValueError(f"{what} is {number!r}; it must be a whole number")
+    whole = operator.index(number)
+    if not -_BIGINT <= whole < _BIGINT:
+        raise ValueError(f"{what} is {whole}; it must fit into 64 bits")
+    return whole
 
 
 def _storable(text: str) -> str:

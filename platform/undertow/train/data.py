@@ -7,6 +7,7 @@ k - 1.
 
 import hashlib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytorch_lightning as pl
@@ -14,9 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
+from undertow._system.stopping import leave_signals_to_parent, signals_blocked
 from undertow.api.contract import Batch, Split, Task
 from undertow.config.schema import TrainConfig
 from undertow.draws import permutation
+
+if TYPE_CHECKING:
+    from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 Indices = NDArray[np.int64]
 
@@ -69,6 +74,14 @@ class Examples(Dataset[Batch]):
         return self.task.batch(self.split, indices)
 
 
+class _Loader(DataLoader[Batch]):
+    """Starts its workers so that no signal ends one before it leaves the signals to this process."""
+
+    def __iter__(self) -> "_BaseDataLoaderIter":
+        with signals_blocked():
+            return super().__iter__()
+
+
 class TaskData(pl.LightningDataModule):
     """Lightning's view of a task.
 
@@ -112,12 +125,13 @@ class TaskData(pl.LightningDataModule):
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _loader(self, split: Split, batches: Stream | list[Indices]) -> DataLoader[Batch]:
-        return DataLoader(
+        return _Loader(
             Examples(self.task, split),
             sampler=batches,  # with batch_size=None each of its items indexes a whole batch
             batch_size=None,
             num_workers=self.config.workers,
             persistent_workers=self.config.workers > 0,
+            worker_init_fn=leave_signals_to_parent,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
             generator=torch.Generator(),  # the default would draw from the random state that dropout uses
         )

@@ -467,6 +467,20 @@ def test_a_file_that_is_no_configuration_is_refused_at_its_line(folder: Path, ra
     assert str(caught.value).startswith(message)
 
 
+def test_a_file_that_is_too_large_is_refused_before_it_is_parsed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("x.yaml").write_text("task: {name: count}\ncell: {name: plain}\n" + "#\n" * 600_000)
+    with monkeypatch.context() as patch:
+        patch.setattr("undertow.config.source.parse", None)
+        with pytest.raises(RequestError, match=r"^x\.yaml: this file has 1\.2 MB; a configuration has at most 1 MB"):
+            load_experiment("x.yaml")
+
+
+def test_a_configuration_that_a_run_has_written_may_be_larger(folder: Path) -> None:
+    Path("x.yaml").write_text("task: {name: count}\ncell: {name: missing}\n" + "#\n" * 600_000)
+    with pytest.raises(RequestError, match="there is no cell 'missing'"):  # it was parsed
+        load_experiment("x.yaml", kept=folder / "plugins")
+
+
 def test_the_error_for_an_absent_file_names_the_nearest_one(folder: Path) -> None:
     (folder / "digits.yaml").write_text(GOOD)
     with pytest.raises(RequestError, match=r"^digit\.yaml: no such file\. Did you mean `digits\.yaml`\?$"):

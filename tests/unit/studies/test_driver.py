@@ -10,7 +10,7 @@ import pytest
 from undertow._system.stopping import StopRequest
 from undertow.config.schema import ExperimentConfig
 from undertow.config.space import Params
-from undertow.errors import RequestError
+from undertow.errors import RequestError, UndertowError
 from undertow.report.results import StudyResults
 from undertow.runs.result import OUT_OF_MEMORY, Result
 from undertow.studies.plan.load import LoadedStudy
@@ -242,3 +242,81 @@ def test_a_heartbeat_that_fails_at_the_end_still_releases_the_lock(
     with pytest.raises(ConnectionError):
         drive(InstantExecutor(), "study.vary={seed: [0]}")
     assert list(home.glob(".driver-*.lock")) == []
+
+
+@pytest.mark.parametrize("at", ["launch", "wait"])
+def test_a_study_that_is_deleted_while_it_runs_is_one_clear_error(
+    home: Path, drive: Callable[..., StudyResults], at: str
+) -> None:
+    import optuna
+
+    class Deleting(InstantExecutor):
+        def launch(self, job: Job) -> Running:
+            running = super().launch(job)
+            if at == "launch":
+                self.delete()
+            return running
+
+        def wait(self, running: Sequence[Running], seconds: float) -> None:
+            if at == "wait" and len(self.jobs) == 1:
+                self.delete()
+
+        def delete(self) -> None:
+            optuna.delete_study(study_name="small", storage=f"sqlite:///{home}/optuna.db")
+
+    with pytest.raises(UndertowError, match=r"^small: the study was deleted from its database while it ran"):
+        drive(Deleting(), "study.vary={seed: [0, 1]}")
+    assert list(home.glob(".driver-*.lock")) == []
+
+
+def test_a_trial_that_the_same_signal_has_stopped_is_not_lost(
+    home: Path, load: Callable[..., LoadedStudy], open_ledger: Callable[..., Ledger]
+) -> None:
+    """A scheduler sends a signal to every process of a job; the trial may end before the driver asks it to stop."""
+    stop = StopRequest()
+
+    class Signalled(InstantExecutor):
+        def launch(self, job: Job) -> Running:
+            self.trial = DeadTrial(0)
+            self.trial.exit_code = None  # type: ignore[assignment]
+            self.jobs.append(job)
+            return self.trial
+
+        def wait(self, running: Sequence[Running], seconds: float) -> None:
+            stop.reason = "SIGUSR1"
+            self.jobs[0].place.mkdir(parents=True)
+            Result("KILLED", "stopped by SIGUSR1 after step 3").write(self.jobs[0].place / "result.json")
+            self.trial.exit_code = 0
+
+    ledger = open_ledger("study.vary={seed: [0]}", "study.retries=0")
+    loaded = load("study.vary={seed: [0]}", "study.retries=0")
+    driver = Driver(loaded, ledger, Signalled(), home, [Slot(threads=1)], parent="0" * 32, tags={}, watch=NoView())
+    assert driver.run(stop).states == {"stopped": 1}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        '{"status": "FINI',
+        "[]",
+        '{"status": "DONE"}',
+        '{"status": "FINISHED", "curves": 5}',
+        '{"status": "FINISHED", "metrics": {"val/loss": "low"}}',
+        "[" * 100_000,
+    ],
+)
+def test_a_trial_whose_result_is_damaged_is_lost_and_the_others_go_on(
+    home: Path, drive: Callable[..., StudyResults], content: str
+) -> None:
+    class Damaging(InstantExecutor):
+        def launch(self, job: Job) -> Running:
+            running = super().launch(job)
+            if len(self.jobs) == 1:
+                (job.place / "result.json").write_text(content)
+            return running
+
+    results = drive(Damaging(), "study.vary={seed: [0, 1]}", "study.retries=0")
+    assert [trial.state for trial in results.combinations] == ["failed", "complete"]
+    assert results.combinations[0].reason.startswith("its process has ended, but what it wrote is lost: ")
+    assert "result.json cannot be read" in results.combinations[0].reason

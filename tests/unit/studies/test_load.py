@@ -37,6 +37,15 @@ def test_a_study_is_named_after_its_folder_and_file(file: Path) -> None:
     assert len(list(loaded.space.combinations())) == 2 * 2 * 3 * 2
 
 
+@pytest.mark.parametrize("name", ["it's", "a`b", "new\nline", "1+1", "long" * 50])
+def test_a_folder_and_file_name_that_cannot_name_a_study_is_refused_with_one_that_can(file: Path, name: str) -> None:
+    other = file.rename(file.with_name(f"{name}.yaml"))
+    with pytest.raises(RequestError, match=r"study\.name: without one, folder and file name are the name") as caught:
+        load_study(other)
+    remedy = str(caught.value).rpartition("--set '")[2].removesuffix("'")
+    assert load_study(other, [remedy]).name == remedy.partition("=")[2]
+
+
 def test_a_combination_becomes_a_complete_configuration_named_by_its_factors(file: Path) -> None:
     config = load_study(file).experiment({"cell.name": "lstm", "task.length": 128, "seed": 2, "optim.lr": 0.005})
     assert (config.cell.name, config.task.length, config.seed, config.optim.lr) == ("lstm", 128, 2, 0.005)

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Callable
 
+import pytest
+
 from undertow.tracking import Outbox, RunFolder
 from undertow.tracking.records import BadRecord, Metric, Param, StatusChange, Tag
 from undertow.tracking.shipping.batch import Entry, batches, read_tail
@@ -61,6 +63,35 @@ def test_an_incomplete_last_line_is_not_read_and_an_unreadable_line_is_an_error_
     assert "dance" in str(dance.item)
     assert isinstance(noise.item, BadRecord)
     assert tag.item == Tag("a", "1")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        *('["a",0.5,1e999,1]', '["a",0.5,NaN,1]', '["a",0.5,true,1]', '["a",0.5,"1",1]', '["a",0.5,1.5,1]'),
+        *(
+            '["a",0.5,9223372036854775808,1]',
+            '["a",0.5,1,1e999]',
+            '["a",0.5,1,null]',
+            '["a",0.5,1,-9223372036854775809]',
+        ),
+        *('["a",1e999,1,1]', '["a",NaN,1,1]', '["a",true,1,1]', '["a","0.5",1,1]', f'["a",1{"0" * 400},1,1]'),
+        *('["a",0.5,1]', '["a",0.5,1,1,1]', "5", "[" * 100_000),
+    ],
+)
+def test_a_number_that_no_store_accepts_is_an_error_entry(folder: RunFolder, row: str) -> None:
+    folder.outbox.write_text(
+        f'{{"kind":"metrics","at":1,"rows":[{row}]}}\n{{"kind":"tags","at":1,"tags":{{"a":"1"}}}}\n'
+    )
+    bad, tag = read_tail(folder.outbox, 0)
+    assert isinstance(bad.item, BadRecord)
+    assert tag.item == Tag("a", "1")
+
+
+def test_a_time_that_no_store_accepts_is_an_error_entry(folder: RunFolder) -> None:
+    folder.outbox.write_text('{"kind":"status","status":"FINISHED","at":1e999}\n')
+    (bad,) = read_tail(folder.outbox, 0)
+    assert isinstance(bad.item, BadRecord)
 
 
 def test_a_record_longer_than_a_chunk_is_read_whole(folder: RunFolder) -> None:

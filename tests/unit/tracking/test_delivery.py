@@ -232,3 +232,15 @@ def test_sync_beside_a_shipper_without_progress_reports_what_is_left(place, fold
 def test_sync_of_a_missing_folder_is_a_request_error(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="no folder"):
         sync(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("at", ["1e999", "[" * 100_000])
+def test_a_run_whose_first_line_has_no_time_is_shipped_all_the_same(place, folder: RunFolder, at: str) -> None:
+    folder.outbox.write_text(f'{{"kind":"start","at":{at}}}\n')
+    with Outbox(folder.outbox) as outbox:
+        outbox.metrics([("train/loss", 0.5, 1)])
+        outbox.status("FINISHED")
+    folder.release()
+    [result] = sync(place.path)
+    assert (result.left, result.rejected, result.error) == (0, 1, None)
+    assert place.rows() == 1

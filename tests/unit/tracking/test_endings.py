@@ -1,8 +1,12 @@
 """The final status of a run in MLflow, with and without a final status in its outbox."""
 
+import os
 import time
+from pathlib import Path
 
+from undertow._system.stopping import SIGNALS
 from undertow.tracking import Outbox, RunFolder, sync
+from undertow.tracking.shipping.process import ShipperProcess
 
 
 def test_a_run_whose_process_died_is_killed_at_the_time_of_its_last_write(place, folder: RunFolder) -> None:
@@ -63,3 +67,11 @@ def test_an_incomplete_line_after_a_final_status_is_ignored(place, folder: RunFo
     assert folder.shipped
     assert place.statuses() == ["FINISHED"]
     assert sync(place.path) == []
+
+
+def test_a_signal_to_every_process_of_a_job_does_not_end_the_shipper_before_the_run(home: Path) -> None:
+    shipper = ShipperProcess(home)
+    for number in SIGNALS:
+        os.kill(shipper.pid, number)
+    shipper.close(timeout=120)
+    assert shipper._process.returncode == 0

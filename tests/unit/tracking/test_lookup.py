@@ -206,6 +206,7 @@ def test_the_credentials_are_those_of_mlflows_client(
         return mlflow_response(path, headers)
 
     uri = serve(respond)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     if "URI" in how:
         uri = uri.replace("http://", "http://me:secret@")
     if "token" in how:

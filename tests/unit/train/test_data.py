@@ -1,12 +1,18 @@
 """The examples of a step: the same for any number of ranks, and from any first step."""
 
+import os
+import signal
 from itertools import islice
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch.utils.data._utils import signal_handling
 
 from undertow.draws import integers, permutation, uniforms
-from undertow.train.data import Stream
+from undertow.train.data import Stream, TaskData
 
 
 def batches(count: int, **kwargs) -> list[np.ndarray]:
@@ -57,3 +63,18 @@ def test_draws_are_uniform_and_uncorrelated() -> None:
 def test_integers_fill_their_range_and_a_permutation_is_one() -> None:
     assert set(integers(0, "i", np.arange(500), 2, below=6).flatten()) == set(range(6))
     assert sorted(permutation(0, "p", 50)) == list(range(50))
+
+
+def test_a_data_worker_is_not_ended_by_a_signal_to_every_process_that_comes_while_it_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    set_handlers = signal_handling._set_worker_signal_handlers
+
+    def with_a_signal() -> None:
+        set_handlers()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(signal_handling, "_set_worker_signal_handlers", with_a_signal)
+    task: Any = SimpleNamespace(batch=lambda split, indices: torch.as_tensor(indices), size=lambda split: 8)
+    config: Any = SimpleNamespace(workers=1, batch_size=4, val_examples=8)
+    assert [batch.tolist() for batch in TaskData(task, config, 0).val_dataloader()] == [[0, 1, 2, 3], [4, 5, 6, 7]]

@@ -80,7 +80,7 @@ def _print_header(folder: "RunFolder", devices: "Devices") -> None:
     """Print what is going to be trained, on which devices, and the run folder."""
     from undertow.config.source import read_file
 
-    config = read_file(folder.config).data
+    config = read_file(folder.config, largest=None).data
     cell, task = config["cell"], config["task"]
     layers = f" x {cell['layers']}" if cell["layers"] > 1 else ""
     number = f"{devices.count} x " if devices.count > 1 else ""

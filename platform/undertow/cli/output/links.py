@@ -14,6 +14,7 @@ from undertow.cli.output.console import note
 from undertow.errors import UndertowError
 from undertow.tracking.folder import RunFolder, home_folder, tracking_uri
 from undertow.tracking.mlflow.addresses import address_of, chart_address, is_server, view_address
+from undertow.tracking.mlflow.credentials import require_named_server
 from undertow.tracking.mlflow.lookup import find_experiment, has_view
 from undertow.tracking.mlflow.views import view_id
 
@@ -40,6 +41,7 @@ def where_to_look(folder: Path, view: str | None = None) -> list[str]:
     server = address_of(uri) if is_server(uri) else f"http://{HOST}:{PORT}"
     address, hint = chart_address(server, None), [HINT]
     try:
+        require_named_server(uri)
         experiment_id = find_experiment(uri, run.identity.experiment)
         address = chart_address(server, experiment_id)
         if view is not None and experiment_id is not None and has_view(uri, experiment_id, view):

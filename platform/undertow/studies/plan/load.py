@@ -10,6 +10,7 @@ is an error, so that no cell is silently missing from a comparison.
 
 import copy
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +24,7 @@ from undertow.config.resolve import resolve, validate
 from undertow.config.schema import ExperimentConfig
 from undertow.config.source import Place, Source, read_file, read_mapping, shown
 from undertow.config.space import Params, Range, Space, Value, frozen, frozen_settings, written
-from undertow.config.study_schema import SearchConfig, StudyConfig
+from undertow.config.study_schema import LONGEST_NAME, STUDY_NAME, SearchConfig, StudyConfig
 from undertow.config.yaml12 import write
 from undertow.errors import RequestError, did_you_mean
 from undertow.plugins.registry import Registry
@@ -128,10 +129,8 @@ def load_study(path: str | Path, overrides: Iterable[str] = (), plugin_files: It
         RequestError: The request is wrong; a line for each mistake.
     """
     path = Path(path)
-    resolved = path.resolve()
-    return _load(
-        read_file(path), path.parent, overrides, plugin_files, f"{resolved.parent.name}-{path.stem}", str(path)
-    )
+    default_name = f"{path.resolve().parent.name}-{path.stem}"
+    return _load(read_file(path), path.parent, overrides, plugin_files, default_name, str(path))
 
 
 def load_study_mapping(
@@ -164,6 +163,8 @@ def _load(
     name = study.name or default_name
     if name is None:
         raise RequestError(f"{source.place('study')}: study.name: required for a mapping, which has no file name")
+    if not re.fullmatch(STUDY_NAME, name) or len(name) > LONGEST_NAME:  # `study.name` is validated with its section
+        raise RequestError(_wrong_default_name(name, file))
     experiment = Source({key: value for key, value in source.data.items() if key != "study"}, source.places)
     space = _space(study, experiment.data)
     start = Source(copy.deepcopy(experiment.data), dict(experiment.places))
@@ -177,6 +178,15 @@ def _load(
     if problems := problems or _unknown_metrics(loaded, source):
         raise RequestError("\n".join(dict.fromkeys(problems)))
     return loaded
+
+
+def _wrong_default_name(name: str, file: str) -> str:
+    allowed = re.sub(r"[^\w.\- ]+", "-", name).strip("-")[:LONGEST_NAME] or "study"
+    return (
+        f"{file}: study.name: without one, folder and file name are the name of the study, and {shown(name)} cannot be "
+        f"one: letters, digits, `.`, `_`, `-` and blanks only, {LONGEST_NAME} at most. "
+        f"Name it, in the file or by --set 'study.name={allowed}'"
+    )
 
 
 def _study_section(source: Source) -> StudyConfig:

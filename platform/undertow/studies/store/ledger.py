@@ -216,6 +216,14 @@ class Ledger:
         """The study's name."""
         return self.study.study_name
 
+    def exists(self) -> bool:
+        """Whether the study is still in the database, and not another one of the same name."""
+        try:
+            found: int = with_retries(self._storage.get_study_id_from_name, self.name)
+        except KeyError:
+            return False
+        return found == self._id
+
     @cached_property
     def total(self) -> int:
         """How many combinations there are."""

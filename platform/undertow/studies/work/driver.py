@@ -20,7 +20,7 @@ from undertow._system.stopping import StopRequest
 from undertow.config.schema import ExperimentConfig
 from undertow.config.space import written
 from undertow.config.study_schema import ObjectiveConfig
-from undertow.errors import RequestError
+from undertow.errors import RequestError, UndertowError
 from undertow.runs.result import OUT_OF_MEMORY, Result
 from undertow.studies.plan.load import LoadedStudy
 from undertow.studies.store.counts import Counts, count
@@ -127,8 +127,22 @@ class Driver:
 
         Returns:
             The combinations by state at the end.
+
+        Raises:
+            UndertowError: The study was deleted from the database.
         """
         self._home.mkdir(parents=True, exist_ok=True)
+        try:
+            return self._run_locked(stop)
+        except (KeyError, ValueError) as error:  # what Optuna raises for a study or a trial that it does not find
+            if self._ledger.exists():
+                raise
+            raise UndertowError(
+                f"{self._ledger.name}: the study was deleted from its database while it ran; its trials were ended. "
+                f"Their run folders are still in {self._home}. The same command starts the study anew"
+            ) from error
+
+    def _run_locked(self, stop: StopRequest) -> Counts:
         with self._lock.held():
             try:
                 self._remove_dead_drivers()
@@ -154,14 +168,14 @@ class Driver:
             self._synchronize(stops, stop)
             closing = stop.reason is not None or time.monotonic() - self._started > budget or self._limit == 0
             self._check_active()
+            if stop.reason is not None:  # also trials that have ended by then: the same signal may have stopped them
+                self._request_stop_of_all(stop.reason)
             ended = self._free_ended_slots()
             if self._loaded.config.search:  # the sampler uses the results of the trials that have ended
                 self._record_ends(ended)
                 ended = []
             if not closing:
                 self._fill_slots()
-            if stop.reason is not None:
-                self._request_stop_of_all(stop.reason)
             self._record_ends(ended)
             self._view.show(self._counts, self._active, time.monotonic() - self._started)
             if not self._active and (closing or (self._queue_empty and not self._anything_left())):
@@ -317,11 +331,15 @@ class Driver:
         for active in ended:
             self._follow(active)
             path = Path(active.assignment.folder) / "result.json"
-            result = Result.read(path) if path.exists() else None
-            self._record_end(active, result, _outcome(active, result))
+            death = _death(active.running.exit_code)
+            try:
+                result = Result.read(path) if path.exists() else None
+            except (RequestError, OSError) as error:  # one damaged file must not end the study
+                result, death = None, f"its process has ended, but what it wrote is lost: {error}"
+            self._record_end(active, result, _outcome(active, result), death)
             self._queue_empty = False
 
-    def _record_end(self, active: ActiveTrial, result: Result | None, outcome: Outcome) -> None:
+    def _record_end(self, active: ActiveTrial, result: Result | None, outcome: Outcome, death: str) -> None:
         if result is not None and result.status == "FINISHED":
             self._complete(active, outcome)
         elif result is not None and result.status == "FAILED":
@@ -334,8 +352,7 @@ class Driver:
         elif active.stop_cause == "stop":
             self._fail(active, "stopped", active.stop_reason, outcome)
         else:
-            reason = result.reason if result else ""
-            self._fail(active, "lost", reason or _death(active.running.exit_code), outcome)
+            self._fail(active, "lost", (result.reason if result else "") or death, outcome)
 
     def _complete(self, active: ActiveTrial, outcome: Outcome) -> None:
         """Record a complete trial; one that lacks an objective has failed."""

@@ -7,7 +7,8 @@
 
 A trial's process is forked by a forkserver that has imported torch, Lightning and the plugins once and has started
 none of their threads, so it starts in some hundredths of a second instead of ten seconds. One process more is always
-forked in advance for the next trial.
+forked in advance for the next trial. The forkserver gets no signals, and a trial none before it handles them: a
+scheduler that sends a signal to every process of a job must not end the trials before they have saved.
 """
 
 import os
@@ -15,11 +16,12 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing import connection, forkserver, get_context
+from multiprocessing import connection, forkserver, get_context, resource_tracker
 from multiprocessing.context import ForkServerProcess
 from types import ModuleType
 from typing import Protocol
 
+from undertow._system.stopping import signals_blocked
 from undertow.studies.work.job import Job, stand_by
 
 _PRELOAD = (
@@ -75,7 +77,8 @@ class LocalExecutor:
         self._context = get_context("forkserver")
         self._context.set_forkserver_preload([*_PRELOAD, *preload])
         self._spare: LocalRunning | None = None
-        with _empty_main():
+        resource_tracker.ensure_running()  # else the forkserver starts it, and unblocks signals
+        with _empty_main(), signals_blocked():
             forkserver.ensure_running()  # it imports while the driver opens the databases
 
     def launch(self, job: Job) -> "LocalRunning":
@@ -89,7 +92,7 @@ class LocalExecutor:
     def _fork(self) -> "LocalRunning":
         receiver, sender = self._context.Pipe(duplex=False)
         process = self._context.Process(target=stand_by, args=(receiver,))
-        with _empty_main():
+        with _empty_main(), signals_blocked():  # it starts another forkserver if that one was killed
             process.start()
         receiver.close()
         return LocalRunning(process, sender)

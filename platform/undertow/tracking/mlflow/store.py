@@ -28,6 +28,7 @@ from undertow._system.database import (
 from undertow._system.lock import FileLock
 from undertow.errors import UndertowError
 from undertow.tracking.mlflow.addresses import is_server
+from undertow.tracking.mlflow.credentials import require_named_server
 from undertow.tracking.mlflow.errors import (
     MaybeRejected,
     ParentMissing,
@@ -37,6 +38,7 @@ from undertow.tracking.mlflow.errors import (
     Unreachable,
     mlflow_errors,
 )
+from undertow.tracking.mlflow.search import tag_is
 from undertow.tracking.records import FINAL, ExperimentTag, Item, Metric, Param, StatusChange, Tag
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ class Store:
         """Return if the store responds to a simple query.
 
         Raises:
-            UndertowError: It does not; the message says why.
+            UndertowError: It does not, or it is a server that may not get the user's credentials; the message says why.
         """
         with mlflow_errors():
             self._connect().search_experiments(max_results=1)
@@ -230,6 +232,7 @@ class Store:
 
     def _connect(self) -> "MlflowClient":
         if self._client is None:
+            require_named_server(self.uri)
             from mlflow import MlflowClient
 
             file = database_file(self.uri)
@@ -368,7 +371,7 @@ def _runs(client: "MlflowClient", experiment: str, tag: str, value: str, *, acti
 
     found = client.search_runs(
         [experiment],
-        filter_string=f"tags.`{tag}` = '{value}'",
+        filter_string=tag_is(tag, value),
         run_view_type=ViewType.ACTIVE_ONLY if active else ViewType.ALL,
     )
     ordered = sorted((run.info.lifecycle_stage, run.info.start_time, run.info.run_id) for run in found)

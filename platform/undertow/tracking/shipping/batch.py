@@ -113,7 +113,7 @@ def _entries(line: bytes, at: int, end: int) -> Iterator[Entry]:
         found: list[Item | BadRecord | None] = list(items(json.loads(line)))
     except BadRecord as error:
         found = [error]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the second: thousands of brackets
         found = [BadRecord(f"not JSON: {error}")]
     for item in found[:-1]:
         yield Entry(item, at, None)

@@ -130,7 +130,7 @@ class Delivery:
             first = file.readline()
         try:
             started_at = int(json.loads(first)["at"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             started_at = int(self.folder.outbox.stat().st_mtime * 1000)
         try:
             run_id = self.store.run_id(self.folder.identity, started_at)

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from undertow._system.redact import redacted
+from undertow._system.stopping import signals_blocked
 from undertow.errors import RequestError
 from undertow.tracking.folder import RunFolder
 from undertow.tracking.shipping.cursor import Cursor
@@ -121,9 +122,10 @@ class ShipperProcess:
                 f"No run can be shipped from {self.home}: {error.strerror}: {error.filename}\n"
                 "Name a folder that can be written with --home or UNDERTOW_HOME."
             ) from error
-        # -P: do not import modules from the working folder. A new session: Ctrl-C must reach only the training.
+        # -P: do not import modules from the working folder. A new session: Ctrl-C must reach only the training. It gets
+        # no other signals either: a scheduler sends them to every process of a job, and the records are not sent yet.
         command = [sys.executable, "-P", "-m", "undertow.tracking.shipping.shipper", str(self.home), *self._options]
-        with log:
+        with log, signals_blocked():
             process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, bufsize=0
             )

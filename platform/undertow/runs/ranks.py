@@ -42,7 +42,7 @@ def execute_on_ranks(folder: RunFolder, devices: "Devices", stop: StopRequest, *
         stop: Set to end after the current step.
         progress: Show the progress on standard error.
     """
-    folder.result.unlink(missing_ok=True)
+    rank_result(folder).unlink(missing_ok=True)
     end_ranks(folder)
     _registry(folder).mkdir()
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
@@ -59,11 +59,16 @@ def execute_on_ranks(folder: RunFolder, devices: "Devices", stop: StopRequest, *
     finally:
         _kill_group(torchrun)
         end_ranks(folder)
-    if folder.result.exists():
-        return Result.read(folder.result)
+    if rank_result(folder).exists():
+        return Result.read(rank_result(folder))
     if stop.reason:
         return Result("KILLED", f"stopped by {stop.reason}")
     return Result("FAILED", f"a process of the run ended with exit code {code} and recorded no reason")
+
+
+def rank_result(folder: RunFolder) -> Path:
+    """How rank 0 ended, for the process that started it, which records the final status and writes ``result.json``."""
+    return folder.path / "rank-0.json"
 
 
 def end_ranks(folder: RunFolder) -> None:

@@ -94,7 +94,9 @@ class Workshop:
         reached = bool(at) and len(operations) >= at
         if reached and power_cut:
             self._cut_power(names_are_kept=mode == "names")
-        return Crash(self.home, [line.partition(" ")[2] for line in operations], reached, code, self._output.read_text())
+        return Crash(
+            self.home, [line.partition(" ")[2] for line in operations], reached, code, self._output.read_text()
+        )
 
     def call(self, command: Callable[[Path], None]) -> tuple[int, str]:
         """Run a command on the home as it is; returns its exit code and what it printed."""

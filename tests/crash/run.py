@@ -14,16 +14,21 @@ import contextlib
 import importlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from points import MODES, SHIM, Mode, Workshop
+
+if TYPE_CHECKING:
+    from scenarios import Scenario
 
 _SHOWN = 8
 _SHIM_SOURCE = Path(__file__).with_name("shim.c")
@@ -37,13 +42,18 @@ def main() -> None:
     parser.add_argument("--from", dest="first", type=int, default=1, metavar="N", help="the first point")
     parser.add_argument("--to", type=int, metavar="N", help="the last point")
     parser.add_argument("--sample", type=int, metavar="N", help="this many points of each, evenly spread")
+    parser.add_argument(
+        "--match", default="", metavar="REGEX", help="only operations like this, such as 'rename .*json'"
+    )
     parser.add_argument("--at", type=int, nargs="*", metavar="N", help="these points alone")
     parser.add_argument("--list", action="store_true", help="print the operations and crash nothing")
     arguments = parser.parse_args()
     if SHIM not in os.environ:
         _start_with_shim()
     os.environ.pop("LD_PRELOAD", None)  # not for programs that are started from here, such as git
-    folder = Path(tempfile.mkdtemp(prefix="undertow-crash-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
+    folder = Path(
+        tempfile.mkdtemp(prefix="undertow-crash-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+    )
     try:
         sys.exit(_all(arguments, folder))
     finally:
@@ -66,7 +76,7 @@ def _all(arguments: argparse.Namespace, folder: Path) -> int:
     import scenarios
 
     scenarios.prepare()
-    names = arguments.scenarios or list(scenarios.SCENARIOS)
+    names = arguments.scenarios or [name for name, each in scenarios.SCENARIOS.items() if each.always]
     failures = 0
     for name in names:
         scenario, workshop = scenarios.SCENARIOS[name], Workshop(folder)
@@ -78,7 +88,7 @@ def _all(arguments: argparse.Namespace, folder: Path) -> int:
         whole = workshop.crash(template, scenario.command, 0, "kill")
         assert whole.code == 0, whole.output
         _import_what_was_used(workshop)
-        expected = _summary(workshop, folder, scenario.resume)
+        expected = _ending(workshop, folder, scenario)
         assert not isinstance(expected, str), expected
         total = len(whole.operations)
         print(f"{name}: {total} operations", flush=True)
@@ -86,7 +96,9 @@ def _all(arguments: argparse.Namespace, folder: Path) -> int:
             print("\n".join(f"{number:5d} {each}" for number, each in enumerate(whole.operations, 1)))
             continue
         for mode in arguments.mode or MODES:
-            failures += _crash_all(name, mode, workshop, template, expected, _points(arguments, whole.operations, mode), folder)
+            failures += _crash_all(
+                name, mode, workshop, template, expected, _points(arguments, whole.operations, mode), folder
+            )
     return 1 if failures else 0
 
 
@@ -102,9 +114,16 @@ def _points(arguments: argparse.Namespace, operations: list[str], mode: Mode) ->
     if arguments.at:
         return list(arguments.at)
     points = range(arguments.first, min(arguments.to or len(operations), len(operations)) + 1)
-    chosen = [n for n in points if mode != "torn" or operations[n - 1].split()[0] in ("write", "pwrite")]
+    torn = ("write", "pwrite")
+    chosen = [
+        number
+        for number in points
+        if re.search(arguments.match, (operation := operations[number - 1]))
+        and (mode != "torn" or operation.split()[0] in torn)
+    ]
     if arguments.sample and len(chosen) > arguments.sample:
-        chosen = [chosen[round(k * (len(chosen) - 1) / (arguments.sample - 1))] for k in range(arguments.sample)]
+        step = (len(chosen) - 1) / max(1, arguments.sample - 1)
+        chosen = [chosen[round(k * step)] for k in range(arguments.sample)]
     return chosen
 
 
@@ -118,7 +137,7 @@ def _crash_all(
     for number, point in enumerate(points, 1):
         crash = workshop.crash(template, scenario.command, point, mode)
         where = f"{name} --mode {mode} --at {point}: {crash.operations[-1]}" if crash.reached else ""
-        found = _summary(workshop, folder, scenario.resume)
+        found = _ending(workshop, folder, scenario)
         if not crash.reached:
             print(f"  {name} --mode {mode} --at {point}: not reached, the command ended before")
         if found != expected:
@@ -130,16 +149,14 @@ def _crash_all(
     return failures
 
 
-def _summary(workshop: Workshop, folder: Path, resume: object) -> object:
+def _ending(workshop: Workshop, folder: Path, scenario: "Scenario") -> object:
     """Continue after a crash, and describe what there is; text if that fails."""
-    import scenarios
-
     file = folder / "summary.json"
     file.unlink(missing_ok=True)
 
     def finish(home: Path) -> None:
-        resume(home)  # type: ignore[operator]
-        file.write_text(json.dumps(scenarios.summary(home)))
+        scenario.resume(home)
+        file.write_text(json.dumps(scenario.describe(home)))
 
     code, output = workshop.call(finish)
     return json.loads(file.read_text()) if code == 0 else f"exit code {code}\n{output}"

@@ -8,6 +8,7 @@ training. What a shipper does, `sync` does.
 import hashlib
 import json
 import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from typing import Any
 import torch
 
 import undertow
+from undertow._system.atomic import sync_folder
 from undertow.errors import RequestError
 from undertow.runs import experiment
 from undertow.studies import run as study_run
@@ -59,9 +61,12 @@ probes: []
 track: {{experiment: crashes, log_checkpoint: true, tags: {{team: waves}}}}
 plugins: {{files: [tiny.py]}}
 """
-STUDY = RUN.replace("max_steps: 4, val_every: 2", "max_steps: 2, val_every: 2") + """\
+STUDY = (
+    RUN.replace("max_steps: 4, val_every: 2", "max_steps: 2, val_every: 2")
+    + """\
 study: {name: two, vary: {seed: [0, 1]}, workers: 1, retries: 0}
 """
+)
 _VARYING = ("steps_per_second", "seconds", "_per_", "memory", "time")
 _OWN_TAGS = ("team", "undertow.study", "undertow.kind", "undertow.seed", "undertow.trial", "undertow.end",
              "undertow.dataset", "undertow.study.states", "mlflow.parentRunId")  # fmt: skip
@@ -75,11 +80,15 @@ class Scenario:
         command: Called with the home.
         resume: What a user does after a crash, and calls until it succeeds.
         template: Builds the home before the command, in an empty folder; called in a process of its own.
+        describe: What must be the same in the end, from the home.
+        always: Whether it is crashed when no scenario is named.
     """
 
     command: Callable[[Path], None]
     resume: Callable[[Path], None]
     template: Callable[[Path], None]
+    describe: Callable[[Path], Any]
+    always: bool = True
 
 
 # --- commands --------------------------------------------------------------------------------------------------------
@@ -145,16 +154,25 @@ def _empty(home: Path) -> None:
     pass
 
 
+def _lossy(home: Path) -> None:
+    """A command with a fault, which the crash points must find: it marks as done what is not flushed."""
+    (home / "rows").write_text("1 2 3")
+    with (home / "done").open("wb") as done:
+        os.fsync(done.fileno())
+    sync_folder(home)
+
+
+def _resume_lossy(home: Path) -> None:
+    if not (home / "done").exists():
+        _lossy(home)
+
+
+def _texts(home: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in home.iterdir()}
+
+
 def _with_run_without_store(home: Path) -> None:
     _run(home)
-
-
-SCENARIOS: dict[str, Scenario] = {
-    "run": Scenario(_run, _resume_run, _with_store),
-    "study": Scenario(_study, _resume_study, _with_store),
-    "sync": Scenario(_sync, _sync, _with_run),
-    "store": Scenario(_sync, _sync, _with_run_without_store),
-}
 
 
 class _NoShipper:
@@ -215,11 +233,12 @@ def _runs(home: Path) -> Iterator[dict[str, Any]]:
         ).fetchall():
             tags = dict(store.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (run,)).fetchall())
             rows = store.execute("SELECT key, step, value FROM metrics WHERE run_uuid = ?", (run,)).fetchall()
+            params = store.execute("SELECT key, value FROM params WHERE run_uuid = ?", (run,)).fetchall()
             folder = folders[tags["undertow.run"]]
             yield {
                 "name": name,
                 "status": status,
-                "params": dict(store.execute("SELECT key, value FROM params WHERE run_uuid = ?", (run,)).fetchall()),
+                "params": {key: _without_id(value) for key, value in params},
                 "tags": {key: _stable(tags[key], tags) for key in _OWN_TAGS if key in tags},
                 "rows": sorted((key, step, _value(key, value)) for key, step, value in rows),
                 "artifacts": _artifacts(Path(artifacts.removeprefix("file://")), folder),
@@ -232,18 +251,23 @@ def _stable(value: str, tags: dict[str, str]) -> str:
     return "an id" if value in (tags.get("mlflow.parentRunId"), tags.get("undertow.trial")) else value
 
 
+def _without_id(text: str) -> str:
+    """The path of a run folder ends in letters of its own."""
+    return re.sub(r"-[0-9a-f]{6}/", "-ID/", text)
+
+
 def _value(key: str, value: float) -> float | str:
     return "varies" if any(part in key for part in _VARYING) else value
 
 
 def _artifacts(folder: Path, source: Path) -> dict[str, str]:
-    """The artifacts of a run, each compared with the file in its run folder."""
+    """The artifacts of a run, each compared with the file in its run folder; MLflow leaves drafts when it is killed."""
     return {
         str(path.relative_to(folder)): "as in the run folder"
         if path.read_bytes() == (source / path.relative_to(folder)).read_bytes()
         else "damaged"
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and not path.name.startswith(".artifact.uploading.")
     }
 
 
@@ -279,3 +303,12 @@ def copy_of(home: Path, to: Path) -> Path:
     shutil.rmtree(to, ignore_errors=True)
     shutil.copytree(home, to)
     return to
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "run": Scenario(_run, _resume_run, _with_store, summary),
+    "study": Scenario(_study, _resume_study, _with_store, summary),
+    "sync": Scenario(_sync, _sync, _with_run, summary),
+    "store": Scenario(_sync, _sync, _with_run_without_store, summary),
+    "lossy": Scenario(_lossy, _resume_lossy, _empty, _texts, always=False),
+}

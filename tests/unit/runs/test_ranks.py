@@ -74,7 +74,7 @@ def test_a_rank_that_cannot_build_the_run_records_the_reason(folder: RunFolder) 
     command = [sys.executable, "-m", "undertow.runs.process", str(folder.path)]
     done = subprocess.run(command, env={**os.environ, "RANK": "0"}, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
-    result = Result.read(folder.result)
+    result = Result.read(ranks.rank_result(folder))
     assert result.status == "FAILED"
     assert "config.yaml" in result.reason
 

@@ -90,6 +90,7 @@ def _all(arguments: argparse.Namespace, folder: Path) -> int:
         _import_what_was_used(workshop)
         expected = _ending(workshop, folder, scenario)
         assert not isinstance(expected, str), expected
+        _import_what_was_used(workshop)
         total = len(whole.operations)
         print(f"{name}: {total} operations", flush=True)
         if arguments.list:
@@ -143,7 +144,7 @@ def _crash_all(
         if found != expected:
             failures += 1
             print(f"FAILED {where}\n{_difference(expected, found)}", flush=True)
-        if number % 25 == 0 or number == len(points):
+        if number % 10 == 0 or number == len(points):
             seconds = time.monotonic() - started
             print(f"  {name} {mode}: {number} of {len(points)} points, {failures} failed, {seconds:.0f} s", flush=True)
     return failures

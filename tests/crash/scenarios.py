@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing import connection, get_context
 from pathlib import Path
 from typing import Any
@@ -205,11 +206,13 @@ def _trial(receiver: connection.Connection, sender: connection.Connection) -> No
 
 def prepare() -> None:
     """Change this process as the top of the module says."""
-    for module in (experiment, study_run):
-        module.start_shipper = lambda home: _NoShipper()  # type: ignore[attr-defined]
+    for each in (experiment, study_run):
+        each.start_shipper = lambda home: _NoShipper()  # type: ignore[attr-defined]
     study_run.LocalExecutor = _ForkingExecutor  # type: ignore[attr-defined]
     ledger.STALE_SECONDS = 0.5
     identity._SNAPSHOT_SECONDS = 0.1
+    for module in executor._PRELOAD:  # as the forkserver of a study does
+        import_module(module)
     torch.set_num_threads(1)
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 

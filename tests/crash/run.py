@@ -1,9 +1,10 @@
 """Every crash point: the command line of `make crash`, and what `make test` runs a sample of.
 
-    .venv/bin/python tests/crash/run.py                         # everything: hours on two cores
+    .venv/bin/python tests/crash/run.py                         # every point of run, study and sync: an hour or two
     .venv/bin/python tests/crash/run.py run sync --mode kill    # some of it
     .venv/bin/python tests/crash/run.py study --from 200 --to 300
     .venv/bin/python tests/crash/run.py --sample 20             # twenty points of each, evenly spread
+    .venv/bin/python tests/crash/run.py store --sample 20       # a `sync` that has to create the store
 
 For each point a command runs up to its n-th change of the home and dies there; then it is continued as a user would
 do it. The rows, parameters, statuses, artifacts and weights must be those of a command that was not disturbed.
@@ -37,7 +38,7 @@ _SHIM_SOURCE = Path(__file__).with_name("shim.c")
 def main() -> None:
     """Crash, compare, print."""
     parser = argparse.ArgumentParser(description="Crash commands after each change of their home, and continue.")
-    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="run, study, sync, store; all of them if none")
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="run, study, sync (these if none), store")
     parser.add_argument("--mode", choices=MODES, action="append", help="; ".join(f"{k}: {v}" for k, v in MODES.items()))
     parser.add_argument("--from", dest="first", type=int, default=1, metavar="N", help="the first point")
     parser.add_argument("--to", type=int, metavar="N", help="the last point")

@@ -17,7 +17,7 @@ SHELL := bash
 .SHELLFLAGS := -o errexit -o pipefail -c
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint bench gpu tables constraints clean
+.PHONY: help demo test crash lint bench gpu tables constraints clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -28,6 +28,9 @@ demo: $(VENV)/.ready  ## a small study: rnn, lstm and gru on scanned digits, and
 # Two processes for each core: a third of the tests' time is waiting for servers and processes.
 test: $(VENV)/.ready-dev  ## run every test, in some processes; `make test ARGS="-k gradient"` passes options on
 	@$(RUN) -m pytest --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) * 2)) $(ARGS)
+
+crash: $(VENV)/.ready-dev  ## crash a run, a study and a sync after every change of their home; `make crash ARGS="study --from 200"`
+	@$(RUN) tests/crash/run.py $(ARGS)
 
 lint: $(VENV)/.ready-dev  ## check format, lint, types and layers
 	$(RUN) -m ruff format --check .

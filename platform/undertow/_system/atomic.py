@@ -19,12 +19,12 @@ from undertow.errors import DiskFull
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
-def write_atomically(path: Path, text: str, *, private: bool = False) -> None:
-    """Write `text` to `path`, atomically.
+def write_atomically(path: Path, content: str | bytes, *, private: bool = False) -> None:
+    """Write `content` to `path`, atomically; after a power cut the file has the old content or the new one.
 
     Args:
         path: The file, in a folder that exists.
-        text: Its content.
+        content: Its content.
         private: Only its owner can read it.
 
     Raises:
@@ -32,7 +32,7 @@ def write_atomically(path: Path, text: str, *, private: bool = False) -> None:
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     with _draft(draft, path, 0o600 if private else 0o644) as file:
-        file.write(text.encode())
+        file.write(content.encode() if isinstance(content, str) else content)
     draft.replace(path)
 
 
@@ -71,6 +71,17 @@ def sync_folder(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def sync_tree(path: Path, root: Path) -> None:
+    """Flush a file, or a folder with all that it contains, to the disk, and the names that lead to it from `root`."""
+    inside = sorted(path.rglob("*")) if path.is_dir() else []
+    for each in (path, *inside, *(parent for parent in path.parents if parent.is_relative_to(root))):
+        fd = os.open(each, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 def raise_if_full(error: OSError, path: Path) -> None:

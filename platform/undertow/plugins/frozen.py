@@ -10,11 +10,10 @@ The environment (`UNDERTOW_PLUGINS_ALLOW`) is applied to the originals at the st
 folder of the copies as `kept` to `load_plugins` or `load_experiment`, since the list names originals.
 """
 
-import os
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from undertow._system.atomic import sync_folder, write_atomically
 from undertow.errors import RequestError
 
 
@@ -38,9 +37,11 @@ def keep_copies(files: Iterable[Path], folder: Path) -> list[Path]:
         if originals.setdefault(copy, file) != file:
             raise RequestError(f"{originals[copy]} and {file} have one name: rename one of them.")
         copies.append(copy)
-    for copy, file in originals.items():
-        if not copy.exists():
-            _copy(file, copy)
+    missing = [copy for copy in originals if not copy.exists()]
+    for copy in missing:
+        _copy(originals[copy], copy)
+    if missing:
+        sync_folder(folder)
     return copies
 
 
@@ -78,11 +79,9 @@ def require_same_code(recorded: Mapping[str, str], now: Mapping[str, str], what:
 
 
 def _copy(file: Path, copy: Path) -> None:
-    """Copy a file so that no process ever reads half of it."""
-    draft = copy.with_name(f".{copy.name}.{os.getpid()}")  # of this process: several drivers may start one study
+    """Copy a file so that no process ever reads half of it, not even after a power cut."""
     try:
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, draft)
-        draft.replace(copy)
+        write_atomically(copy, file.read_bytes())
     except OSError as error:
         raise RequestError(f"{file}: the scratch plugin cannot be copied to {copy}: {error.strerror}.") from error

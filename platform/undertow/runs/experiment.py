@@ -10,11 +10,12 @@ process or to the tracking server, the record of the run is shipped and its stat
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from undertow._system.atomic import write_atomically
 from undertow._system.stopping import StopRequest
 from undertow._system.tracebacks import append_traceback
 from undertow.config.load import LoadedExperiment, dump, flatten, load_experiment, load_mapping, without_password
@@ -30,6 +31,8 @@ from undertow.tracking import Outbox, Provenance, RunFolder, home_folder, proven
 if TYPE_CHECKING:
     from undertow.train.build import Built
     from undertow.train.devices import Devices
+
+_CONFIG = "config.yaml"
 
 
 @dataclass(frozen=True)
@@ -109,19 +112,23 @@ def start(
     stop = StopRequest()
     with stop.listening(), _built(loaded) as built:
         facts = built.facts()
+        made_from = provenance(loaded.registry.versions(), config.seed, facts)
+
+        def prepare(folder: RunFolder) -> None:
+            copy_plugins(folder, loaded)
+            record_code(folder, loaded, facts["undertow.dataset"])
+            start_record(folder, config, made_from.tags)
+            keep_sources(folder, config, made_from)
+
         folder = RunFolder.create(
             home,
             config.run_name,
             experiment=config.track.experiment,
             uri=config.track.uri,
             config_yaml=dump(with_copies(without_password(config))),
+            prepare=prepare,
         )
         try:
-            copy_plugins(folder, loaded)
-            record_code(folder, loaded, facts["undertow.dataset"])
-            made_from = provenance(loaded.registry.versions(), config.seed, facts)
-            start_record(folder, config, made_from.tags)
-            keep_sources(folder, config, made_from)
             if on_start:
                 on_start(folder, built.devices)
             return _train_and_ship(folder, built, stop, progress)
@@ -194,14 +201,20 @@ def start_record(
             tags={**tags, **config.track.tags},
             description=config.question,
         )
-        outbox.artifact("config.yaml")
+        outbox.artifact(_CONFIG)
+
+
+def start_is_recorded(folder: RunFolder) -> bool:
+    """Whether the record of a run has all that `start_record` writes; its process may have been killed in there."""
+    with folder.outbox.open("rb") if folder.outbox.exists() else nullcontext(()) as lines:
+        return any(f'"path":"{_CONFIG}"'.encode() in line for line in lines)  # the last record that it writes
 
 
 def keep_sources(folder: RunFolder, config: ExperimentConfig, made_from: Provenance) -> None:
     """Keep in the folder and record what no commit and no distribution holds: uncommitted changes, scratch plugins."""
     with Outbox(folder.outbox) as outbox:
         if made_from.diff is not None:
-            (folder.path / "uncommitted.diff").write_text(made_from.diff)
+            write_atomically(folder.path / "uncommitted.diff", made_from.diff)
             outbox.artifact("uncommitted.diff")
         for copy in keep_copies(config.plugins.files, folder.path / "plugins"):
             outbox.artifact(copy, "plugins")

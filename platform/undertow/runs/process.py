@@ -3,7 +3,7 @@
     python -m torch.distributed.run --nproc-per-node 2 -m undertow.runs.process RUN_FOLDER
 
 Everything that a rank needs is in the run folder before it starts: the resolved configuration, the plugins' copies, the
-outbox that rank 0 appends to, the checkpoints. Rank 0 writes how it ended to ``result.json``.
+outbox that rank 0 appends to, the checkpoints. Rank 0 writes how it ended to ``ranks.json``.
 """
 
 import os
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from undertow._system.stopping import StopRequest
 from undertow.config.load import load_experiment
 from undertow.errors import Interrupted, UndertowError
-from undertow.runs.ranks import dead_ranks, mark_ended, register_rank, stop_with_the_run
+from undertow.runs.ranks import dead_ranks, mark_ended, rank_result, register_rank, stop_with_the_run
 from undertow.runs.result import OUT_OF_MEMORY, error_name, failure
 from undertow.runs.result import Result as Result
 from undertow.tracking import Outbox, RunFolder
@@ -41,7 +41,7 @@ def execute(folder: RunFolder, built: "Built", stop: StopRequest, *, progress: b
             from a scheduler.
 
     Returns:
-        The result; that of rank 0 is also in the folder.
+        The result. Whoever records the final status writes it to the folder, after the status.
     """
     from undertow.train.record import Record
 
@@ -57,13 +57,7 @@ def execute(folder: RunFolder, built: "Built", stop: StopRequest, *, progress: b
     except Exception as error:  # noqa: BLE001  (whatever it is, the run must end with a true status)
         result = _killed_rank(error, folder, built, rank) or failure(error, folder.path)
     curves = {name: (list(curve.steps), list(curve.values)) for name, curve in record.curves.items()}
-    result = replace(result, steps=record.steps, metrics=record.latest, curves=curves)
-    if rank == 0:
-        try:
-            result.write(folder.result)
-        except OSError as error:  # the status may still fit into the outbox; whoever records it writes the result again
-            print(f"the result of {folder.path.name} was not written: {error}", file=sys.stderr)
-    return result
+    return replace(result, steps=record.steps, metrics=record.latest, curves=curves)
 
 
 def _train(
@@ -125,11 +119,11 @@ def main() -> None:
         try:
             loaded = load_experiment(folder.config, kept=folder.path / "plugins")
             with denormals_flushed(loaded.config.train.flush_denormals):
-                execute(folder, build(loaded), stop, progress="--quiet" not in sys.argv, rank=rank)
+                result = execute(folder, build(loaded), stop, progress="--quiet" not in sys.argv, rank=rank)
+            if rank == 0:
+                result.write(rank_result(folder))
         except Exception as error:
-            failure(error, folder.path).write(
-                folder.result
-            )  # of any rank: the others wait for it until they are killed
+            failure(error, folder.path).write(rank_result(folder))  # of any rank: the others wait until they are killed
             raise
         finally:
             mark_ended(folder, rank)

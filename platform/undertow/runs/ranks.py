@@ -58,7 +58,7 @@ def execute_on_ranks(folder: RunFolder, devices: "Devices", stop: StopRequest, *
         stop: Set to end after the current step.
         progress: Show the progress on standard error.
     """
-    folder.result.unlink(missing_ok=True)
+    rank_result(folder).unlink(missing_ok=True)
     end_ranks(folder)
     _registry(folder).mkdir()
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
@@ -78,7 +78,7 @@ def execute_on_ranks(folder: RunFolder, devices: "Devices", stop: StopRequest, *
     finally:
         _kill_group(torchrun)
         end_ranks(folder)
-    recorded = Result.read(folder.result) if folder.result.exists() else None
+    recorded = Result.read(rank_result(folder)) if rank_result(folder).exists() else None
     if decided is not None:  # from then on the ranks were killed, one before the other: it may have failed of that
         return recorded if recorded is not None and recorded.status == "FINISHED" else decided
     if recorded is None:
@@ -86,6 +86,11 @@ def execute_on_ranks(folder: RunFolder, devices: "Devices", stop: StopRequest, *
     if stop.reason:  # rank 0 may learn of the request from another rank, which has read it a step before
         recorded = replace(recorded, reason=recorded.reason.replace("another rank", stop.reason))
     return recorded
+
+
+def rank_result(folder: RunFolder) -> Path:
+    """How the ranks ended; the process that started them records the final status and writes ``result.json``."""
+    return folder.path / "ranks.json"
 
 
 def end_ranks(folder: RunFolder) -> None:
@@ -236,7 +241,7 @@ def _wait(torchrun: "subprocess.Popen[bytes]", folder: RunFolder, stop: StopRequ
 
 def _result_now(folder: RunFolder, reason: str) -> Result:
     """The result that is recorded by now; that of a killed run if there is none."""
-    return Result.read(folder.result) if folder.result.exists() else Result("KILLED", reason)
+    return Result.read(rank_result(folder)) if rank_result(folder).exists() else Result("KILLED", reason)
 
 
 def _stopped_processes(torchrun: "subprocess.Popen[bytes]", folder: RunFolder) -> Iterator[str]:

@@ -15,19 +15,20 @@ moved or renamed continues with its store. Earlier versions recorded the path of
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 from uuid import uuid4
 
-from undertow._system.atomic import write_atomically
+from undertow._system.atomic import sync_folder, write_atomically
 from undertow._system.database import database_file, sqlite_url
 from undertow._system.lock import FileLock
 from undertow.errors import RequestError, did_you_mean
 from undertow.tracking.mlflow.addresses import require_possible
 from undertow.tracking.mlflow.credentials import remember_server
 from undertow.tracking.mlflow.errors import Rejected, Unreachable
+from undertow.tracking.outbox import flush
 from undertow.tracking.shipping.cursor import Cursor
 
 _LOCK_SECONDS = 2.0  # a shipper holds the lock for a moment when it marks a dead run as KILLED
@@ -157,8 +158,12 @@ class RunFolder:
         config_yaml: str,
         uuid: str | None = None,
         parent: str = "",
+        prepare: Callable[[Self], None] = lambda folder: None,
     ) -> Self:
         """Create a new folder below `home`, and hold its lock until `release` or the end of this process.
+
+        A process that is killed in here leaves a folder that is no run and is ignored, or a complete one. When the call
+        returns, the run has reached the disk.
 
         Args:
             home: From `home_folder`; created if it does not exist.
@@ -169,6 +174,8 @@ class RunFolder:
             uuid: Globally unique; a new one when absent. Writers on several machines may use the same uuid, each in its
                 own home: MLflow then has one run.
             parent: The uuid of the parent run in the same experiment.
+            prepare: Called with the folder before it counts as a run: writes what every run must have, such as the
+                beginning of its record.
 
         Raises:
             RequestError: The run has a folder here already, no store can have the URI, or `home` or the user's list of
@@ -189,12 +196,22 @@ class RunFolder:
         if (path / "run.json").exists():
             folder.release()
             raise RequestError(f"The run {path.name} has a folder already: {path}")
-        folder.checkpoints.mkdir(exist_ok=True)
-        write_atomically(folder.config, config_yaml)
-        # Last, since a shipper ignores folders without run.json. Private: a URI may contain a password.
-        uri = _OWN if identity.uri == sqlite_url(own_store(home)) else identity.uri
-        recorded = {"version": _VERSION, **asdict(replace(identity, uri=uri))}
-        write_atomically(path / "run.json", json.dumps(recorded, indent=2), private=True)
+        try:
+            folder.checkpoints.mkdir(exist_ok=True)
+            write_atomically(folder.config, config_yaml)
+            folder.outbox.unlink(missing_ok=True)  # of a process that was killed in here
+            prepare(folder)
+            if folder.outbox.exists():
+                flush(folder.outbox)
+            # Last, since a folder without run.json is ignored. Private: a URI may contain a password.
+            uri = _OWN if identity.uri == sqlite_url(own_store(home)) else identity.uri
+            recorded = {"version": _VERSION, **asdict(replace(identity, uri=uri))}
+            write_atomically(path / "run.json", json.dumps(recorded, indent=2), private=True)
+            sync_folder(path)
+            sync_folder(path.parent)
+        except BaseException:
+            folder.release()
+            raise
         return folder
 
     @classmethod

@@ -77,7 +77,7 @@ def test_a_rank_that_cannot_build_the_run_records_the_reason(folder: RunFolder) 
     command = [sys.executable, "-m", "undertow.runs.process", str(folder.path)]
     done = subprocess.run(command, env={**os.environ, "RANK": "0"}, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
-    result = Result.read(folder.result)
+    result = Result.read(ranks.rank_result(folder))
     assert result.status == "FAILED"
     assert "config.yaml" in result.reason
 
@@ -99,7 +99,7 @@ def test_the_reason_of_a_stopped_run_is_the_request_even_if_another_rank_was_fas
         def __init__(self, *args: Any, **options: Any) -> None: ...
 
         def wait(self, timeout: float) -> int:
-            Result("KILLED", "stopped by another rank after step 7").write(folder.result)
+            Result("KILLED", "stopped by another rank after step 7").write(ranks.rank_result(folder))
             return 0
 
         def poll(self) -> int:
@@ -115,7 +115,7 @@ def test_the_reason_of_a_stopped_run_is_the_request_even_if_another_rank_was_fas
 TORCHRUN = """
 import os, signal, subprocess, sys
 from pathlib import Path
-from undertow.runs.ranks import mark_ended, register_rank
+from undertow.runs.ranks import mark_ended, rank_result, register_rank
 from undertow.tracking import RunFolder
 
 if len(sys.argv) == 2:  # as torchrun: start the rank, and wait for it
@@ -157,7 +157,7 @@ def test_a_stopped_rank_is_the_reason_even_if_another_one_fails_when_it_is_kille
 
     def record_a_failure(folder: RunFolder) -> None:
         if (folder.path / "ranks").exists():
-            Result("FAILED", "RuntimeError: Connection closed by peer").write(folder.result)
+            Result("FAILED", "RuntimeError: Connection closed by peer").write(ranks.rank_result(folder))
         end_ranks(folder)
 
     monkeypatch.setattr(ranks, "end_ranks", record_a_failure)
@@ -172,7 +172,7 @@ def test_a_failure_that_was_recorded_before_a_rank_was_stopped_is_the_reason(
     train: Callable[[str], Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ranks, "_STOPPED_SECONDS", 1.0)
-    failed = "from undertow.runs.result import Result; Result('FAILED', 'it broke').write(folder.result)"
+    failed = "from undertow.runs.result import Result; Result('FAILED', 'it broke').write(rank_result(folder))"
     assert train(f"{failed}; os.kill(os.getpid(), signal.SIGSTOP)") == Result("FAILED", "it broke")
 
 
@@ -212,7 +212,7 @@ def test_a_rank_that_loses_its_connection_to_a_killed_one_has_not_failed(
     ranks.register_rank(folder, 1).release()
     built: Any = SimpleNamespace(devices=Devices("cpu", 2, "ddp", "cpu"))
     result = process.execute(folder, built, StopRequest(), progress=False)
-    assert (result.status, Result.read(folder.result).status) == (status, status)
+    assert result.status == status
     if status == "KILLED":
         assert result.reason.startswith(f"rank 1 (process {os.getpid()}) died")
 

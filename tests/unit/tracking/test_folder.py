@@ -50,6 +50,28 @@ def test_a_run_is_created_where_a_killed_process_left_an_incomplete_folder_and_n
     assert not folder.is_alive()
 
 
+def test_a_folder_is_a_run_only_after_it_was_prepared_and_nothing_of_a_failed_start_is_left(tmp_path: Path) -> None:
+    def create(*kinds: str) -> RunFolder:
+        def prepare(folder: RunFolder) -> None:
+            assert not (folder.path / "run.json").exists()
+            with Outbox(folder.outbox) as outbox:
+                for kind in kinds:
+                    outbox.tags({"kind": kind})
+            if "fault" in kinds:
+                raise KeyboardInterrupt
+
+        return RunFolder.create(
+            tmp_path, "run", experiment="e", uri=None, config_yaml="seed: 7\n", uuid="5" * 32, prepare=prepare
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        create("fault")
+    assert list(RunFolder.all(tmp_path)) == []
+    folder = create("second")
+    assert [json.loads(line)["tags"] for line in folder.outbox.open()] == [{"kind": "second"}]
+    folder.release()
+
+
 def test_two_runs_of_one_name_get_two_folders(tmp_path: Path) -> None:
     made = [RunFolder.create(tmp_path, "a", experiment="e", uri=None, config_yaml="") for _ in range(3)]
     assert len({folder.path for folder in made}) == 3

@@ -177,10 +177,10 @@ class Ledger:
                 "versions": loaded.registry.versions(),
                 **make_snapshot(loaded),
             }
-            with_retries(study.set_user_attr, SNAPSHOT, snapshot)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # marked experimental; without it the dashboard says "Objective 0"
                 with_retries(study.set_metric_names, [each.metric for each in config.objectives])
+            with_retries(study.set_user_attr, SNAPSHOT, snapshot)  # last: with it the study is complete
         else:
             snapshot = _continue(url, storage, study, stored, loaded, allow_changed_code)
         ledger = cls(storage, study, snapshot, config.retries)

@@ -24,7 +24,7 @@ from undertow.errors import UndertowError
 from undertow.plugins.host import load_plugins
 from undertow.plugins.registry import Plugin
 from undertow.runs.code import record_code, require_recorded_code
-from undertow.runs.experiment import start_record, train_and_record
+from undertow.runs.experiment import start_is_recorded, start_record, train_and_record
 from undertow.runs.ranks import end_ranks
 from undertow.runs.result import Result, failure
 from undertow.studies.work.same_data import require_same_data
@@ -119,11 +119,12 @@ def _work(folder: RunFolder, job: Job, stop: StopRequest) -> None:
         facts = built.facts()
         dataset, allowed = facts["undertow.dataset"], job.allow_changed_code
         changes = require_same_data(job.study, job.config, dataset, allow_changed=allowed)
-        if job.folder is None:
+        if start_is_recorded(folder):
+            changes |= require_recorded_code(folder, loaded, dataset, allow_changed=allowed, compare_plugins=False)
+        else:  # a new run, or one whose process was killed before this
             record_code(folder, loaded, dataset)
             start_record(folder, job.config, {**job.tags, **facts, **changes}, job.params)
-        else:
-            changes |= require_recorded_code(folder, loaded, dataset, allow_changed=allowed, compare_plugins=False)
+        if job.folder is not None:
             with Outbox(folder.outbox) as outbox:
                 outbox.status("RUNNING")
                 outbox.tags({**job.tags, **changes})

@@ -62,12 +62,12 @@ class ParentRun:
                 uri=config.track.uri,
                 config_yaml=loaded.yaml(),
                 uuid=uuid,
+                prepare=lambda folder: _start_record(folder, loaded, without_password(config), made_from),
             )
         except RequestError:
             if FileLock(path / "lock").is_held():  # another driver was faster
                 return None
             raise
-        _start_record(folder, loaded, without_password(config), made_from)
         return cls(folder)
 
     def close(

@@ -39,7 +39,7 @@ def require_same_data(study: Path, config: ExperimentConfig, digest: str, *, all
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         draft = path.with_name(f".{path.name}.{os.getpid()}")
-        draft.write_text(digest)
+        write_atomically(draft, digest)
         with suppress(FileExistsError):  # another trial was first: its digest is compared below
             os.link(draft, path)
         draft.unlink()

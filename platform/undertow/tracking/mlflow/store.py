@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
+from undertow._system.atomic import sync_tree
 from undertow._system.database import (
     LOCKED_SECONDS,
     database_file,
@@ -187,7 +188,7 @@ class Store:
             client.set_experiment_tag(_experiment_of(client, run_id), tag.key, tag.value)
 
     def artifact(self, run_id: str, path: Path, directory: str) -> None:
-        """Store a file or a folder.
+        """Store a file or a folder; if it is stored on this machine, it has reached the disk on return.
 
         Raises:
             Rejected: It does not exist, or cannot be read; or the artifacts of the experiment are on another machine.
@@ -204,6 +205,8 @@ class Store:
                     _require_artifacts_here(client.get_experiment(client.get_run(run_id).info.experiment_id))
                 log = client.log_artifacts if path.is_dir() else client.log_artifact
                 log(run_id, str(path), directory or None)
+                if not is_server(self.uri):
+                    self._sync_artifact(str(client.get_run(run_id).info.artifact_uri), path, directory)
         except Unreachable as error:
             raise MaybeRejected(str(error)) from error
 
@@ -216,6 +219,13 @@ class Store:
         with mlflow_errors():
             found = self._connect().search_experiments(filter_string=f"tags.`{ARTIFACTS_TAG}` LIKE '%'")
             return [str(each.name) for each in found if _missing_folder(each)]
+
+    def _sync_artifact(self, location: str, path: Path, directory: str) -> None:
+        """Flush an artifact to the disk: MLflow copies it without, and the cursor would say that it is stored."""
+        run = Path(unquote(urlsplit(location).path) if location.startswith("file:") else location)
+        stored = run / directory if path.is_dir() else run / directory / path.name
+        if stored.is_relative_to(self.artifacts):
+            sync_tree(stored, self.artifacts.parent)
 
     def status(self, run_id: str, change: StatusChange) -> None:
         """Set the run's status, and its end time if the status is final.

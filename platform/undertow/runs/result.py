@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from undertow._system.atomic import write_atomically
+from undertow._system.atomic import sync_folder, write_atomically
 from undertow._system.tracebacks import append_traceback
 from undertow.errors import RequestError, UndertowError
 
@@ -63,8 +63,9 @@ class Result:
             ) from error
 
     def write(self, path: Path) -> None:
-        """Write as JSON, completely or not at all."""
+        """Write as JSON, completely or not at all; on return it has reached the disk."""
         write_atomically(path, json.dumps(asdict(self)))
+        sync_folder(path.parent)
 
 
 def failure(error: Exception, folder: Path) -> Result:

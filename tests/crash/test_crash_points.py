@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 _RUN = Path(__file__).with_name("run.py")
-_POINTS = 5  # of each command in each mode; a change of the platform moves them
+_POINTS = 3  # of each command in each mode; a change of the platform moves them
 
 pytestmark = [
     pytest.mark.slow,
@@ -30,7 +30,7 @@ def crash(*arguments: str) -> "subprocess.CompletedProcess[str]":
 def sample() -> str:
     """What is printed for some points of every command, from one process: its imports take most of the time."""
     done = crash("run", "sync", "study", "lossy", "--sample", str(_POINTS))
-    assert "lossy names: 5 of 5 points" in done.stdout, done.stdout + done.stderr
+    assert "lossy names: 3 of 3 points" in done.stdout, done.stdout + done.stderr
     return done.stdout
 
 
@@ -42,13 +42,13 @@ def test_a_command_that_crashed_anywhere_continues_to_the_same_record(sample: st
 
 def test_what_is_marked_as_done_before_it_is_flushed_fails_at_the_right_points(sample: str) -> None:
     failed = [line.partition(": ")[0] for line in sample.splitlines() if line.startswith("FAILED lossy")]
-    points = {"cut": [5], "names": [3, 4, 5]}
+    points = {"cut": [5], "names": [3, 5]}
     assert failed == [f"FAILED lossy --mode {mode} --at {point}" for mode in points for point in points[mode]]
 
 
 def test_a_run_that_crashed_at_its_start_or_its_end_has_its_whole_record() -> None:
     # It was without parameters or plugins; its copy of a plugin was empty; it was KILLED although it had finished.
     points = r"rename .*(plugins/|run\.json|code\.json|result\.json)|write .*outbox"
-    done = crash("run", "--mode", "kill", "--mode", "names", "--match", points, "--sample", "14")
+    done = crash("run", "--mode", "kill", "--mode", "names", "--match", points, "--sample", "8")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "run names: 14 of 14 points, 0 failed" in done.stdout
+    assert "run names: 8 of 8 points, 0 failed" in done.stdout

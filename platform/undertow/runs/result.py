@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from undertow._system.atomic import write_atomically
+from undertow._system.atomic import sync_folder, write_atomically
 from undertow._system.tracebacks import append_traceback
 from undertow.errors import RequestError, UndertowError
 
@@ -72,8 +72,9 @@ class Result:
             ) from error
 
     def write(self, path: Path) -> None:
-        """Write as JSON, completely or not at all."""
+        """Write as JSON, completely or not at all; on return it has reached the disk."""
         write_atomically(path, json.dumps(asdict(self)))
+        sync_folder(path.parent)
 
 
 def _mistakes(error: Exception) -> list[ErrorDetails]:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from undertow._system.atomic import remove_draft, replace_durably
+from undertow._system.atomic import remove_draft, replace_durably, sync_folder
 from undertow.train.record import Record
 
 LAST = "last.ckpt"
@@ -92,6 +92,7 @@ def newest_checkpoint(folder: Path, record: Record, rank: int) -> Path | None:
 def forget_previous(folder: Path) -> None:
     """Remove the checkpoint before the newest, when the run has ended and its last state is saved."""
     (folder / PREVIOUS).unlink(missing_ok=True)
+    sync_folder(folder)
 
 
 def _damage(path: Path) -> str | None:

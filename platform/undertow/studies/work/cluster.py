@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 from undertow._system.database import database_file
 from undertow._system.redact import redacted
 from undertow._system.stopping import StopRequest
-from undertow.errors import Interrupted, RequestError
+from undertow.errors import Interrupted, RequestError, UndertowError
 from undertow.studies.plan.load import LoadedStudy
 from undertow.studies.work.remote import RemoteEnd
 from undertow.studies.work.slots import trial_resources
@@ -35,6 +35,7 @@ _PENDING = 8  # actors that wait for resources: an autoscaler adds nodes for the
 _CONNECT_SECONDS = 5.0
 _WAIT_SECONDS = 5.0  # for the first slot, before the user is told what is missing
 _MOST_LOSSES = 3  # of drivers on one node, after which it gets no more
+_MOST_FAILURES = 10  # to start an actor, one after the other
 
 
 @dataclass
@@ -93,6 +94,7 @@ class RayCluster:
         self._pending: list[Slot] = []
         self._refused: dict[str, str] = {}
         self._losses: dict[str, int] = {}
+        self._failures = 0
 
     @classmethod
     def connect(cls, address: str, loaded: LoadedStudy, storage: str, uri: str, note: Callable[[str], None]) -> Self:
@@ -219,8 +221,12 @@ class RayCluster:
         try:
             found = self._ray.get(slot.described)
         except self._ray.exceptions.RayError as error:
+            self._failures += 1
+            if self._failures == _MOST_FAILURES:
+                raise UndertowError(f"Ray cannot start actors on its nodes: {error}") from None
             self._note(f"Ray could not start an actor, and tries again: {_first_line(error)}")
             return
+        self._failures = 0
         slot.node_id, slot.gpus = found["id"], found["gpus"]
         node = next(node for node in self._ray.nodes() if node["NodeID"] == slot.node_id)
         slot.node = f"{found['host']} ({node['NodeName']})"
@@ -283,7 +289,8 @@ class RayCluster:
 
 
 def _amounts(resources: Mapping[str, float]) -> str:
-    return " and ".join(f"{resources.get(name, 0):g} {name}" for name in ("CPU", "GPU") if resources.get(name, 1))
+    there = [f"{resources[name]:g} {name}" for name in ("CPU", "GPU") if resources.get(name)]
+    return " and ".join(there) or "0 CPU"
 
 
 def _connected(address: str) -> Any:
@@ -309,6 +316,8 @@ def _connected(address: str) -> Any:
         os.environ.setdefault(name, value)
     import ray
 
+    if ray.is_initialized():
+        raise RequestError("this process is connected to a Ray cluster already: call ray.shutdown() first")
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:

@@ -185,7 +185,7 @@ def _work(job: RemoteJob, gpus: Sequence[str], time_budget: float | None, stop: 
                 ledger,
                 executor,
                 home,
-                [Slot(job.threads, tuple(gpus) if job.gpu_share else None, min(job.gpu_share, 1.0) or 1.0)],
+                [Slot(job.threads, tuple(gpus), min(job.gpu_share, 1.0) or 1.0)],  # it sees the GPUs that Ray granted
                 parent=job.run,
                 tags={**job.tags, **{f"undertow.{key}": here[f"undertow.{key}"] for key in _OF_THE_NODE}},
                 watch=_Silent(),

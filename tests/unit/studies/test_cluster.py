@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -15,7 +15,8 @@ from undertow.config.study_schema import StudyConfig
 from undertow.errors import Interrupted, RequestError
 from undertow.studies.plan.load import load_study, load_study_mapping
 from undertow.studies.work import cluster
-from undertow.studies.work.cluster import RayCluster
+from undertow.studies.work.cluster import RayCluster, Slot
+from undertow.studies.work.ray_drivers import RayDrivers
 from undertow.studies.work.remote import remote_job
 from undertow.studies.work.slots import trial_resources
 
@@ -40,6 +41,7 @@ class FakeRay:
         self.util = SimpleNamespace(get_node_ip_address=lambda: addresses[0])
         self.addresses, self.resources = addresses, {"CPU": cpus, "GPU": gpus}
         self.closed = False
+        self.killed: list[Any] = []
 
     def nodes(self) -> list[dict[str, Any]]:
         return [
@@ -53,6 +55,9 @@ class FakeRay:
 
     def wait(self, waiting: list[str], **options: Any) -> tuple[list[str], list[str]]:
         return [], waiting
+
+    def kill(self, actor: Any) -> None:
+        self.killed.append(actor)
 
     def shutdown(self) -> None:
         self.closed = True
@@ -129,6 +134,20 @@ def test_what_a_trial_needs_and_the_cluster_has_is_said_once_and_the_wait_can_be
     assert text.startswith(
         "a trial needs 2 CPU; the Ray cluster has 10.0.0.1 with 1 CPU and 1 GPU: no node has that much. Waiting"
     )
+
+
+@pytest.mark.timeout(60)
+def test_a_study_that_has_nothing_left_ends_and_releases_the_slot_it_was_granted(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray, nothing = FakeRay("10.0.0.1"), cast(Any, None)
+    monkeypatch.setattr(cluster, "_connected", lambda address: ray)
+    found = RayCluster.connect("auto", load_study(file), POSTGRESQL, SERVER, print)
+    found.running = [Slot(actor="idle", described="described")]
+    ledger = cast(Any, SimpleNamespace(stops=0, total=0, retries=0, trials=dict))
+    view = cast(Any, SimpleNamespace(show=lambda *_: None))
+    assert RayDrivers(found, load_study(file), ledger, nothing, view).run(StopRequest()).total == 0
+    assert ray.killed == ["idle"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -26,10 +26,13 @@ from undertow.studies.store.counts import Counts
 from undertow.studies.store.ledger import Ledger
 from undertow.studies.store.results import read_results
 from undertow.studies.store.storage import storage_url
+from undertow.studies.work.cluster import RayCluster
 from undertow.studies.work.driver import Driver, ProgressView
 from undertow.studies.work.executor import LocalExecutor
 from undertow.studies.work.parent import ParentRun
-from undertow.studies.work.slots import machine_slots, visible_gpus
+from undertow.studies.work.ray_drivers import RayDrivers
+from undertow.studies.work.remote import remote_job
+from undertow.studies.work.slots import Slot, machine_slots, visible_gpus
 from undertow.tracking import Provenance, RunFolder, home_folder, provenance, start_shipper, tracking_uri
 from undertow.tracking.mlflow.search import tag_is
 from undertow.tracking.mlflow.views import chart_view
@@ -53,6 +56,7 @@ def study(
     retry_failed: bool = False,
     allow_changed_code: bool = False,
     progress: bool = True,
+    ray: str | None = None,
 ) -> "tuple[Study, DataFrame]":
     """Run the combinations of a study that are left, and write its report, as `undertow study run` does.
 
@@ -65,6 +69,7 @@ def study(
         retry_failed: Retry failed combinations.
         allow_changed_code: Continue with other plugins than those that the study was started with. The report says so.
         progress: Show the progress on standard error.
+        ray: Run the trials on a Ray cluster: its address, or ``auto``, as for `run_study`.
 
     Returns:
         Optuna's study, and a row for each combination: its factors, its state, every metric by its name.
@@ -87,6 +92,7 @@ def study(
             retry_failed=retry_failed,
             allow_changed_code=allow_changed_code,
             note=view.note,
+            ray=ray,
         )
     return results.study, results.frame()
 
@@ -105,6 +111,7 @@ def run_study(
     retry_failed: bool = False,
     allow_changed_code: bool = False,
     note: Callable[[str], None] = print_note,
+    ray: str | None = None,
 ) -> tuple[StudyResults, Path]:
     """Run the combinations of a study that are left, and write its report.
 
@@ -118,6 +125,8 @@ def run_study(
         retry_failed: Retry failed combinations.
         allow_changed_code: Continue with other plugins than those that the study was started with.
         note: Shows a line to the user.
+        ray: Run the trials on a Ray cluster: its address, ``HOST:PORT``, or ``auto`` for RAY_ADDRESS or the cluster
+            that this machine belongs to. They run on this machine when None.
 
     Returns:
         The results so far, and the path of the report, which exists if it could be written.
@@ -126,46 +135,61 @@ def run_study(
         RequestError: The request is wrong; nothing was written.
         Interrupted: The study was stopped before its end; the same call continues.
     """
-    slots = machine_slots(loaded.config, loaded.first.train, cpus=_cpus(), gpus=visible_gpus())
-    tracking_uri(home, loaded.first.track.uri)  # a wrong address is refused before the study is written
+    if ray is not None and limit is not None:
+        raise RequestError("--trials cannot be combined with --ray, where each driver counts for itself")
+    uri = tracking_uri(home, loaded.first.track.uri)  # a wrong address is refused before the study is written
+    storage = storage_url(home, loaded.config.storage)
     stop = StopRequest()
-    with stop.listening():
-        executor = LocalExecutor(_modules(loaded))  # the first step: it imports while the databases are opened
+    with stop.listening(), _place(loaded, ray, storage, uri, stop, note) as place:
         made_from = provenance(loaded.registry.versions(), loaded.first.seed)
         ledger = Ledger.open(
-            storage_url(home, loaded.config.storage),
+            storage,
             loaded,
             {"run": uuid4().hex, "facts": _facts(made_from)},
             allow_changed_code=allow_changed_code,
         )
         if ledger.changes:
             note(f"{loaded.name}: {ledger.changes}; the other combinations and their results are kept")
-        loaded = freeze_code(loaded, home, ledger.snapshot)
+        original, loaded = loaded, freeze_code(loaded, home, ledger.snapshot)
         if retry_failed:
             ledger.retry()
         uuid = ledger.snapshot["run"]
         parent = ParentRun.open(home, loaded, uuid, made_from)
         shipper = start_shipper(home)
-        driver = Driver(
-            loaded,
-            ledger,
-            executor,
-            home,
-            slots,
-            parent=uuid,
-            tags=made_from.tags,
-            watch=watch,
-            limit=limit,
-            allow_changed_code=allow_changed_code,
-        )
+        driver: Driver | RayDrivers
+        if isinstance(place, LocalPlace):
+            driver = Driver(
+                loaded,
+                ledger,
+                place.executor,
+                home,
+                place.slots,
+                parent=uuid,
+                tags=made_from.tags,
+                watch=watch,
+                limit=limit,
+                allow_changed_code=allow_changed_code,
+            )
+        else:
+            job = remote_job(
+                original,
+                loaded.files,
+                home,
+                uri,
+                storage,
+                run=uuid,
+                modules=_modules(loaded),
+                tags=made_from.tags,
+                gpu_share=place.needed.get("GPU", 0.0),
+                allow_changed_code=allow_changed_code,
+            )
+            driver = RayDrivers(place, loaded, ledger, job, watch)
         try:
             counts = driver.run(stop)
         except BaseException:  # re-raised: MLflow must not show the study as running
             if parent is not None:
                 parent.close("KILLED")
             raise
-        finally:
-            executor.close()
         results = read_results(ledger)
         # The driver that ends a study writes the report, even if another driver held the parent run at the start.
         with _noting(note, f"the trials of {loaded.name} have ended, but its own run cannot be recorded"):
@@ -179,6 +203,35 @@ def run_study(
             "The same command continues with the rest"
         )
     return results, RunFolder.place(home, loaded.name, uuid) / REPORT
+
+
+@dataclass(frozen=True)
+class LocalPlace:
+    """This machine, divided into slots."""
+
+    executor: LocalExecutor
+    slots: Sequence[Slot]
+
+
+@contextmanager
+def _place(
+    loaded: LoadedStudy, ray: str | None, storage: str, uri: str, stop: StopRequest, note: Callable[[str], None]
+) -> Iterator[LocalPlace | RayCluster]:
+    """Where the trials run: this machine, or the Ray cluster at this address, with a node that can run them."""
+    if ray is not None:
+        cluster = RayCluster.connect(ray, loaded, storage, uri, note)
+        try:
+            cluster.wait_for_slot(stop)
+            yield cluster
+        finally:
+            cluster.close()
+        return
+    slots = machine_slots(loaded.config, loaded.first.train, cpus=_cpus(), gpus=visible_gpus())
+    executor = LocalExecutor(_modules(loaded))  # it imports while the databases are opened
+    try:
+        yield LocalPlace(executor, slots)
+    finally:
+        executor.close()
 
 
 def freeze_code(loaded: LoadedStudy, home: Path, snapshot: Mapping[str, Any]) -> LoadedStudy:

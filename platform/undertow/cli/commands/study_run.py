@@ -22,6 +22,14 @@ def study_run_command(
     trials: Annotated[int | None, Parameter(help="Stop after this many trials; a later call continues.")] = None,
     retry_failed: Annotated[bool, Parameter(help="Run failed combinations again.")] = False,
     allow_changed_code: Annotated[bool, Parameter(help="Continue with changed plugins or data.")] = False,
+    ray: Annotated[
+        list[str] | None,
+        Parameter(
+            help="Run the trials on a Ray cluster: HOST:PORT; by default the one of this machine.",
+            consume_multiple=(0, 1),
+            negative="",
+        ),
+    ] = None,
     set: Sets = None,
     plugin: PluginFiles = None,
     home: Home = None,
@@ -34,6 +42,8 @@ def study_run_command(
     """
     from undertow.studies.plan.load import load_study
 
+    if file is None and ray and ray[0].endswith((".yaml", ".yml")):
+        raise RequestError(f"name the file first: `undertow study run {ray[0]} --ray [HOST:PORT]`")
     if file is None:
         raise RequestError("name a configuration file, as in `undertow study run experiments/vanishing/digits.yaml`")
     for option, number in (("--workers", workers), ("--trials", trials)):
@@ -54,6 +64,7 @@ def study_run_command(
             retry_failed=retry_failed,
             allow_changed_code=allow_changed_code,
             note=view.note,
+            ray=None if ray is None else (ray or ["auto"])[0],
         )
     with showing_results("the study"):
         if json:

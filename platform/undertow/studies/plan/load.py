@@ -82,6 +82,10 @@ class LoadedStudy:
         case = self.space.cases.get(str(params.get("case")), {})
         return {**case, **{key: value for key, value in params.items() if key != "case"}}
 
+    def source_data(self) -> dict[str, Any]:
+        """What was written, overrides included, without the `study` section."""
+        return copy.deepcopy(self._source.data)
+
     @cached_property
     def first(self) -> ExperimentConfig:
         """The configuration of the first combination: the shared values, and one value of each key that differs."""

@@ -63,6 +63,26 @@ def machine_slots(study: StudyConfig, train: TrainConfig, *, cpus: int, gpus: Se
     return _cpu_slots(study, train, cpus)
 
 
+def trial_resources(study: StudyConfig, train: TrainConfig, *, gpus: bool) -> dict[str, float]:
+    """What one trial needs of a cluster, as Ray names it: ``{"CPU": 2.0, "GPU": 0.5}``.
+
+    Args:
+        study: How much of a GPU a trial gets.
+        train: How many threads and devices one run has.
+        gpus: Whether the cluster has GPUs.
+
+    Raises:
+        RequestError: More than one GPU, but no whole number of them.
+    """
+    processes = train.devices if isinstance(train.devices, int) else 1
+    needed = {"CPU": float((train.threads or 1) * processes)}
+    if train.accelerator in ("gpu", "cuda") or (gpus and train.accelerator == "auto"):
+        share = float(processes) if processes > 1 else study.gpus_per_trial
+        _require_possible_share(share)
+        needed["GPU"] = share
+    return needed
+
+
 def _cpu_slots(study: StudyConfig, train: TrainConfig, cpus: int) -> list[Slot]:
     processes = train.devices if isinstance(train.devices, int) else 1
     number = max(1, cpus // ((train.threads or 1) * processes)) if study.workers == "auto" else study.workers
@@ -84,14 +104,18 @@ def _gpu_slots(study: StudyConfig, train: TrainConfig, cpus: int, gpus: Sequence
 
 def _gpu_groups(share: float, gpus: Sequence[str]) -> list[tuple[str, ...]]:
     """The GPUs of each slot; several slots have the same one where the share is below 1, but no two neighbours."""
-    if share > 1 and not share.is_integer():
-        raise RequestError(f"study.gpus_per_trial: {share:g}: a run takes whole GPUs, or a share of one")
+    _require_possible_share(share)
     if share > len(gpus):
         raise RequestError(f"study.gpus_per_trial: a run needs {share:g} GPUs, this machine has {len(gpus)}")
     if share < 1:
         return [(gpu,) for _ in range(int(1 / share)) for gpu in gpus]
     width = int(share)
     return [tuple(gpus[first : first + width]) for first in range(0, len(gpus) - width + 1, width)]
+
+
+def _require_possible_share(share: float) -> None:
+    if share > 1 and not share.is_integer():
+        raise RequestError(f"study.gpus_per_trial: {share:g}: a run takes whole GPUs, or a share of one")
 
 
 def visible_gpus() -> list[str]:

@@ -36,7 +36,7 @@ DEFINITIONS = {
     "tenth-life": "The first lag, in time steps, at which the gradient is a tenth of that at lag 1.",
     "reach": "The first lag, in time steps, at which the gradient is a thousandth of that at lag 1.",
     "cue": "log₁₀ of the gradient at the steps whose information the task needs, relative to lag 1.",
-    "earlier": "From a line through log₁₀ of the root mean square over the examples, as an earlier version measured it.",
+    "earlier": "From a line through log₁₀ of the root mean square over the examples, by an earlier version.",
 }
 """What each kind of quantity is, in one line."""
 
@@ -109,7 +109,7 @@ class Quantity:
 
 
 def gradient_views(combinations: Iterable[CombinationResult]) -> list[str]:
-    """``input`` and the state parts whose gradient was measured, such as ``h`` and ``c``; single layers are left out."""
+    """``input`` and the state parts whose gradient was measured, such as ``h``; single layers are left out."""
     names = (name.split("/") for each in combinations for name in (*each.curves, *each.metrics))
     found = dict.fromkeys(
         words[1]
@@ -184,7 +184,7 @@ def _life(view: str, metric: str, label: str) -> Quantity:
 
 
 def _of_an_earlier_version(view: str) -> list[Quantity]:
-    """Half-life and reach as they were recorded before; a gradient that grows has a half-life beyond the longest lag."""
+    """Half-life and reach as they were recorded before; that of a growing gradient is beyond the longest lag."""
     name = f"gradient/{view}"
 
     def grows(each: CombinationResult) -> bool:

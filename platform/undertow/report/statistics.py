@@ -14,7 +14,7 @@ How much is said depends on the number n of replicates:
   normal ones, since the bootstrap distribution of few values is too narrow (Hesterberg 2015, doi
   10.1080/00031305.2015.1089789). Its coverage is simulated in a test.
 
-A value may be *censored*: known to be larger than a bound. A centre or an end is censored if it depends on such a value.
+A value may be *censored*: known to be larger than a bound. A centre or an end that depends on it is censored, too.
 Everything random is seeded: the same results give the same report.
 """
 
@@ -110,9 +110,9 @@ def spread(values: Any) -> tuple[Any, Any, Any]:
     """
     n = values.shape[1]
     if n < INTERVAL_FROM:
-        return _centre(values), values.min(1), values.max(1)
+        return centre(values), values.min(1), values.max(1)
     low, high, _, _ = _interval(values, values)
-    return _centre(values), low, high
+    return centre(values), low, high
 
 
 def mann_whitney_p(first: Sequence[float], second: Sequence[float]) -> float:
@@ -170,7 +170,7 @@ def _estimates_of_one_size(values: Any, censored: Any) -> list[Estimate]:
 
     n = values.shape[1]
     beyond = np.where(censored, inf, values)
-    centre, centre_beyond = _centre(values), _centre(beyond)
+    middle, middle_beyond = centre(values), centre(beyond)
     if n == 1:
         low = high = low_beyond = high_beyond = None
     elif n < INTERVAL_FROM:
@@ -179,15 +179,15 @@ def _estimates_of_one_size(values: Any, censored: Any) -> list[Estimate]:
         low, high, low_beyond, high_beyond = _interval(values, beyond)
     found = []
     for place in range(len(values)):
-        ends = {"value": centre_beyond, "low": low_beyond, "high": high_beyond}
+        ends = {"value": middle_beyond, "low": low_beyond, "high": high_beyond}
         flags = frozenset(name for name, numbers in ends.items() if numbers is not None and numbers[place] == inf)
-        numbers = [None if each is None else float(each[place]) for each in (low, high)]
-        found.append(Estimate(float(centre[place]), *numbers, n, flags))
+        first, last = (None if each is None else float(each[place]) for each in (low, high))
+        found.append(Estimate(float(middle[place]), first, last, n, flags))
     return found
 
 
-def _centre(values: Any) -> Any:
-    """Median or IQM along the last axis."""
+def centre(values: Any) -> Any:
+    """Median or IQM along the last axis of an array, by its size."""
     import numpy as np
 
     n = values.shape[-1]
@@ -214,11 +214,11 @@ def _interval(values: Any, beyond: Any) -> tuple[Any, Any, Any, Any]:
     ends = []
     for start in range(0, len(values), chunk):
         some, some_beyond = values[start : start + chunk], beyond[start : start + chunk]
-        centres = np.sort(_centre(some[:, index]), axis=1)
-        observed = _centre(some)[:, None]
+        centres = np.sort(centre(some[:, index]), axis=1)
+        observed = centre(some)[:, None]
         share = ((centres < observed).mean(1) + (centres <= observed).mean(1)) / 2
         bias = ndtri(np.clip(share, 1 / RESAMPLES, 1 - 1 / RESAMPLES))
-        left_out = np.stack([_centre(np.delete(some, place, axis=1)) for place in range(n)], axis=1)
+        left_out = np.stack([centre(np.delete(some, place, axis=1)) for place in range(n)], axis=1)
         influence = left_out.mean(1, keepdims=True) - left_out
         squares = (influence**2).sum(1)
         acceleration = np.divide((influence**3).sum(1), 6 * squares**1.5, out=np.zeros(len(some)), where=squares > 0)
@@ -230,7 +230,7 @@ def _interval(values: Any, beyond: Any) -> tuple[Any, Any, Any, Any]:
         rows = np.arange(len(some))
         at = np.floor(ranks[0]).astype(int), np.ceil(ranks[1]).astype(int)
         same = some is some_beyond or not np.isinf(some_beyond).any()
-        centres_beyond = centres if same else np.sort(_centre(some_beyond[:, index]), axis=1)
+        centres_beyond = centres if same else np.sort(centre(some_beyond[:, index]), axis=1)
         ends.append([sorted_centres[rows, rank] for sorted_centres in (centres, centres_beyond) for rank in at])
     low, high, low_beyond, high_beyond = (np.concatenate(parts) for parts in zip(*ends, strict=True))
     return low, high, low_beyond, high_beyond

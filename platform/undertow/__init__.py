@@ -3,7 +3,7 @@
     import undertow
 
     result = undertow.run("experiments/smoke/digits.yaml", set=["cell.name=gru"])
-    print(result.metrics["gradient/h/half_life"])
+    print(result.metrics["gradient/input/half_life"])
 
 The names below are the public ones. Each is imported when it is first used, so that a command that needs no torch does
 not import it.

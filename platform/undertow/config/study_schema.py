@@ -64,7 +64,7 @@ class PruneConfig(Section):
     """Prune a run for a reason that does not depend on the other runs."""
 
     gradient_at_cue: Positive | None = None
-    """Prune before training when the gradient at the cue is smaller than this, in every state part."""
+    """Prune before training when the gradient by the input at the cue is smaller than this share of that at lag 1."""
 
 
 class ObjectiveConfig(Section):

@@ -16,7 +16,7 @@ from math import inf
 from undertow.config.space import Params, Value
 from undertow.report.format import NO_VALUE, format_value, short_names
 from undertow.report.groups import SEED, Group, Groups
-from undertow.report.quantities import Quantity, quantities, state_parts
+from undertow.report.quantities import Quantity, gradient_views, quantities
 from undertow.report.results import CombinationResult, StudyResults
 from undertow.report.statistics import Estimate, estimates
 
@@ -31,8 +31,8 @@ def group_results(results: StudyResults) -> Groups:
     panel_key = _panel_key(factors)
     line_keys = [key for key in factors if key != panel_key]
     names = short_names(factors)
-    parts = state_parts(each for each in results.combinations if each.state == "complete")
-    compared = quantities(results.objectives, parts)
+    complete = [each for each in results.combinations if each.state == "complete"]
+    compared = quantities(results.objectives, complete)
 
     members: dict[_Point, list[CombinationResult]] = {}
     for each in results.combinations:
@@ -59,7 +59,7 @@ def group_results(results: StudyResults) -> Groups:
         panels=tuple(_ascending(dict.fromkeys(group.panel for group in groups))),
         groups=groups,
         quantities=tuple(compared),
-        parts=tuple(parts),
+        views=tuple(gradient_views(complete)),
     )
 
 
@@ -118,14 +118,15 @@ def _estimates(
     compared: Sequence[Quantity], included: Sequence[Sequence[CombinationResult]]
 ) -> list[dict[str, Estimate]]:
     """The estimates of every group, all resampled together."""
-    places, samples = [], []
+    places, samples, bounds = [], [], []
     for place, combinations in enumerate(included):
         for quantity in compared:
             if values := quantity.values(combinations):
                 places.append((place, quantity.name))
                 samples.append(values)
+                bounds.append(quantity.bounds(combinations))
     found: list[dict[str, Estimate]] = [{} for _ in included]
-    for (place, name), estimate in zip(places, estimates(samples), strict=True):
+    for (place, name), estimate in zip(places, estimates(samples, bounds), strict=True):
         found[place][name] = estimate
     return found
 

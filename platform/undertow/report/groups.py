@@ -35,7 +35,7 @@ class Group:
         combinations: All of them, in any state.
         included: Those that charts and means use: the complete ones, and of a search the best at each seed.
         planned: How many could be included.
-        estimates: The IQM of `included`, by the name of the quantity.
+        estimates: Centre and spread over `included`, by the name of the quantity.
     """
 
     line: str
@@ -80,7 +80,7 @@ class Groups:
         panels: Their labels, ascending where they are numbers.
         groups: One for each line and panel that is planned.
         quantities: What is compared.
-        parts: The state parts whose gradient was measured.
+        views: ``input`` and the state parts whose gradient was measured.
     """
 
     results: StudyResults
@@ -90,7 +90,7 @@ class Groups:
     panels: tuple[str, ...]
     groups: tuple[Group, ...]
     quantities: tuple[Quantity, ...]
-    parts: tuple[str, ...]
+    views: tuple[str, ...]
 
     def at(self, line: str, panel: str) -> Group | None:
         """The group of a line in a panel; None where none is planned."""
@@ -122,6 +122,11 @@ class Groups:
     def objectives(self) -> list[Quantity]:
         """The quantities that are objectives, in their order."""
         return [quantity for quantity in self.quantities if quantity.kind == "objective"]
+
+    @property
+    def replicates(self) -> tuple[int, ...]:
+        """The numbers of included runs that groups with any have, ascending."""
+        return tuple(sorted({len(group.included) for group in self.groups if group.included}))
 
     @cached_property
     def _by_place(self) -> dict[tuple[str, str], Group]:

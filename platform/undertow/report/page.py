@@ -12,13 +12,17 @@ from typing import Any
 from undertow._system.atomic import write_atomically
 from undertow.report._plotly import figures_json, plotly_script
 from undertow.report.charts.sections import sections
+from undertow.report.format import join_words
 from undertow.report.grouping import group_results
 from undertow.report.groups import Groups
+from undertow.report.guessing import MARGIN
+from undertow.report.quantities import DEFINITIONS, INPUT
 from undertow.report.reproduce import reproduction
 from undertow.report.results import StudyResults
+from undertow.report.statistics import RESAMPLES, centre_name
 from undertow.report.summary import summarize
 from undertow.report.tables.comparison import compare, comparison_table, conclusion
-from undertow.report.tables.results_table import HOW_TO_READ, group_table, summary_table
+from undertow.report.tables.results_table import group_table, how_to_read, summary_table
 from undertow.report.tables.runs_table import run_table, sample_table, unfinished_table
 
 
@@ -54,12 +58,15 @@ def page(results: StudyResults) -> str:
         sections=charted,
         sample_table=sample_table(groups) if groups.searched else None,
         result_table=group_table(groups),
-        result_caption=HOW_TO_READ,
+        result_caption=how_to_read(groups),
         conclusion=conclusion(comparisons),
         comparison_table=comparison_table(groups, comparisons),
         unfinished_table=unfinished_table(results),
         run_table=run_table(results),
         reproduction=reproduction(results),
+        definitions=DEFINITIONS,
+        margin=MARGIN,
+        resamples=RESAMPLES,
         plots=Markup(figures_json({chart.name: chart.figure for chart in charts if chart.figure is not None})),
         plotly=Markup(plotly_script()),
     )
@@ -68,9 +75,12 @@ def page(results: StudyResults) -> str:
 
 def _summary_caption(groups: Groups) -> str:
     first = groups.objectives[0]
-    half_lives = "; below: half-life of the gradient in time steps" if groups.parts else ""
-    shown = "best samples" if groups.searched else "means over seeds"
-    return f"{first.label} ({'less' if first.better == 'low' else 'more'} is better){half_lives}; {shown}"
+    tested = [each.label for each in groups.quantities if each.kind == "test"]
+    beside = f" · {tested[0]}" if tested else ""
+    half_lives = "; below: half-life of ∂L/∂x in time steps" if INPUT in groups.views else ""
+    shown = "best samples" if groups.searched else join_words(sorted({centre_name(n) for n in groups.replicates}))
+    over = "" if groups.searched or not shown else " over seeds"
+    return f"{first.label}{beside} ({'less' if first.better == 'low' else 'more'} is better){half_lives}; {shown}{over}"
 
 
 def _template(name: str) -> Any:

@@ -2,7 +2,7 @@
 
     results = read_results(Ledger.find(url, "vanishing-digits"))      # undertow.studies.store.results
     frame = results.frame()                      # a row for each combination: factors, state, objectives, metrics
-    results.combinations[0].curves["gradient/h/by_lag"]
+    results.combinations[0].curves["gradient/input/by_lag"]
 
 The report is written from this alone, so any machine that reaches the study's database can write it.
 """

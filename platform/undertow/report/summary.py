@@ -1,33 +1,42 @@
-"""The summary in sentences: how many combinations are complete, which line scores best, how long the half-lives are.
+"""The answer in sentences: what is complete, which lines learned and score best, how far their gradients reach.
 
     for sentence in summarize(group_results(results)):
         print(sentence)
 
-It says what was measured and with how many seeds, and draws no conclusion.
+Every score is held against that of guessing, where the task states one: a line whose score is no better than that has
+not learned, and is never called the best. The sentences say what was measured and with how many replicates. They name
+no causes.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 
-from undertow.report.format import count_of, join_words
+from undertow.report.format import count_of, format_number, join_words
 from undertow.report.groups import EXCLUDED_STATES, Group, Groups
-from undertow.report.quantities import GROWS, Quantity
+from undertow.report.guessing import guessing, learned
+from undertow.report.quantities import INPUT, Quantity, symbol
+from undertow.report.statistics import centre_name, spread_name
 
 _MAX_PANELS = 8  # with a sentence of their own
 
 
 def summarize(groups: Groups) -> list[str]:
-    """A sentence on the state of the study, and one on each panel."""
+    """A sentence on the state of the study, one on the panels where nothing was learned, and one on each other."""
     sentences = [completion(groups)]
     if groups.searched and groups.complete:
         sentences.append(search_note(groups))
-    for panel in groups.panels[:_MAX_PANELS]:
-        complete = [group for group in groups.in_panel(panel) if group.included]
-        clauses = [_best_scores(groups, complete), *(_half_lives(groups, part, complete) for part in groups.parts)]
+    panels = [panel for panel in groups.panels if any(group.included for group in groups.in_panel(panel))]
+    unlearned = [panel for panel in panels if (scored := _scored(groups, panel)) and not _learned(groups, scored)]
+    if unlearned:
+        sentences.append(_nothing_learned(groups, unlearned))
+    for panel in panels[:_MAX_PANELS]:
+        clauses = [] if panel in unlearned else [_scores(groups, panel)]
+        clauses.append(_reach(groups, panel))
         if known := [clause for clause in clauses if clause]:
             where = groups.panel_title(panel) or (groups.lines[0] if len(groups.lines) == 1 else "overall")
             sentences.append(f"{where}: {'; '.join(known)}.")
-    if len(groups.panels) > _MAX_PANELS:
-        more = count_of(len(groups.panels) - _MAX_PANELS, "more panel")
+    if len(panels) > _MAX_PANELS:
+        more = count_of(len(panels) - _MAX_PANELS, "more panel")
         sentences.append(f"{more}: see the figures and the table.")
     return sentences
 
@@ -56,51 +65,97 @@ def search_note(groups: Groups) -> str:
     )
 
 
-def _best_scores(groups: Groups, complete: list[Group]) -> str:
-    """The best line by the first objective, and the next three."""
+def _scored(groups: Groups, panel: str) -> list[Group]:
     first = groups.objectives[0]
-    scored = [group for group in complete if first.name in group.estimates]
-    if not scored:
+    return [group for group in groups.in_panel(panel) if first.name in group.estimates]
+
+
+def _learned(groups: Groups, scored: Sequence[Group]) -> list[Group]:
+    return [group for group in scored if learned(group, groups.objectives[0])]
+
+
+def _nothing_learned(groups: Groups, panels: Sequence[str]) -> str:
+    """``No cell learned at length 128 and 256: all are at the level of guessing (val/loss 0.167 …).``"""
+    first = groups.objectives[0]
+    scored = [group for panel in panels for group in _scored(groups, panel)]
+    values = sorted(group.estimates[first.name].value for group in scored)
+    guesses = sorted({guess for group in scored if (guess := guessing(group, first)) is not None})
+    subject = f"No {groups.line_name}" if len(groups.lines) > 1 else f"{groups.lines[0]} has not"
+    where = f" at {groups.panel_name} {join_words(list(panels))}" if groups.panel_name else ""
+    what = f"{first.label} {_between(values)}, guessing {_between(guesses)}"
+    verb = " learned" if len(groups.lines) > 1 else " learned anything"
+    all_are = "all are" if len(scored) > 1 else "it is"
+    return f"{subject}{verb}{where}: {all_are} at the level of guessing ({what})."
+
+
+def _scores(groups: Groups, panel: str) -> str:
+    """The best line by the first objective, its test score, the next three, and the lines that did not learn."""
+    first = groups.objectives[0]
+    scored = _scored(groups, panel)
+    known = _learned(groups, scored)
+    if not known:
         return ""
-    scored.sort(key=lambda group: group.estimates[first.name].value, reverse=first.better == "high")
-    best = scored[0]
-    score = f"{first.text(best.estimates[first.name])} (n = {best.n})"
-    if len(groups.lines) == 1:
-        return f"{first.label} {score}"
-    text = f"best {first.label}: {best.line}, {score}"
-    if len(scored) > 1:
-        rest = [f"{group.line} {first.text(group.estimates[first.name], intervals=False)}" for group in scored[1:4]]
-        text += f", then {join_words(rest)}" if len(scored) <= 4 else f", then {', '.join(rest)} and others"
+    known.sort(key=lambda group: group.estimates[first.name].value, reverse=first.better == "high")
+    best = known[0]
+    text = f"{first.label} {_score(groups, best, first)}" + _beside(groups, best, first)
+    if len(groups.lines) > 1:
+        text = f"best {first.label}: {best.line}, {_score(groups, best, first)}" + _beside(groups, best, first)
+    if len(known) > 1:
+        rest = [f"{group.line} {first.text(group.estimates[first.name], spread=False)}" for group in known[1:4]]
+        text += f", then {join_words(rest)}" if len(known) <= 4 else f", then {', '.join(rest)} and others"
+    if lost := [group.line for group in scored if group not in known]:
+        text += f"; not better than guessing: {join_words(lost)}"
     return text
 
 
-def _half_lives(groups: Groups, part: str, complete: list[Group]) -> str:
-    """The range of half-lives over the lines, and the lines whose gradient grows."""
-    quantity = next(each for each in groups.quantities if each.name == f"half-life-{part}")
-    rates = sorted(
-        ((group.estimates[quantity.name].value, group) for group in complete if quantity.name in group.estimates),
-        key=lambda pair: -pair[0],
-    )
-    if not rates:
+def _score(groups: Groups, group: Group, quantity: Quantity) -> str:
+    """A score with what its numbers are: ``0.31 [0.28, 0.35] (median and range, n = 3)``."""
+    estimate = group.estimates[quantity.name]
+    spread = f"{centre_name(estimate.n)} and {spread_name(estimate.n)}, " if estimate.n > 1 else ""
+    return f"{quantity.text(estimate)} ({spread}n = {group.n})"
+
+
+def _beside(groups: Groups, group: Group, quantity: Quantity) -> str:
+    """The test score, and the score of guessing."""
+    tested = f"test/{quantity.name.partition('/')[2]}"
+    parts = [
+        f"{each.label} {each.text(group.estimates[each.name], spread=False)}"
+        for each in groups.quantities
+        if each.kind == "test" and each.name == tested and each.name in group.estimates
+    ]
+    if (guess := guessing(group, quantity)) is not None:
+        parts.append(f"guessing {format_number(guess)}")
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def _reach(groups: Groups, panel: str) -> str:
+    """From the shortest to the longest half-life of the gradient by the input."""
+    lives = [each for each in groups.quantities if each.kind == "half-life" and each.view == INPUT]
+    lives = lives or [each for each in groups.quantities if each.kind == "earlier" and "half-life" in each.name]
+    if not lives:
         return ""
-    growing = [group.line for rate, group in rates if rate <= 0]
-    falling = [(rate, group) for rate, group in rates if rate > 0]
-    clauses = []
-    if falling:
-        clauses.append(f"the gradient of {part} halves in {_span(quantity, falling, groups)}")
-    if growing:
-        verb = GROWS if len(growing) == 1 else "grow"
-        subject = "that" if falling else f"the gradient of {part}"
-        lines = f" of {join_words(growing)} {verb} with the lag" if len(groups.lines) > 1 else f" {GROWS}"
-        clauses.append(subject + lines)
-    return ", ".join(clauses)
+    quantity = lives[0]
+    known = [group for group in groups.in_panel(panel) if quantity.name in group.estimates]
+    known.sort(key=lambda group: (_beyond(group, quantity), group.estimates[quantity.name].value))
+    if not known:
+        return ""
+    first, last = known[0], known[-1]
+    what = f"{symbol(quantity.view)} has fallen to half at lag"
+    if quantity.kind == "earlier":
+        what = f"{quantity.label}:"
+    shortest, longest = (quantity.text(group.estimates[quantity.name], spread=False) for group in (first, last))
+    if len(known) == 1:
+        return f"{what} {shortest}" + (f" ({first.line})" if len(groups.lines) > 1 else "")
+    if shortest == longest:
+        return f"{what} {shortest} for every {groups.line_name}"
+    return f"{what} {shortest} ({first.line}) to {longest} ({last.line})"
 
 
-def _span(quantity: Quantity, falling: list[tuple[float, Group]], groups: Groups) -> str:
-    """From the shortest to the longest half-life."""
-    (fastest, first), (slowest, last) = falling[0], falling[-1]
-    if len(groups.lines) == 1:
-        return f"{quantity.format(fastest)} steps"
-    if len(falling) == 1:
-        return f"{quantity.format(fastest)} steps ({first.line})"
-    return f"{quantity.format(fastest)} ({first.line}) to {quantity.format(slowest)} steps ({last.line})"
+def _beyond(group: Group, quantity: Quantity) -> bool:
+    return "value" in group.estimates[quantity.name].censored
+
+
+def _between(values: Sequence[float]) -> str:
+    """``0.167``, or ``0.16 to 0.17``."""
+    texts = list(dict.fromkeys(map(format_number, values)))
+    return texts[0] if len(texts) == 1 else f"{texts[0]} to {texts[-1]}"

@@ -1,8 +1,8 @@
 """One experiment from its configuration to a finished, tracked run.
 
     result = undertow.run("experiments/smoke/digits.yaml", set=["cell.name=gru", "task.length=128"])
-    result.metrics["gradient/h/half_life"]     # in time steps
-    result.curves["gradient/h/by_lag"]         # lags, and log10 of the gradient's norm there
+    result.metrics["gradient/input/half_life"]     # in time steps
+    result.curves["gradient/input/by_lag"]         # lags, and log10 of the norm there, relative to lag 1
 
 A wrong request is refused before anything is written. After that everything is in a run folder. Whatever happens to the
 process or to the tracking server, the record of the run is shipped and its status is true in the end.

@@ -1,7 +1,7 @@
 """Run a whole study, from its configuration to its report.
 
     study, frame = undertow.study("experiments/vanishing/digits.yaml", set=["train.max_steps=100"])
-    frame.groupby(["cell.name", "task.length"])["gradient/h/reach"].mean()
+    frame.groupby(["cell.name", "task.length"])["gradient/input/reach"].median()
 
 A wrong request is refused before anything is written. A study that was stopped is continued by the same call.
 """
@@ -295,8 +295,9 @@ def _noting(note: Callable[[str], None], what: str) -> Iterator[None]:
 
 
 def _view(results: StudyResults) -> Mapping[str, str]:
-    """A saved view of the study's charts in MLflow: the curves of all state parts, grouped by the varied keys."""
-    curves = sorted({name for trial in results.combinations for name in trial.curves if "/layer" not in name})
+    """A saved view of the study's charts in MLflow: the curves, those by the input first, grouped by the varied keys."""
+    names = {name for trial in results.combinations for name in trial.curves if "/layer" not in name}
+    curves = sorted(names, key=lambda name: ("/input/" not in name, name.endswith("/spread"), name))
     factors = [key for key in results.space.vary if key != "seed"]
     search = tag_is("undertow.study", results.name)
     return chart_view(results.name, group_by=factors or None, metrics=curves, search=search) if curves else {}

@@ -33,22 +33,18 @@ def rendered(*results: RunResult) -> tuple[str, list[list[str]]]:
     return " ".join(above.split()), [line.split() for line in below.splitlines()[1:] if line.strip()]
 
 
-def test_each_state_part_has_its_own_half_life_and_reach(make: Make) -> None:
-    lstm = {"val/accuracy": 0.8766, "gradient/h/half_life": 5.4999, "gradient/h/reach": 48.0, "gradient/h/growth": 0.0}
+def test_the_input_has_half_life_and_reach_and_each_state_part_its_half_life(make: Make) -> None:
+    lstm = {"val/accuracy": 0.8766, "gradient/h/half_life": 5.4999, "gradient/h/reach": 48.0}
+    lstm |= {"gradient/input/half_life": 7.0, "gradient/input/reach": 63.0, "gradient/input/reach_censored": 1.0}
     lstm |= {"gradient/c/half_life": 1234.0, "gradient/c/reach": 63.0, "cost/parameters": 4810.0}
     gru = {"val/accuracy": 0.5, "gradient/h/half_life": 1.0, "gradient/h/reach": 3.0, "cost/steps_per_second": 57.123}
     headings, rows = rendered(make("lstm", 64, lstm), make("gru", 256, gru))
-    assert headings.count("half-life") == headings.count("of h") == headings.count("of c") == 2
+    assert (headings.count("half-life"), headings.count("reach")) == (3, 1)
+    assert (headings.count("∂L/∂x"), headings.count("∂L/∂h"), headings.count("∂L/∂c")) == (2, 1, 1)
     assert rows == [
-        ["lstm", "64", "0.877", "5.5", "48", "1.23e+03", "63", "4,810", "–"],
-        ["gru", "256", "0.500", "1", "3", "–", "–", "–", "57.1"],
+        ["lstm", "64", "0.877", "7", ">", "63", "5.5", "1.23e+03", "4,810", "–"],
+        ["gru", "256", "0.500", "–", "–", "1", "–", "–", "57.1"],
     ]
-
-
-def test_a_growing_gradient_has_no_half_life_even_if_one_was_recorded(make: Make) -> None:
-    grows = {"val/loss": 1.0, "gradient/h/half_life": 1.6, "gradient/h/growth": 1.0, "gradient/h/reach": 63.0}
-    _, rows = rendered(make("gru", 64, grows))
-    assert rows[0][3] == "grows"
 
 
 def test_a_task_without_scores_shows_the_loss(make: Make) -> None:
@@ -59,11 +55,11 @@ def test_a_task_without_scores_shows_the_loss(make: Make) -> None:
 
 def test_single_layers_of_a_state_part_have_no_columns(make: Make) -> None:
     headings, _ = rendered(make("gru", 64, {"gradient/h/reach": 1.0, "gradient/h/layer0/reach": 1.0}))
-    assert headings.count("reach") == 1
+    assert headings.count("half-life") == 1
 
 
 def test_a_table_with_two_state_parts_fits_into_80_columns(make: Make) -> None:
-    metrics = {f"gradient/{part}/{what}": 123.0 for part in "hc" for what in ("half_life", "reach")}
+    metrics = {f"gradient/{part}/{what}": 123.0 for part in ("input", "h", "c") for what in ("half_life", "reach")}
     metrics |= {"val/accuracy": 0.5, "cost/parameters": 1_234_567.0, "cost/steps_per_second": 123.4}
     console = Console(width=80)
     with console.capture() as capture:

@@ -91,26 +91,27 @@ def _result(number: int, combination: Combination, recipe: Recipe, study: optuna
         "cost/activation_bytes": 12.0 * length * COSTS.get(cell, 1000) / 10,
         "cost/steps_per_second": 2e5 / length / math.sqrt(COSTS.get(cell, 1000)) * random.uniform(0.9, 1.1),
     }
-    for part in ("h", "c") if cell == "lstm" else ("h",):
-        half_life = HALF_LIVES.get(cell, 10.0) * (4 if part == "c" else 1) * random.uniform(0.8, 1.25)
+    for view in ("input", "h", "c") if cell == "lstm" else ("input", "h"):
+        half_life = HALF_LIVES.get(cell, 10.0) * (4 if view == "c" else 1) * random.uniform(0.8, 1.25)
         half_life *= (64 / length) ** 0.3 * (-1 if grows else 1)
         lags = lags_up_to(length - 1)
-        slope, start = -math.log10(2) / half_life, random.uniform(-2.2, -1.8)
+        slope = -math.log10(2) / half_life
 
-        def values(progress: float, slope: float = slope, start: float = start, lags: list[int] = lags) -> list[float]:
-            return [max(-50.0, start + slope * (3 - 2 * progress) * lag + random.gauss(0, 0.05)) for lag in lags]
+        def values(progress: float, slope: float = slope, lags: list[int] = lags) -> list[float]:
+            return [slope * (3 - 2 * progress) * (lag - 1) + random.gauss(0, 0.05) for lag in lags]
 
-        name = f"gradient/{part}"
+        name = f"gradient/{view}"
         curves[f"{name}/by_lag"] = (lags, values(1.0))
         history[f"{name}/by_lag"] = {step: values(step / 500) for step in range(0, 500, 50)}
-        metrics[f"{name}/half_life"] = half_life
-        metrics[f"{name}/growth"] = float(grows)
-        metrics[f"{name}/reach"] = float(max([lag for lag in lags if slope * lag > -3] or [0]))
-        metrics[f"{name}/at_cue"] = max(-50.0, start + slope * lags[-1])
-    loss = 2.3 / (1 + 0.05 * metrics["gradient/h/reach"] * 64 / length) * random.uniform(0.9, 1.1)
+        for measure, decades in (("half_life", math.log10(2)), ("tenth_life", 1), ("reach", 3)):
+            lag = 1 + decades / -slope if slope < 0 else math.inf
+            metrics[f"{name}/{measure}"] = min(lag, float(lags[-1]))
+            metrics[f"{name}/{measure}_censored"] = float(lag > lags[-1])
+        metrics[f"{name}/at_cue"] = slope * (lags[-1] - 1)
+    loss = 2.3 / (1 + 0.05 * metrics["gradient/input/reach"] * 64 / length) * random.uniform(0.9, 1.1)
     if "optim.lr" in params:
         loss *= 1 + (math.log10(params["optim.lr"]) + 3) ** 2
-    scores = {"val/loss": loss, "val/accuracy": math.exp(-loss)}
+    scores = {"val/loss": loss, "val/accuracy": math.exp(-loss), "test/loss": 1.1 * loss}
     scored = tuple(scores[each.metric] for each in recipe.objectives)
     if state in ("complete", "failed", "pruned"):
         study.add_trial(

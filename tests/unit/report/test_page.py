@@ -16,7 +16,7 @@ from undertow.config.space import Space
 from undertow.report import write_report
 from undertow.report.grouping import group_results
 from undertow.report.page import page
-from undertow.report.results import StudyResults
+from undertow.report.results import CombinationResult, Objective, StudyResults
 from undertow.report.summary import summarize
 
 Make = Callable[..., StudyResults]
@@ -115,7 +115,9 @@ def test_headings_go_down_a_level_at_a_time(elements: Elements) -> None:
 def test_every_place_for_a_figure_has_one(elements: Elements) -> None:
     places = [attrs["data-plot"] for _, attrs in elements.tags if "data-plot" in attrs]
     assert sorted(embedded(elements)) == sorted(map(str, places))
-    assert {"profile-h", "profile-c", "half-life-h", "training-h", "importances"} <= set(places)
+    assert {"profile-input", "profile-h", "profile-c", "half-life-input", "training-input", "importances"} <= set(
+        places
+    )
 
 
 def test_every_figure_has_a_label_for_screen_readers(elements: Elements) -> None:
@@ -149,14 +151,66 @@ def test_the_summary_gives_the_completion_and_the_best_cell(whole: StudyResults)
     assert sentences[0] == "44 of 48 combinations complete; 1 failed, 2 pruned and 1 missing, listed below."
     best = min(("rnn", "lstm", "gru", "ugrnn"), key=lambda line: groups.at(line, "128").estimates["val/loss"].value)  # type: ignore[union-attr]
     assert sentences[2].startswith(f"length 128: best val/loss: {best}, ")
-    assert re.search(r"the gradient of h halves in [\d.]+ \(rnn\) to [\d.]+ steps \(lstm\)", sentences[2])
+    assert "(median and range, n = 3) (test/loss " in sentences[2]
+    assert "guessing 2.3)" in sentences[2]
+    assert re.search(r"∂L/∂x has fallen to half at lag [\d.]+ \(rnn\) to [\d.]+ \(lstm\)", sentences[2])
 
 
-def test_the_summary_names_the_cells_whose_gradient_grows(make_study: Make, make_grid: Grid) -> None:
+def test_a_gradient_that_grows_is_beyond_the_longest_lag(make_study: Make, make_grid: Grid) -> None:
     space = make_grid(cells=("rnn", "gru"), lengths=(64,), seeds=1)
     sentences = summarize(group_results(make_study(space, grows=("cell.name=gru task.length=64 seed=0",))))
-    assert "the gradient of h halves in" in sentences[1]
-    assert "that of gru grows with the lag" in sentences[1]
+    assert re.search(r"∂L/∂x has fallen to half at lag [\d.]+ \(rnn\) to > 63 \(gru\)", sentences[1])
+
+
+def with_losses(results: StudyResults, losses: dict[tuple[str, int], float]) -> StudyResults:
+    """The study with other losses, by cell and length."""
+
+    def loss(each: CombinationResult) -> float:
+        return losses[str(each.params["cell.name"]), int(str(each.params["task.length"]))]
+
+    return replace(results, combinations=tuple(replace(each, values=(loss(each),)) for each in results.combinations))
+
+
+def test_where_nothing_was_learned_the_answer_says_so_and_names_no_best(make_study: Make, make_grid: Grid) -> None:
+    results = make_study(make_grid(cells=("rnn", "gru"), lengths=(64, 128, 256), seeds=3))
+    losses = {
+        ("rnn", 64): 0.1,
+        ("gru", 64): 2.31,
+        ("rnn", 128): 2.3,
+        ("gru", 128): 2.28,
+        ("rnn", 256): 2.4,
+        ("gru", 256): 2.3,
+    }
+    sentences = summarize(group_results(with_losses(results, losses)))
+    assert sentences[1] == (
+        "No cell learned at length 128 and 256: all are at the level of guessing (val/loss 2.28 to 2.4, guessing 2.3)."
+    )
+    assert sentences[2].startswith("length 64: best val/loss: rnn, 0.1 (median and range, n = 3)")
+    assert "not better than guessing: gru" in sentences[2]
+    assert not any("best" in sentence for sentence in sentences[3:])
+
+
+def test_a_score_is_held_against_the_most_frequent_class(make_study: Make, make_grid: Grid) -> None:
+    results = make_study(make_grid(cells=("rnn",), lengths=(64,)), objectives=(Objective("val/accuracy", "maximize"),))
+    constant = tuple(
+        replace(each, values=(0.12,), metrics={**each.metrics, "task/trivial_accuracy": 0.11})
+        for each in results.combinations
+    )
+    sentences = summarize(group_results(replace(results, combinations=constant)))
+    assert sentences[1] == (
+        "rnn has not learned anything at length 64: it is at the level of guessing (val/accuracy 0.12, guessing 0.11)."
+    )
+
+
+def test_where_guessing_is_not_known_scores_are_compared_alone(make_study: Make, make_grid: Grid) -> None:
+    results = make_study(make_grid(cells=("rnn", "gru"), lengths=(64,)))
+    bare = tuple(
+        replace(each, metrics={k: v for k, v in each.metrics.items() if k != "task/trivial_loss"})
+        for each in results.combinations
+    )
+    sentences = summarize(group_results(replace(results, combinations=bare)))
+    assert "best val/loss: gru" in sentences[1]
+    assert "guessing" not in sentences[1]
 
 
 # --- what users wrote ------------------------------------------------------------------------------------------------
@@ -226,7 +280,7 @@ def test_one_run_renders_and_says_that_nothing_can_be_compared(make_study: Make)
     assert "1 of 1 combination complete." in elements.text
     assert "There is a single combination: see the results." in elements.text
     assert "1 complete run: too few to draw." in elements.text
-    assert "No test could be made" in elements.text
+    assert "There is nothing to test" in elements.text
     assert {"profile-h", "profile-c", "training-h"} <= embedded(elements).keys()
 
 

@@ -23,9 +23,9 @@ DRAWN = """
 def test_pictures_are_small_png_files(whole: StudyResults, tmp_path: Path) -> None:
     written = write_pictures(whole, tmp_path / "pictures")
     assert [path.stem for path in written] == [
-        *("profile-h", "profile-c", "val-loss"),
-        *("half-life-h", "reach-h", "at-cue-h", "half-life-c", "reach-c", "at-cue-c"),
-        *("val-loss-by-length", "val-loss-by-half-life"),
+        *("profile-input", "profile-h", "profile-c", "val-loss", "test-loss"),
+        *("half-life-input", "tenth-life-input", "reach-input", "at-cue-input"),
+        *("val-loss-by-length", "test-loss-by-length", "val-loss-by-half-life"),
     ]
     for path in written:
         picture = path.read_bytes()

@@ -19,10 +19,10 @@ def test_a_row_for_each_combination_but_the_seed(whole: StudyResults) -> None:
     assert len({len(row) for row in (table.columns, *table.rows)}) == 1
 
 
-def test_every_mean_has_its_interval_unless_intervals_are_off(whole: StudyResults) -> None:
+def test_every_centre_has_its_spread_unless_that_is_off(whole: StudyResults) -> None:
     column = result_table(whole).columns.index("val/loss")
     assert all("[" in row[column] for row in result_table(whole).rows if row[column] != "–")
-    assert not any("[" in row[column] for row in result_table(whole, intervals=False).rows)
+    assert not any("[" in row[column] for row in result_table(whole, spread=False).rows)
 
 
 def test_a_combination_without_a_run_keeps_its_row(whole: StudyResults) -> None:
@@ -55,7 +55,7 @@ def test_a_study_without_seeds_or_excluded_runs_has_no_columns_for_them(make_stu
 
 def test_columns_of_numbers_are_aligned_to_the_right(whole: StudyResults) -> None:
     right = result_table(whole).right
-    assert {"length", "val/loss", "half-life of h", "n"} <= right
+    assert {"length", "val/loss", "half-life of ∂L/∂x", "n"} <= right
     assert not {"cell", "left out"} & right
 
 

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 NOTHING = "–"
 
+HOW_TO_READ = """\
+Half-life and reach: the first lag, in time steps, at which the gradient is ½ and 10⁻³ of that at lag 1 (> 63: it does
+not fall so far). ∂L/∂x, by the input, compares cells. Scores: validation split, which chose the checkpoint, and test.
+"""
+
 
 def print_results(results: Sequence["RunResult"]) -> None:
     """Print the table of some runs, where their charts are, and which of them are not shipped yet.
@@ -28,7 +33,7 @@ def print_results(results: Sequence["RunResult"]) -> None:
     """
     console = out()
     console.print(runs_table(results))
-    console.print("Length, half-life and reach in time steps; scores on the validation split.\n", soft_wrap=True)
+    console.print(HOW_TO_READ, soft_wrap=True)
     if any(result.shipped for result in results):
         for line in where_to_look(results[-1].folder):
             console.print(line, soft_wrap=True)
@@ -58,11 +63,11 @@ def runs_table(results: Sequence["RunResult"]) -> Table:
         results: At least one run; a column that no run has a value for is left out.
     """
     scores = list(dict.fromkeys(name for result in results for name in _scores(result)))
-    parts = list(dict.fromkeys(part for result in results for part in _state_parts(result)))
+    views = list(dict.fromkeys(view for result in results for view in _views(result)))
     columns = ["cell", "length", *(score.removeprefix("val/") for score in scores)]
-    columns += [f"{quantity}\nof {part}" for part in parts for quantity in ("half-life", "reach")]
+    columns += [f"{label}\n{_symbol(view)}" for view in views for label in _measures(view).values()]
     columns += ["parameters", "steps/s"]
-    rows = [[*_cell_and_length(result), *_values(result, scores, parts)] for result in results]
+    rows = [[*_cell_and_length(result), *_values(result, scores, views)] for result in results]
     grid = table(columns, rows, right=columns[1:])
     grid.padding = (0, 0)  # so that two state parts fit into 80 columns
     return grid
@@ -79,28 +84,36 @@ def _scores(result: "RunResult") -> list[str]:
     return scores or ["val/loss"]
 
 
-def _state_parts(result: "RunResult") -> list[str]:
-    """Return the state parts whose gradient was measured, such as ``h`` and ``c``, without those of single layers."""
+def _views(result: "RunResult") -> list[str]:
+    """Return ``input`` and the state parts whose gradient was measured, without those of single layers."""
     names = [name.split("/") for name in result.metrics]
-    return [name[1] for name in names if len(name) == 3 and name[0] == "gradient" and name[2] == "reach"]
+    views = [name[1] for name in names if len(name) == 3 and name[0] == "gradient" and name[2] == "reach"]
+    return sorted(views, key=lambda view: view != "input")
 
 
-def _values(result: "RunResult", scores: Sequence[str], parts: Sequence[str]) -> list[str]:
+def _measures(view: str) -> Mapping[str, str]:
+    """Return the measures of a view by their labels: of state parts the half-life alone, to fit into 80 columns."""
+    return {"half_life": "half-life"} | ({"reach": "reach"} if view == "input" else {})
+
+
+def _symbol(view: str) -> str:
+    return f"∂L/∂{'x' if view == 'input' else view}"
+
+
+def _values(result: "RunResult", scores: Sequence[str], views: Sequence[str]) -> list[str]:
     metrics = result.metrics
     cells = [f"{metrics[score]:.3f}" if score in metrics else NOTHING for score in scores]
-    for part in parts:
-        cells.append(_half_life(metrics, part))
-        cells.append(_format(metrics, f"gradient/{part}/reach", "{:.0f}"))
+    for view in views:
+        cells += [_lag(metrics, f"gradient/{view}/{measure}") for measure in _measures(view)]
     cells.append(_format(metrics, "cost/parameters", "{:,.0f}"))
     cells.append(_format(metrics, "cost/steps_per_second", "{:.3g}"))
     return cells
 
 
-def _half_life(metrics: Mapping[str, float], part: str) -> str:
-    """Return the half-life in time steps, or ``grows`` for a gradient that does not shrink."""
-    if metrics.get(f"gradient/{part}/growth") == 1:
-        return "grows"
-    return _format(metrics, f"gradient/{part}/half_life", "{:.3g}")
+def _lag(metrics: Mapping[str, float], name: str) -> str:
+    """Return a lag in time steps, with ``>`` where the curve does not fall so far; see the probe gradient-profile."""
+    beyond = "> " if metrics.get(f"{name}_censored") == 1 else ""
+    return beyond + _format(metrics, name, "{:.3g}")
 
 
 def _format(metrics: Mapping[str, float], name: str, template: str) -> str:

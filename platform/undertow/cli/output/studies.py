@@ -33,7 +33,7 @@ def print_study(results: "StudyResults", report: Path) -> None:
     cells = result_table(results)
     grid = table(cells.columns, cells.rows, right=list(cells.right))
     if widths(grid, console).maximum > console.width:
-        cells = result_table(results, intervals=False)
+        cells = result_table(results, spread=False)
         headings = {name: name.replace(" of ", "\nof ") for name in cells.columns}
         grid = table(list(headings.values()), cells.rows, right=[headings[name] for name in cells.right])
         grid.padding = (0, 0)

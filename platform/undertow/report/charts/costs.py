@@ -118,7 +118,10 @@ def _caption(groups: Groups) -> str:
     marks, front = (
         ("A mark for each sample of the search.", "from single samples")
         if groups.searched
-        else ("IQM of the score and median of the cost over seeds.", "from these means, without their intervals")
+        else (
+            "Centre of the score and median of the cost over seeds.",
+            "from these centres alone, without their spread",
+        )
     )
     return (
         f"{marks} Grey line: the Pareto front within a panel, {front}. For every other point there is one on the front "

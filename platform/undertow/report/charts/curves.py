@@ -1,6 +1,6 @@
-"""Mean curves over seeds with their bootstrap intervals, and the panels that show them.
+"""Curves over replicates, centre and spread at each step, and the panels that show them.
 
-curve = mean_curve(group.included, "gradient/h/by_lag")
+curve = centre_curve(group.included, "gradient/h/by_lag")
 drawn = curve_panels(groups, "gradient/h/by_lag", "lag")
 """
 
@@ -11,29 +11,29 @@ from typing import TYPE_CHECKING, Any
 
 from undertow.report.charts.chart import MAX_LINES, MAX_PANELS
 from undertow.report.charts.style import line_style, list_once, small_multiples
-from undertow.report.format import plot_text
+from undertow.report.format import join_words, plot_text
 from undertow.report.groups import Groups
 from undertow.report.results import CombinationResult, Curve
-from undertow.report.statistics import mean_interval
+from undertow.report.statistics import centre_name, spread, spread_name
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
 @dataclass(frozen=True)
-class MeanCurve:
-    """The mean of a curve over some runs.
+class CentreCurve:
+    """The centre of a curve over some runs: median or IQM, as `undertow.report.statistics` chooses by their number.
 
     Attributes:
         steps: The steps of the axis at which all runs have a value.
-        mean: The mean at each.
-        low: Lower end of its interval; None for a single run.
+        centre: The centre at each.
+        low: Lower end of its range or interval; None for a single run.
         high: Upper end.
         n: The number of runs.
     """
 
     steps: list[int]
-    mean: list[float]
+    centre: list[float]
     low: list[float] | None
     high: list[float] | None
     n: int
@@ -53,16 +53,18 @@ class CurvePanels:
     figure: "Figure"
     rows: int
     columns: int
-    curves: tuple[MeanCurve, ...]
+    curves: tuple[CentreCurve, ...]
 
 
-def mean_curve(combinations: Sequence[CombinationResult], name: str) -> MeanCurve | None:
-    """The mean of a curve over some runs; None where none recorded it."""
+def centre_curve(combinations: Sequence[CombinationResult], name: str) -> CentreCurve | None:
+    """The centre of a curve over some runs; None where none recorded it."""
     steps, values = align([curve for each in combinations if (curve := each.curves.get(name))])
     if not steps:
         return None
-    low, high = (end.tolist() for end in mean_interval(values)) if len(values) > 1 else (None, None)
-    return MeanCurve(steps, values.mean(axis=0).tolist(), low, high, len(values))
+    if len(values) == 1:
+        return CentreCurve(steps, values[0].tolist(), None, None, 1)
+    centre, low, high = (each.tolist() for each in spread(values.T))
+    return CentreCurve(steps, centre, low, high, len(values))
 
 
 def align(curves: Sequence[Curve]) -> tuple[list[int], Any]:
@@ -79,7 +81,7 @@ def align(curves: Sequence[Curve]) -> tuple[list[int], Any]:
 
 
 def curve_panels(groups: Groups, name: str, axis: str) -> CurvePanels:
-    """Draw the mean curve of every group.
+    """Draw the curve of every group.
 
     Args:
         groups: The groups.
@@ -89,13 +91,13 @@ def curve_panels(groups: Groups, name: str, axis: str) -> CurvePanels:
     panels = groups.panels[:MAX_PANELS]
     titles = [plot_text(groups.panel_title(panel)) for panel in panels]
     figure, cells = small_multiples(titles, shared_xaxes="all", shared_yaxes="all")
-    curves: list[MeanCurve] = []
+    curves: list[CentreCurve] = []
     traces: list[Any] = []
     places: list[tuple[int, int]] = []
     for panel, cell in zip(panels, cells, strict=True):
         for index, line in enumerate(groups.lines[:MAX_LINES]):
             group = groups.at(line, panel)
-            if group and (curve := mean_curve(group.included, name)):
+            if group and (curve := centre_curve(group.included, name)):
                 new = _traces(line, index, curve, axis)
                 traces += new
                 places += [cell] * len(new)
@@ -111,7 +113,7 @@ def _values_at(curve: Curve, steps: Sequence[int]) -> list[float]:
     return [value if isfinite(value := known[step]) and abs(value) < 1e300 else nan for step in steps]
 
 
-def _traces(line: str, index: int, curve: MeanCurve, axis: str) -> list[Any]:
+def _traces(line: str, index: int, curve: CentreCurve, axis: str) -> list[Any]:
     """The line and, below it, its band."""
     from plotly.graph_objects import Scatter
 
@@ -131,13 +133,24 @@ def _traces(line: str, index: int, curve: MeanCurve, axis: str) -> list[Any]:
             **shared,
         )
         traces.append(band)
-    mean = Scatter(
+    line_trace = Scatter(
         x=curve.steps,
-        y=curve.mean,
+        y=curve.centre,
         mode="lines+markers",
         line={"color": style.colour, "dash": style.dash, "width": 2},
         marker={"symbol": style.symbol, "size": 5},
         hovertemplate=f"%{{y:.3g}} at {axis} %{{x}}<br>n = {curve.n}",
         **shared,
     )
-    return [*traces, mean]
+    return [*traces, line_trace]
+
+
+def how_drawn(curves: Sequence[CentreCurve]) -> str:
+    """The sentence that says what lines and bands are, by the numbers of runs."""
+    numbers = sorted({curve.n for curve in curves})
+    if not numbers or numbers == [1]:
+        return "Lines: single runs."
+    centres = join_words(sorted({centre_name(n) for n in numbers}, reverse=True))
+    bands = join_words(sorted({spread_name(n) for n in numbers if n > 1}, reverse=True))
+    n = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+    return f"Lines: {centres} over seeds; bands: {bands} (n = {n})."

@@ -3,12 +3,12 @@
     for chart in extrapolation_charts(group_results(results)):
         chart.figure.show()
 
-One chart for each score, a panel for each trained length, a line for each cell: the mean over seeds, and its bootstrap
-interval at each length.
+One chart for each score, a panel for each trained length, a line for each cell: the centre and the spread over seeds at
+each length.
 """
 
 from undertow.report.charts.chart import MAX_LINES, MAX_PANELS, Chart, truncation_note
-from undertow.report.charts.curves import curve_panels
+from undertow.report.charts.curves import curve_panels, how_drawn
 from undertow.report.charts.style import set_margins
 from undertow.report.format import plot_text, slug
 from undertow.report.groups import Groups
@@ -27,10 +27,7 @@ def _chart(groups: Groups, score: str) -> Chart:
     drawn.figure.update_xaxes(type="log", title_text="length, time steps")
     drawn.figure.update_yaxes(title_text=plot_text(score), col=1)
     set_margins(drawn.figure, 28, 52)
-    caption = (
-        f"{score} of the trained networks at each of these lengths. Lines: mean over seeds; bands: 95 % bootstrap "
-        "interval of that mean (none for a single run)."
-    )
+    caption = f"{score} of the trained networks at each of these lengths. {how_drawn(drawn.curves)}"
     caption += truncation_note(len(groups.lines), MAX_LINES, "lines")
     caption += truncation_note(len(groups.panels), MAX_PANELS, "panels")
     return Chart(

@@ -1,4 +1,4 @@
-"""The score of every run against the half-life of its gradient, a panel for each state part.
+"""The score of every run against the half-life of the gradient by its input.
 
 for chart in half_life_charts(group_results(results)):
     chart.figure.show()
@@ -12,33 +12,33 @@ from undertow.report.charts.chart import MAX_LINES, Chart, objective_axis_title,
 from undertow.report.charts.style import line_style, list_once, log_ticks, small_multiples
 from undertow.report.format import format_number, plot_text, slug
 from undertow.report.groups import Groups
-from undertow.report.quantities import GROWS, Quantity, rate
+from undertow.report.quantities import Quantity
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-_SHORTEST = 0.1  # time steps; a shorter half-life is drawn as 0
-
 
 def half_life_charts(groups: Groups) -> list[Chart]:
-    """A chart for each objective: every complete run by its score and the half-life of each state part."""
-    parts = [part for part in groups.parts if any(rate(each, part) is not None for each in groups.complete)]
-    if not parts:
+    """A chart for each objective: every complete run by its score and its half-life."""
+    lives = [each for each in groups.quantities if each.kind == "half-life" and each.compares_cells]
+    lives = lives or [each for each in groups.quantities if each.kind == "earlier" and "half-life" in each.name]
+    lives = [each for each in lives if each.values(groups.complete)]
+    if not lives:
         return []
-    return [_chart(groups, objective, parts) for objective in groups.objectives if groups.measured(objective)]
+    return [_chart(groups, objective, lives) for objective in groups.objectives if groups.measured(objective)]
 
 
-def _chart(groups: Groups, objective: Quantity, parts: Sequence[str]) -> Chart:
-    figure, cells = small_multiples([f"half-life of {plot_text(part)}" for part in parts], shared_yaxes=True)
-    for part, (row, column) in zip(parts, cells, strict=True):
-        axis = _HalfLifeAxis([found for each in groups.complete if (found := rate(each, part)) is not None])
-        _add_marks(figure, groups, objective, part, axis, (row, column))
+def _chart(groups: Groups, objective: Quantity, lives: Sequence[Quantity]) -> Chart:
+    figure, cells = small_multiples([plot_text(each.label) for each in lives], shared_yaxes=True)
+    for life, (row, column) in zip(lives, cells, strict=True):
+        axis = _LagAxis(life.values(groups.complete), life.bounds(groups.complete))
+        _add_marks(figure, groups, objective, life, axis, (row, column))
         figure.update_xaxes(
             type="log",
             range=axis.range,
             tickvals=axis.ticks,
             ticktext=axis.texts,
-            title_text="time steps",
+            title_text="lag, time steps",
             row=row,
             col=column,
         )
@@ -47,14 +47,14 @@ def _chart(groups: Groups, objective: Quantity, parts: Sequence[str]) -> Chart:
     figure.update_layout(legend_itemsizing="constant")
     marks = "every complete sample of the search" if groups.searched else "every complete run"
     sizes = f" Larger marks: larger {groups.panel_name}." if len(groups.panels) > 1 else ""
-    caption = f"A mark for {marks}.{sizes} “{GROWS}”: the gradient grows with the lag; 0: it vanished within one step."
+    caption = f"A mark for {marks}.{sizes} “beyond”: the gradient does not fall to half within the sequence."
     caption += truncation_note(len(groups.lines), MAX_LINES, "lines")
     name = f"{slug(objective.name)}-by-half-life"
-    return Chart(name, f"{objective.label} by half-life", caption, figure, width=130 + 260 * len(parts))
+    return Chart(name, f"{objective.label} by half-life", caption, figure, width=130 + 260 * len(lives))
 
 
 def _add_marks(
-    figure: "Figure", groups: Groups, objective: Quantity, part: str, axis: "_HalfLifeAxis", cell: tuple[int, int]
+    figure: "Figure", groups: Groups, objective: Quantity, life: Quantity, axis: "_LagAxis", cell: tuple[int, int]
 ) -> None:
     """A trace for each group: larger marks in later panels."""
     from plotly.graph_objects import Scatter
@@ -64,9 +64,9 @@ def _add_marks(
         for depth, panel in enumerate(groups.panels):
             group = groups.at(line, panel)
             points = [
-                (axis.position(found), score, each)
+                (axis.position(lag, life.is_bound(each)), score, each)
                 for each in (group.complete if group else ())
-                if (found := rate(each, part)) is not None and (score := objective.of(each)) is not None
+                if (lag := life.of(each)) is not None and (score := objective.of(each)) is not None
             ]
             if not points:
                 continue
@@ -89,29 +89,24 @@ def _add_marks(
             figure.add_trace(marks, row=cell[0], col=cell[1])
 
 
-class _HalfLifeAxis:
-    """A logarithmic axis of half-lives, with a place for 0 at its left end and for `grows` at its right end.
+class _LagAxis:
+    """A logarithmic axis of lags, with a place at its right end for runs that are beyond it.
 
     Args:
-        rates: Halvings per step of all runs.
+        lags: Of all runs.
+        bounds: Whether each is a lower bound.
     """
 
-    def __init__(self, rates: Sequence[float]) -> None:
-        half_lives = [1 / value for value in rates if value > 0]
-        self._low = max(_SHORTEST, min(half_lives, default=1.0))
-        self._high = max([*half_lives, 2 * self._low])
+    def __init__(self, lags: Sequence[float], bounds: Sequence[bool]) -> None:
+        exact = [lag for lag, bound in zip(lags, bounds, strict=True) if not bound]
+        self._low = max(1e-3, min(exact, default=1.0))  # earlier versions recorded 0 for what vanished in one step
+        self._high = max([*exact, 2 * self._low])
         between = log_ticks(self._low, self._high)
-        vanished = [self._low / 2] if any(value < _SHORTEST for value in half_lives) else []
-        grown = [self._high * 2] if any(value <= 0 for value in rates) else []
-        self.ticks = [*vanished, *between, *grown]
-        self.texts = [*(["0"] if vanished else []), *map(format_number, between), *([GROWS] if grown else [])]
-        self.range = [
-            math.log10(vanished[0] if vanished else self._low) - 0.12,
-            math.log10(grown[0] if grown else self._high) + 0.12,
-        ]
+        beyond = [self._high * 2] if any(bounds) else []
+        self.ticks = [*between, *beyond]
+        self.texts = [*map(format_number, between), *(["beyond"] if beyond else [])]
+        self.range = [math.log10(self._low) - 0.12, math.log10(beyond[0] if beyond else self._high) + 0.12]
 
-    def position(self, rate: float) -> float:
+    def position(self, lag: float, bound: bool) -> float:
         """The place of a run on the axis."""
-        if rate <= 0:
-            return self._high * 2
-        return self._low / 2 if 1 / rate < _SHORTEST else 1 / rate
+        return self._high * 2 if bound else max(lag, self._low)

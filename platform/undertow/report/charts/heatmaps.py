@@ -12,19 +12,11 @@ from undertow.report.charts.chart import Chart
 from undertow.report.charts.style import COLOUR_SCALE, TEXT, apply_style, log_ticks, new_figure
 from undertow.report.format import format_number, join_words, plot_text, slug
 from undertow.report.groups import Group, Groups
-from undertow.report.quantities import GROWS, STEEPEST, Quantity
+from undertow.report.quantities import DEFINITIONS, Quantity
+from undertow.report.statistics import centre_name
 
 _LOG_RATIO = 50
 """Objectives whose largest value is more than this many times the smallest are coloured by their logarithm."""
-
-_CAPTIONS = {
-    "objective": "IQM over seeds; yellow is better.",
-    "half-life": "Time steps in which the gradient halves, from the mean slope over seeds; yellow is longer. “grows”: "
-    "the gradient grows with the lag; 0: it vanished within one step.",
-    "reach": "The largest lag at which a thousandth of the gradient is left, in time steps; IQM over seeds; yellow is "
-    "farther.",
-    "cue": "log₁₀ of the gradient at the steps whose information the task needs; IQM over seeds; yellow is more.",
-}
 
 _Boxes = list[list[Group | None]]
 """The groups by line and panel."""
@@ -34,10 +26,11 @@ _Colours = list[list[float | None]]
 
 
 def heatmap_charts(groups: Groups) -> list[Chart]:
-    """A chart for each quantity that any run has; none where there is a single box."""
+    """A chart for each quantity that compares cells and that any run has; none where there is a single box."""
     if len(groups.groups) < 2:
         return []
-    return [_chart(groups, quantity) for quantity in groups.quantities if groups.measured(quantity)]
+    shown = [each for each in groups.quantities if each.compares_cells or each.kind == "earlier"]
+    return [_chart(groups, quantity) for quantity in shown if groups.measured(quantity)]
 
 
 def _chart(groups: Groups, quantity: Quantity) -> Chart:
@@ -65,8 +58,11 @@ def _chart(groups: Groups, quantity: Quantity) -> Chart:
         title_text="",
     )
     figure.update_layout(margin={"l": 20, "t": 26, "r": 10}, plot_bgcolor="#f2f2f2")  # at the top: plotly's buttons
-    title = quantity.label if quantity.kind == "objective" else quantity.label[:1].upper() + quantity.label[1:]
-    caption = _CAPTIONS[quantity.kind]
+    score = quantity.kind in ("objective", "test")
+    title = quantity.label if score else quantity.label[:1].upper() + quantity.label[1:]
+    centres = join_words(sorted({centre_name(n) for n in groups.replicates}))
+    yellow = "better" if score else "more" if quantity.kind == "cue" else "farther"
+    caption = f"{DEFINITIONS[quantity.kind]} The {centres} over seeds; yellow is {yellow}."
     if without := [line for line in groups.lines if line not in lines]:
         caption += f" Not measured for {join_words(without)}."
     return Chart(slug(quantity.name), title, caption, figure, width=160 + 74 * columns, half=columns <= 6)
@@ -82,15 +78,10 @@ def _colours(boxes: _Boxes, quantity: Quantity) -> tuple[_Colours, bool]:
     """The number on the colour scale of each box, and whether it is a logarithm."""
     values = [[_value(group, quantity) for group in row] for row in boxes]
     known = _known(values)
-    if quantity.kind == "half-life":
-        slowest = min((value for value in known if value > 0), default=1.0)
-        return [
-            [None if value is None else -math.log10(min(STEEPEST, max(value, slowest))) for value in row]
-            for row in values
-        ], True
-    wide = quantity.kind == "objective" and min(known) > 0 and max(known) > _LOG_RATIO * min(known)
-    if quantity.kind == "reach" or wide:
-        least = 1.0 if quantity.kind == "reach" else min(known)
+    lag = quantity.view and quantity.kind != "cue"
+    wide = not quantity.view and min(known) > 0 and max(known) > _LOG_RATIO * min(known)
+    if lag or wide:
+        least = 1.0 if lag else min(known)
         return [[None if value is None else math.log10(max(value, least)) for value in row] for row in values], True
     return values, False
 
@@ -159,9 +150,11 @@ def _text(group: Group, quantity: Quantity) -> str:
         why = "not measured" if group.included else group.excluded.replace(", ", "<br>")
         return f"<i>{why}</i>"
     below = f"n = {estimate.n}" if estimate.n == group.planned else f"n = {estimate.n} of {group.planned}"
-    if (growing := _growing(group, quantity)) and growing < estimate.n:
-        below += f", {growing} {GROWS if growing == 1 else 'grow'}"
-    return f"<b>{quantity.format(estimate.value)}</b><br><span style='font-size:10px'>{below}</span>"
+    bounds = sum(quantity.bounds(group.included))
+    if 0 < bounds < estimate.n:
+        below += f", {bounds} beyond"
+    value = plot_text(quantity.text(estimate, spread=False))
+    return f"<b>{value}</b><br><span style='font-size:10px'>{below}</span>"
 
 
 def _hover(group: Group | None, quantity: Quantity) -> str:
@@ -169,8 +162,3 @@ def _hover(group: Group | None, quantity: Quantity) -> str:
         return ""
     where = plot_text(" · ".join(word for word in (group.line, group.panel) if word))
     return f"{where}<br>{quantity.text(group.estimates.get(quantity.name))}<br>n = {group.n}<br>{group.excluded}"
-
-
-def _growing(group: Group, quantity: Quantity) -> int:
-    """How many of the included runs have a growing gradient."""
-    return sum(value <= 0 for value in quantity.values(group.included)) if quantity.kind == "half-life" else 0

@@ -11,12 +11,11 @@ from typing import Any
 
 from undertow.report.charts.chart import MAX_LINES, Chart, objective_axis_title, truncation_note
 from undertow.report.charts.style import GREY, apply_style, line_style, new_figure
-from undertow.report.format import plot_text, slug
+from undertow.report.format import join_words, plot_text, slug
 from undertow.report.groups import Group, Groups
-from undertow.report.quantities import Quantity, finite_metric
-from undertow.report.statistics import Estimate
-
-_LOSSES = ("val/loss", "train/loss")
+from undertow.report.guessing import guessing
+from undertow.report.quantities import DEFINITIONS, Quantity
+from undertow.report.statistics import Estimate, centre_name, spread_name
 
 
 @dataclass(frozen=True)
@@ -39,10 +38,11 @@ class _Axis:
 
 
 def score_charts(groups: Groups) -> list[Chart]:
-    """A chart for each objective: its IQM at each length (or at each cell, where no length is varied)."""
+    """A chart for each objective and test score: its centre at each length (or cell, where no length is varied)."""
     if len(groups.groups) < 2:
         return []
-    return [_chart(groups, objective) for objective in groups.objectives if groups.measured(objective)]
+    scores = [each for each in groups.quantities if each.kind in ("objective", "test")]
+    return [_chart(groups, score) for score in scores if groups.measured(score)]
 
 
 def _chart(groups: Groups, objective: Quantity) -> Chart:
@@ -50,8 +50,8 @@ def _chart(groups: Groups, objective: Quantity) -> Chart:
     for index, line in enumerate(axis.lines[:MAX_LINES]):
         points = _points(groups, axis, line, objective)
         figure.add_trace(_seeds_trace(line, index, points, objective))
-        figure.add_trace(_mean_trace(line, index, points, objective, groups))
-    trivial = _trivial_losses(groups) if objective.name in _LOSSES else {}
+        figure.add_trace(_centre_trace(line, index, points, objective, groups))
+    trivial = _guesses(groups, objective)
     if trivial:
         figure.add_trace(_trivial_trace(axis, trivial))
     apply_style(figure, 400)
@@ -63,9 +63,9 @@ def _chart(groups: Groups, objective: Quantity) -> Chart:
         minor={"ticks": ""},
     )
     figure.update_yaxes(title_text=objective_axis_title(objective))
-    caption = "IQM over seeds with its 95 % bootstrap interval; small open marks: the single runs."
+    caption = f"{DEFINITIONS[objective.kind]} {_how_drawn(groups)} Small open marks: the single runs."
     if trivial:
-        caption += " Grey: the loss of the best prediction that ignores the input."
+        caption += " Grey: guessing, the best answer that ignores the input."
     caption += truncation_note(len(axis.lines), MAX_LINES, "lines")
     name = f"{slug(objective.name)}-by-{slug(axis.name)}"
     return Chart(name, f"{objective.label} by {axis.name}", caption, figure)
@@ -117,10 +117,10 @@ def _seeds_trace(line: str, index: int, points: Sequence[tuple[float, Group, Est
     )
 
 
-def _mean_trace(
+def _centre_trace(
     line: str, index: int, points: Sequence[tuple[float, Group, Estimate]], objective: Quantity, groups: Groups
 ) -> Any:
-    """The means, joined, with their intervals."""
+    """The centres, joined, with their ranges or intervals."""
     from plotly.graph_objects import Scatter
 
     style = line_style(index)
@@ -147,13 +147,19 @@ def _mean_trace(
     )
 
 
-def _trivial_losses(groups: Groups) -> dict[str, float]:
-    """The task's trivial loss by the label on the axis, where a run recorded it."""
+def _how_drawn(groups: Groups) -> str:
+    """What marks and bars are, by the numbers of runs."""
+    centres = join_words(sorted({centre_name(n) for n in groups.replicates}))
+    spreads = join_words(sorted({spread_name(n) for n in groups.replicates if n > 1}))
+    return f"Marks: {centres} over seeds" + (f"; bars: {spreads}." if spreads else ".")
+
+
+def _guesses(groups: Groups, score: Quantity) -> dict[str, float]:
+    """The score of guessing by the label on the axis, where a run recorded it."""
     return {
-        group.panel if groups.panel_name else group.line: loss
+        group.panel if groups.panel_name else group.line: guess
         for group in groups.groups
-        for each in group.included
-        if (loss := finite_metric(each, "task/trivial_loss")) is not None
+        if (guess := guessing(group, score)) is not None
     }
 
 
@@ -166,7 +172,7 @@ def _trivial_trace(axis: _Axis, losses: dict[str, float]) -> Any:
         mode="lines+markers",
         line={"color": GREY, "dash": "dot", "width": 1.5},
         marker={"symbol": "line-ew-open", "size": 12, "color": GREY},
-        name="without the input",
+        name="guessing",
         showlegend=True,
-        hovertemplate="%{y:.4g}: the best prediction that ignores the input",
+        hovertemplate="%{y:.4g}: the best answer that ignores the input",
     )

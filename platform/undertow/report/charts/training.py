@@ -3,8 +3,8 @@
     for chart in training_charts(group_results(results)):
         chart.figure.show()
 
-Each line is shown in the last panel in which it has complete runs, which is the longest length. The values are the mean
-over seeds of log10 of the norm.
+Each line is shown in the last panel in which it has complete runs, which is the longest length. The values are the
+centre over seeds of the curve.
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,13 @@ from typing import Any
 
 from undertow.report.charts.chart import MAX_PANELS, Chart, truncation_note
 from undertow.report.charts.curves import align
-from undertow.report.charts.profiles import BOTTOM
+from undertow.report.charts.profiles import BOTTOM, axis_title, what_is_drawn
 from undertow.report.charts.style import COLOUR_SCALE, small_multiples
 from undertow.report.format import plot_text, power_of_ten, slug
 from undertow.report.groups import Group, Groups
+from undertow.report.quantities import symbol
 from undertow.report.results import CombinationResult
+from undertow.report.statistics import centre
 
 _MAX_STEPS = 60  # rows of a heat map
 
@@ -26,13 +28,13 @@ _Rows = dict[int, dict[int, float]]
 
 
 def training_charts(groups: Groups) -> list[Chart]:
-    """A chart for each state part."""
-    return [_chart(groups, part) for part in groups.parts]
+    """A chart for the gradient by the input and by each state part."""
+    return [_chart(groups, view) for view in groups.views]
 
 
-def _chart(groups: Groups, part: str) -> Chart:
-    name, title = f"training-{slug(part)}", f"Gradient of {part} during training"
-    found = [(group, rows) for group in _last_complete(groups) if len(rows := _by_step(group.included, part)) > 1]
+def _chart(groups: Groups, view: str) -> Chart:
+    name, title = f"training-{slug(view)}", f"{symbol(view)} during training"
+    found = [(group, rows) for group in _last_complete(groups) if len(rows := _by_step(group.included, view)) > 1]
     if not found:
         return Chart(name, title, "No complete run measured it more than once.", None)
     drawn = found[:MAX_PANELS]
@@ -55,24 +57,21 @@ def _chart(groups: Groups, part: str) -> Chart:
             "colorscale": COLOUR_SCALE,
             "cmin": low,
             "cmax": max(values) if max(values) > low else low + 1,
-            "colorbar": {"thickness": 12, "title": {"text": f"log₁₀ ‖∂L/∂{plot_text(part)}‖", "side": "right"}},
+            "colorbar": {"thickness": 12, "title": {"text": axis_title(groups, view), "side": "right"}},
         },
         margin_r=30,
     )
-    caption = _caption(groups, part, [group for group, _ in drawn])
+    caption = _caption(groups, view, [group for group, _ in drawn])
     if min(values) < BOTTOM:
         caption += f" The darkest colour stands for {power_of_ten(BOTTOM)} or less."
     caption += truncation_note(len(found), MAX_PANELS, "panels")
     return Chart(name, title, caption, figure, width=150 + 180 * columns, half=columns == 1)
 
 
-def _caption(groups: Groups, part: str, drawn: Sequence[Group]) -> str:
+def _caption(groups: Groups, view: str, drawn: Sequence[Group]) -> str:
     seeds = ", ".join(map(str, sorted({len(group.included) for group in drawn})))
     where = f", at the last {groups.panel_name} at which each line has complete runs" if groups.panel_name else ""
-    return (
-        f"log₁₀ of the norm of the gradient of {part}, mean over seeds (n = {seeds}){where}. The top row is the end of "
-        "training."
-    )
+    return f"{what_is_drawn(groups, view)} Centre over seeds (n = {seeds}){where}. The top row is the end of training."
 
 
 def _heatmap(rows: _Rows, lags: Sequence[int]) -> Any:
@@ -98,9 +97,9 @@ def _last_complete(groups: Groups) -> list[Group]:
     return found
 
 
-def _by_step(combinations: Sequence[CombinationResult], part: str) -> _Rows:
-    """The mean profile at each training step at which all runs were measured."""
-    name = f"gradient/{part}/by_lag"
+def _by_step(combinations: Sequence[CombinationResult], view: str) -> _Rows:
+    """The profile, centre over the runs, at each training step at which all runs were measured."""
+    name = f"gradient/{view}/by_lag"
     measured = [each for each in combinations if name in each.curves]
     if not measured:
         return {}
@@ -116,7 +115,7 @@ def _by_step(combinations: Sequence[CombinationResult], part: str) -> _Rows:
     for step in steps:
         lags, values = align([history[step] for history in histories])
         if lags:
-            rows[step] = dict(zip(lags, values.mean(axis=0).tolist(), strict=True))
+            rows[step] = dict(zip(lags, centre(values.T).tolist(), strict=True))
     return rows
 
 

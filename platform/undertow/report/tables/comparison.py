@@ -1,10 +1,12 @@
-"""Which differences between cells the seeds support: pairwise tests at each length, corrected for their number.
+"""Which differences between cells the replicates support: pairwise tests at each length, corrected for their number.
 
     for test in compare(groups).tests:
-        print(test.panel, test.lines, test.p, test.corrected)
+        print(test.panel, test.lines, test.superiority, test.corrected)
 
-Mann-Whitney U over seeds, two-sided; Holm's correction over all pairs at all lengths of one quantity. Half-lives are
-compared by their rates. Groups with a single value cannot be tested.
+Mann-Whitney U over replicates, two-sided; Holm's correction over all pairs at all lengths of one quantity. Beside each
+test is its effect size, the probability of superiority. A quantity is tested only where there are so many replicates
+that a test can come out significant after the correction. Only what means the same for every cell is compared: the
+scores, and the half-life of the gradient by the input.
 """
 
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from itertools import combinations
 from undertow.report.format import count_of, join_words
 from undertow.report.groups import Group, Groups
 from undertow.report.quantities import Quantity
-from undertow.report.statistics import holm, mann_whitney_p, smallest_p
+from undertow.report.statistics import holm, mann_whitney_p, smallest_p, superiority
 from undertow.report.tables.results_table import Table
 
 MAX_TESTS = 400
@@ -21,7 +23,7 @@ MAX_TESTS = 400
 
 SIGNIFICANT = 0.05
 
-_KINDS = ("objective", "half-life")
+_KINDS = ("objective", "test", "half-life")
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,9 @@ class Comparison:
         lines: The two lines.
         texts: The estimate of each.
         n: How many values each has.
+        superiority: The probability that a run of the first line has a larger value than one of the second.
         p: The p-value of this test alone.
         corrected: After Holm's correction over all tests of this quantity.
-        smallest: The smallest p-value that so many values can have.
     """
 
     quantity: Quantity
@@ -44,9 +46,9 @@ class Comparison:
     lines: tuple[str, str]
     texts: tuple[str, str]
     n: tuple[int, int]
+    superiority: float
     p: float
     corrected: float
-    smallest: float
 
 
 @dataclass(frozen=True)
@@ -55,37 +57,42 @@ class Comparisons:
 
     Attributes:
         tests: In the order of quantities and panels.
-        untested: Pairs in which at least one side has a single value.
+        too_few: Labels of quantities that have pairs, but too few replicates for any to come out significant.
+        needed: Replicates of each line that such tests would need, at least.
         too_many: Labels of quantities that need more than `MAX_TESTS` tests.
     """
 
     tests: tuple[Comparison, ...]
-    untested: int
+    too_few: tuple[str, ...]
+    needed: int
     too_many: tuple[str, ...]
 
 
 def compare(groups: Groups) -> Comparisons:
-    """Test every pair of lines in every panel, by every objective and half-life."""
+    """Test every pair of lines in every panel, by every score and by the half-life of the gradient by the input."""
     tests: list[Comparison] = []
+    too_few: list[str] = []
     too_many: list[str] = []
-    untested = 0
+    needed = 0
     for quantity in groups.quantities:
-        if quantity.kind not in _KINDS:
+        if quantity.kind not in _KINDS or not quantity.compares_cells:
             continue
         pairs = [pair for panel in groups.panels for pair in combinations(_measured(groups, panel, quantity), 2)]
-        testable = [pair for pair in pairs if min(group.estimates[quantity.name].n for group in pair) > 1]
-        untested += len(pairs) - len(testable)
-        if len(testable) > MAX_TESTS:
+        testable = [pair for pair in pairs if _smallest(pair, quantity) * len(pairs) < SIGNIFICANT]
+        if len(pairs) > MAX_TESTS:
             too_many.append(quantity.label)
-        else:
+        elif testable:
             tests += _tests(testable, quantity)
-    return Comparisons(tuple(tests), untested, tuple(too_many))
+        elif pairs:
+            too_few.append(quantity.label)
+            needed = max(needed, _needed(len(pairs)))
+    return Comparisons(tuple(tests), tuple(too_few), needed, tuple(too_many))
 
 
 def comparison_table(groups: Groups, comparisons: Comparisons) -> Table:
     """The tests as a table."""
     panel_column = (groups.panel_name,) if groups.panel_name else ()
-    columns = ("quantity", *panel_column, "pair", "IQM", "n", "p", "p, Holm", "smallest p possible")
+    columns = ("quantity", *panel_column, "pair", "centres", "n", "P(first > second)", "p", "p, Holm")
     rows = tuple(
         (
             test.quantity.label,
@@ -93,9 +100,9 @@ def comparison_table(groups: Groups, comparisons: Comparisons) -> Table:
             " – ".join(test.lines),
             " – ".join(test.texts),
             " – ".join(map(str, test.n)),
+            f"{test.superiority:.2f}",
             f"{test.p:.3g}",
             f"{test.corrected:.3g}",
-            f"{test.smallest:.2g}",
         )
         for test in comparisons.tests
     )
@@ -103,35 +110,48 @@ def comparison_table(groups: Groups, comparisons: Comparisons) -> Table:
 
 
 def conclusion(comparisons: Comparisons) -> str:
-    """How many tests are significant, and what they cannot show."""
+    """How many tests are significant, and what was not tested and why."""
     tests = comparisons.tests
-    if not tests:
-        text = "No test could be made: every pair needs at least two complete runs with different seeds on each side."
-    else:
+    sentences = []
+    if tests:
         significant = sum(test.corrected < SIGNIFICANT for test in tests)
-        text = f"{count_of(len(tests), 'test')}; below {SIGNIFICANT} after the correction: {significant or 'none'}."
-        least = min(test.smallest for test in tests)
-        if least >= SIGNIFICANT:
-            text += (
-                f" This does not show that the cells are equal: so few seeds cannot give a p-value below {least:.2g}, "
-                "whatever they measure. Add seeds to find out whether they differ."
-            )
-    if comparisons.untested and tests:
-        text += f" {count_of(comparisons.untested, 'pair')} had a single run on one side and could not be tested."
+        sentences.append(
+            f"{count_of(len(tests), 'test')}; below {SIGNIFICANT} after the correction: {significant or 'none'}."
+        )
+    if comparisons.too_few:
+        sentences.append(
+            f"No test of {join_words(comparisons.too_few)}: with so few replicates none could come out below "
+            f"{SIGNIFICANT} after the correction; at least {comparisons.needed} of each are needed."
+        )
     if comparisons.too_many:
-        text += f" Not tested, with more than {MAX_TESTS} pairs: {join_words(comparisons.too_many)}."
-    return text
+        sentences.append(f"Not tested, with more than {MAX_TESTS} pairs: {join_words(comparisons.too_many)}.")
+    return " ".join(sentences) or "There is nothing to test: no two lines have the same quantity at the same place."
+
+
+def _smallest(pair: tuple[Group, Group], quantity: Quantity) -> float:
+    """The smallest p-value that the numbers of values of a pair allow."""
+    first, second = (group.estimates[quantity.name].n for group in pair)
+    return smallest_p(first, second)
+
+
+def _needed(pairs: int) -> int:
+    """The smallest number of replicates of both sides whose smallest p-value survives the correction."""
+    n = 2
+    while smallest_p(n, n) * pairs >= SIGNIFICANT:
+        n += 1
+    return n
 
 
 def _tests(pairs: list[tuple[Group, Group]], quantity: Quantity) -> list[Comparison]:
     """A test for each pair, corrected for the number of pairs."""
-    p_values = [mann_whitney_p(quantity.values(a.included), quantity.values(b.included)) for a, b in pairs]
+    ranks = [(quantity.ranks(a.included), quantity.ranks(b.included)) for a, b in pairs]
+    p_values = [mann_whitney_p(*each) for each in ranks]
     tests = []
-    for (a, b), p, corrected in zip(pairs, p_values, holm(p_values), strict=True):
+    for (a, b), each, p, corrected in zip(pairs, ranks, p_values, holm(p_values), strict=True):
         first, second = a.estimates[quantity.name], b.estimates[quantity.name]
-        texts = quantity.text(first, intervals=False), quantity.text(second, intervals=False)
+        texts = quantity.text(first, spread=False), quantity.text(second, spread=False)
         n = first.n, second.n
-        tests.append(Comparison(quantity, a.panel, (a.line, b.line), texts, n, p, corrected, smallest_p(*n)))
+        tests.append(Comparison(quantity, a.panel, (a.line, b.line), texts, n, superiority(*each), p, corrected))
     return tests
 
 

@@ -17,16 +17,15 @@ from undertow._system.atomic import write_atomically
 from undertow.report.format import NO_VALUE, format_number, format_value, short_names
 from undertow.report.grouping import group_results
 from undertow.report.groups import Group, Groups
-from undertow.report.quantities import GROWS, Quantity, finite_metric
+from undertow.report.quantities import INPUT, Quantity, finite_metric
 from undertow.report.results import StudyResults
+from undertow.report.statistics import INTERVAL_FROM, IQM_FROM, centre_name, spread_name
 
 MARKDOWN_LIMIT = 6000
 """Characters; MLflow cuts a tag at 8000."""
 
 COSTS = {"parameters": "cost/parameters", "steps/s": "cost/steps_per_second"}
 """Metrics of the columns of costs, by their headings."""
-
-HOW_TO_READ = "IQM over seeds with its 95 % bootstrap interval, costs their median; half-life and reach in time steps"
 
 
 class Table(NamedTuple):
@@ -47,20 +46,33 @@ class Table(NamedTuple):
         return frozenset(name for name, texts in by_column if all(map(_NUMBER.match, texts)) and {*texts} != {NO_VALUE})
 
 
-_NUMBER = re.compile(rf"(-?[\d.,]+(e[+-]\d+)?|{NO_VALUE}|{GROWS})( \[.*\]| of \d+)?$")
+_NUMBER = re.compile(rf"((> )?-?[\d.,]+(e[+-]\d+)?|{NO_VALUE})( \[.*\]| of \d+)?$")
 
 
-def result_table(results: StudyResults, intervals: bool = True) -> Table:
-    """A row for each combination of what is varied but the seed: IQM of objectives, half-life, reach; costs, n, seeds.
+def result_table(results: StudyResults, spread: bool = True) -> Table:
+    """A row for each combination of what is varied but the seed: scores, half-life, reach; costs, n, seeds.
 
     Args:
         results: The study.
-        intervals: Whether the bootstrap intervals are written beside the means.
+        spread: Whether ranges or intervals are written beside the centres.
     """
-    return group_table(group_results(results), intervals)
+    return group_table(group_results(results), spread)
 
 
-def group_table(groups: Groups, intervals: bool = True) -> Table:
+def how_to_read(groups: Groups) -> str:
+    """What the numbers of the table of results are, by how many replicates there are."""
+    numbers = groups.replicates
+    kinds = []
+    for low, high in ((2, IQM_FROM), (IQM_FROM, INTERVAL_FROM), (INTERVAL_FROM, 10**9)):
+        if some := [n for n in numbers if low <= n < high]:
+            kinds.append(f"{centre_name(some[0])} over seeds [{spread_name(some[0])}]")
+    text = " or ".join(kinds) or "single runs"
+    lives = "half-life, tenth-life and reach: the first lag, in time steps, at which the gradient is ½, 10⁻¹, 10⁻³ of "
+    lives += "that at lag 1; > 63: it does not fall so far within the sequence"
+    return f"{text}; costs: their median; {lives}" if groups.views else f"{text}; costs: their median"
+
+
+def group_table(groups: Groups, spread: bool = True) -> Table:
     """The same table, for a study that is grouped already."""
     factors = [key for key in groups.results.space.vary if any(key in group.params for group in groups.groups)]
     compared = [each for each in groups.quantities if each.kind == "objective" or _has_column(groups, each)]
@@ -74,7 +86,7 @@ def group_table(groups: Groups, intervals: bool = True) -> Table:
     rows = tuple(
         (
             *(format_value(group.params[key]) if key in group.params else NO_VALUE for key in factors),
-            *(each.text(group.estimates.get(each.name), intervals) for each in compared),
+            *(each.text(group.estimates.get(each.name), spread) for each in compared),
             *(_median(group, metric) for metric in costs.values()),
             group.n,
             group.seeds,
@@ -87,7 +99,7 @@ def group_table(groups: Groups, intervals: bool = True) -> Table:
 
 
 def summary_table(groups: Groups) -> Table:
-    """The summary: a row for each line, a column for each panel; the first objective, and below it the half-lives."""
+    """The summary: a row for each line, a column for each panel; the first score, and below it the half-life."""
     columns = (groups.line_name, *(groups.panel_title(panel) or groups.objectives[0].label for panel in groups.panels))
     rows = tuple((line, *(_summary(groups, line, panel) for panel in groups.panels)) for line in groups.lines)
     return Table(columns, rows)
@@ -113,7 +125,9 @@ def write_table(results: StudyResults, path: Path) -> Path:
     """Write the whole table of results as Markdown, below the study's question."""
     path.parent.mkdir(parents=True, exist_ok=True)
     table = markdown_table(results, limit=sys.maxsize)
-    write_atomically(path, f"# {results.name}\n\n{results.question}\n\n{table}\n{HOW_TO_READ}.\n")
+    write_atomically(
+        path, f"# {results.name}\n\n{results.question}\n\n{table}\n{how_to_read(group_results(results))}.\n"
+    )
     return path
 
 
@@ -130,7 +144,10 @@ def _escaped(text: str) -> str:
 
 
 def _has_column(groups: Groups, quantity: Quantity) -> bool:
-    return quantity.kind != "cue" and groups.measured(quantity)
+    """Every measure of the gradient by the input; of state parts, half-life and reach."""
+    if quantity.kind == "cue" or (quantity.kind == "tenth-life" and quantity.view != INPUT):
+        return False
+    return groups.measured(quantity)
 
 
 def _median(group: Group, metric: str) -> str:
@@ -148,13 +165,11 @@ def _summary(groups: Groups, line: str, panel: str) -> str:
         return group.excluded
     estimates = group.estimates
     first = groups.objectives[0]
-    half_lives = [
-        f"{each.name.removeprefix('half-life-')} {each.text(estimates[each.name], intervals=False)}"
-        for each in groups.quantities
-        if each.kind == "half-life" and each.name in estimates
-    ]
-    score = first.text(estimates.get(first.name), intervals=False)
-    return "\n".join([score, *([" · ".join(half_lives)] if half_lives else [])])
+    scores = [each for each in groups.quantities if each is first or each.kind == "test"]
+    score = " · ".join(each.text(estimates.get(each.name), spread=False) for each in scores[:2])
+    lives = [each for each in groups.quantities if each.kind in ("half-life", "earlier") and each.name in estimates]
+    lives = [each for each in lives if each.compares_cells] or lives[:1]
+    return "\n".join([score, *(each.text(estimates[each.name], spread=False) for each in lives[:1])])
 
 
 def _without_empty(table: Table) -> Table:

@@ -308,13 +308,9 @@ class Driver:
                     self._request_stop(active, "prune", f"{pruner}: {name} is {value:.4g} at step {step}")
         threshold = self._loaded.config.prune.gradient_at_cue
         if threshold is not None and not active.stop_cause:
-            at_cue = [
-                value
-                for name, value in active.follower.latest.items()
-                if name.count("/") == 2 and name.endswith("/at_cue")
-            ]
-            if at_cue and max(at_cue) < math.log10(threshold):
-                reason = f"the gradient at the cue is 1e{max(at_cue):.1f}, below {threshold:g}"
+            at_cue = active.follower.latest.get("gradient/input/at_cue")
+            if at_cue is not None and at_cue < math.log10(threshold):
+                reason = f"the gradient at the cue is 1e{at_cue:.1f} of that at lag 1, below {threshold:g}"
                 self._request_stop(active, "prune", reason)
 
     def _request_stop(self, active: ActiveTrial, cause: Literal["prune", "timeout", "stop"], reason: str) -> None:

@@ -24,7 +24,7 @@ Indices = NDArray[np.int64]
 class Stream:
     """Example numbers of every training batch, without end: this rank's share, starting with batch `first`.
 
-    A split of n examples is read in passes, each in another order; a batch may span two passes.
+    A split of n examples is read in passes, each in another order; a batch may span any number of passes.
     """
 
     def __init__(self, size: int | None, batch_size: int, seed: int, rank: int, ranks: int, first: int = 0) -> None:
@@ -46,15 +46,13 @@ class Stream:
             if self.size is None:
                 yield positions
                 continue
-            passes = positions // self.size
-            for number in np.unique(passes):
-                if int(number) not in order_of_pass:
-                    order_of_pass = {k: v for k, v in order_of_pass.items() if k >= number - 1}
-                    order_of_pass[int(number)] = permutation(self.seed, f"order/{number}", self.size)
-            yield np.array(
-                [order_of_pass[int(n)][p % self.size] for n, p in zip(passes, positions, strict=True)],
-                dtype=np.int64,
-            )
+            passes, places = np.divmod(positions, self.size)
+            numbers = [int(number) for number in np.unique(passes)]
+            order_of_pass = {
+                k: order_of_pass[k] if k in order_of_pass else permutation(self.seed, f"order/{k}", self.size)
+                for k in numbers
+            }
+            yield np.concatenate([order_of_pass[k][places[passes == k]] for k in numbers])
 
 
 class Examples(Dataset[Batch]):

@@ -6,7 +6,7 @@ k - 1.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytorch_lightning as pl
@@ -17,6 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 from undertow.api.contract import Batch, Split, Task
 from undertow.config.schema import TrainConfig
 from undertow.draws import permutation
+from undertow.errors import UndertowError
+from undertow.train.held_out import Part
 
 Indices = NDArray[np.int64]
 
@@ -74,6 +76,9 @@ class TaskData(pl.LightningDataModule):
         task: Where examples come from.
         config: Batch size, number of validation examples and of worker processes.
         seed: Determines the order of the training examples.
+
+    Attributes:
+        tested: What the trained network is tested on; set before the test.
     """
 
     def __init__(self, task: Task, config: TrainConfig, seed: int) -> None:
@@ -81,21 +86,23 @@ class TaskData(pl.LightningDataModule):
         self.task = task
         self.config = config
         self.seed = seed
+        self.tested: Sequence[Part] = ()
         self._first = 0
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return this rank's share of every training batch, starting with the first one not yet seen."""
         stream = Stream(self.task.size("train"), self.config.batch_size, self.seed, *self._rank_of(), first=self._first)
-        return self._loader("train", stream)
+        return self._loader(self.task, "train", stream)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return this rank's share of the first `val_examples` of the validation split."""
-        rank, ranks = self._rank_of()
         available = self.task.size("val")
         count = self.config.val_examples if available is None else min(available, self.config.val_examples)
-        starts = range(0, count, self.config.batch_size)
-        chunks = [np.arange(start, min(start + self.config.batch_size, count)) for start in starts]
-        return self._loader("val", [part for c in chunks if len(part := np.array_split(c, ranks)[rank])])
+        return self._loader(self.task, "val", self._shares(count))
+
+    def test_dataloader(self) -> list[DataLoader[Batch]]:
+        """Return this rank's share of the test examples, a loader for each part of `tested`."""
+        return [self._loader(part.task, "test", self._shares(part.examples)) for part in self.tested]
 
     def state_dict(self) -> dict[str, int]:
         """Return how many training batches were seen."""
@@ -109,9 +116,22 @@ class TaskData(pl.LightningDataModule):
     def _rank_of(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _loader(self, split: Split, batches: Stream | list[Indices]) -> DataLoader[Batch]:
+    def _shares(self, count: int) -> list[Indices]:
+        """This rank's share of the first `count` examples, in batches.
+
+        Raises:
+            UndertowError: A rank would have none: it would not take part in the mean over all ranks.
+        """
+        rank, ranks = self._rank_of()
+        if count < ranks:
+            raise UndertowError(f"{count} examples cannot be divided over {ranks} processes")
+        starts = range(0, count, self.config.batch_size)
+        chunks = [np.arange(start, min(start + self.config.batch_size, count)) for start in starts]
+        return [part for chunk in chunks if len(part := np.array_split(chunk, ranks)[rank])]
+
+    def _loader(self, task: Task, split: Split, batches: Stream | list[Indices]) -> DataLoader[Batch]:
         return DataLoader(
-            Examples(self.task, split),
+            Examples(task, split),
             sampler=batches,  # with batch_size=None each of its items indexes a whole batch
             batch_size=None,
             num_workers=self.config.workers,

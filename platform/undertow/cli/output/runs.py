@@ -28,7 +28,11 @@ def print_results(results: Sequence["RunResult"]) -> None:
     """
     console = out()
     console.print(runs_table(results))
-    console.print("Length, half-life and reach in time steps; scores on the validation split.\n", soft_wrap=True)
+    console.print(
+        "Length, half-life and reach in time steps. Scores: val, on the validation split, which chose the checkpoint; "
+        "test, of that checkpoint on the test split.\n",
+        soft_wrap=True,
+    )
     if any(result.shipped for result in results):
         for line in where_to_look(results[-1].folder):
             console.print(line, soft_wrap=True)
@@ -59,7 +63,7 @@ def runs_table(results: Sequence["RunResult"]) -> Table:
     """
     scores = list(dict.fromkeys(name for result in results for name in _scores(result)))
     parts = list(dict.fromkeys(part for result in results for part in _state_parts(result)))
-    columns = ["cell", "length", *(score.removeprefix("val/") for score in scores)]
+    columns = ["cell", "length", *("\n".join(reversed(score.split("/", 1))) for score in scores)]
     columns += [f"{quantity}\nof {part}" for part in parts for quantity in ("half-life", "reach")]
     columns += ["parameters", "steps/s"]
     rows = [[*_cell_and_length(result), *_values(result, scores, parts)] for result in results]
@@ -74,9 +78,10 @@ def _cell_and_length(result: "RunResult") -> tuple[str, str]:
 
 
 def _scores(result: "RunResult") -> list[str]:
-    """Return the scores that the task defines, or the loss if it defines none."""
+    """Return the scores that the task defines, or the loss if it defines none, each on both splits if it was tested."""
     scores = [name for name in result.metrics if name.startswith("val/") and name != "val/loss"]
-    return scores or ["val/loss"]
+    names = [(score, score.replace("val", "test", 1)) for score in scores or ["val/loss"]]
+    return [name for val, test in names for name in ((val, test) if test in result.metrics else (val,))]
 
 
 def _state_parts(result: "RunResult") -> list[str]:

@@ -36,6 +36,8 @@ class CellConfig(Section):
     """How many layers are stacked."""
     dropout: Fraction = 0.0
     """Probability of dropping an activation between layers."""
+    lr_scale: dict[str, NonNegative] = {}
+    """Factors on `optim.lr`, by parameter of the cell, such as `{weight_hh: 0.1}`, in every layer; 0 trains nothing."""
     options: dict[str, dict[str, Any]] = {}
     """The cell's own options, under its name."""
 

@@ -17,7 +17,7 @@ from undertow.nn.losses import supervised_losses
 from undertow.nn.model import SequenceModel
 from undertow.nn.omega import omega
 from undertow.train.held_out import Part
-from undertow.train.optim import build_optimizer, build_scheduler
+from undertow.train.optim import build_optimizer, build_scheduler, constrain_after_steps, parameter_groups
 from undertow.train.scores import Scores
 
 
@@ -108,6 +108,8 @@ class Learner(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Build the optimiser and its schedule."""
-        optimizer = build_optimizer(self.config.optim, self.model.parameters())
+        optim = self.config.optim
+        optimizer = build_optimizer(optim, parameter_groups(self.model, self.config.cell.lr_scale, optim.lr))
+        constrain_after_steps(self.model, optimizer)
         schedule = build_scheduler(self.config.optim.scheduler, self.config.train, optimizer)
         return optimizer if schedule is None else {"optimizer": optimizer, "lr_scheduler": schedule}

@@ -25,8 +25,8 @@ class OrthogonalRNN(DerivedCell):
         a  = W x + Q h
         h' = sign(a) ∘ relu(|a| + b)
 
-    A step of an optimiser turns Q by more than it changes another weight. The first paper's experiments have a learning
-    rate for A that is a tenth of the other one or less: `cell.lr_scale: {weight_hh: 0.1}`.
+    The authors' experiments train A with a learning rate of its own, on the copy task a tenth of that of the other
+    parameters: `cell.lr_scale: {weight_hh: 0.1}`.
 
     Initialisation, as in the code of Lezcano-Casado: A has 2×2 blocks [[0, s], [-s, 0]] on its diagonal, with s from
     U(-π, π) (`recurrent_init="henaff"`) or s = -tan(u/2), u from U(0, π/2) (`"cayley"`); W from N(0, 2/I); b from

@@ -41,13 +41,15 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "janet": [{"chrono": False, "forget_bias": 1.0, "beta": 0.0}],
     "slstm": [{"heads": 2, "forget": "exponential", "recurrent_init": "uniform"}, {"forget_init": "linspace"}],
     "antisymmetric": [{"gated": True}],
-    "indrnn": [{"recurrent_init": "long"}],
+    "indrnn": [{"recurrent_init": "long"}, {"recurrent_init": "long-last"}],
+    "nbrc": [{"recurrent_init": "glorot"}],
     "orthogonal": [{"map": "cayley", "recurrent_init": "cayley"}],
     "lmu": [{"order": 3, "theta": 5.0}],
     "lru": [{"state_size": 6, "r_min": 0.9, "r_max": 0.99, "max_phase": 0.3}],
     "mingru": [{"candidate": "positive"}],
     "minlstm": [{"candidate": "positive", "forget_bias": 1.0}],
-    "sru": [{"activation": "tanh", "rescale": False, "highway_bias": -2.0}],
+    "rg-lru": [{"init": "released", "first_step": "released"}],
+    "sru": [{"activation": "tanh", "rescale": False, "highway_bias": -2.0}, {"version": 2}],
     "torchrecurrent/tau-gru": [{"delay": 3}],
 }
 """Options that are not the defaults. Some, such as chrono, change only the initial weights."""

@@ -284,13 +284,19 @@ def test_two_devices_train_like_one(home: Path) -> None:
         "    yield CellSpec(name='spy', summary='x', factory=':Spy', options=LstmOptions, state=('h', 'c'))\n"
     )
     cell = {**SMALL, "cell": {"name": "spy", "hidden_size": 8}, "plugins": {"files": [str(spy)]}}
-    one = undertow.run(cell, set=["seed=3"], progress=False)
-    two = undertow.run(cell, set=["seed=3", "train.devices=2", "train.strategy=ddp"], progress=False)
+    lengths = "evaluate.lengths=[64, 70]"
+    one = undertow.run(cell, set=["seed=3", lengths], progress=False)
+    two = undertow.run(cell, set=["seed=3", lengths, "train.devices=2", "train.strategy=ddp"], progress=False)
     losses, shared = series(one.folder, "train/loss"), series(two.folder, "train/loss")
     assert list(losses) == list(shared) == list(range(1, 21))
     assert max(abs(losses[step] - shared[step]) for step in losses) <= 1e-5
     assert two.metrics["val/loss"] == pytest.approx(one.metrics["val/loss"], abs=1e-5)
     assert two.metrics["val/accuracy"] == pytest.approx(one.metrics["val/accuracy"])
+    assert two.metrics["test/loss"] == pytest.approx(one.metrics["test/loss"], abs=1e-5)
+    assert two.metrics["test/accuracy"] == pytest.approx(one.metrics["test/accuracy"])
+    assert [name for name, _, _ in rows(two.folder)].count("test/loss") == 1
+    assert two.curves["test/loss/by_length"][0] == [64, 70]
+    assert two.curves["test/loss/by_length"][1] == pytest.approx(one.curves["test/loss/by_length"][1], abs=1e-5)
     assert query_store(home, "SELECT count(*) FROM runs WHERE status = 'FINISHED'") == [(2,)]
     names = [name for name, _, _ in rows(two.folder)]
     assert names.count("gradient/h/half_life") == [name for name, _, _ in rows(one.folder)].count(

@@ -87,6 +87,19 @@ class Cell(nn.Module, ABC):
         """
         return state[0]
 
+    def place(self, layer: int, layers: int) -> None:
+        """Change the initialisation by the layer, when the network is built; default: nothing.
+
+        Args:
+            layer: This cell's layer, from 0, the lowest.
+            layers: How many there are.
+        """
+        return
+
+    def constrain(self) -> None:
+        """Move parameters back to allowed values, after each optimiser step and without gradients; default: nothing."""
+        return
+
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
         """Activations inside a step, by name, each with its kind; default: none.
 

@@ -21,6 +21,11 @@ from undertow.config.yaml12 import Keys
 from undertow.errors import RequestError, did_you_mean
 from undertow.plugins.registry import Registry, describe_error
 
+ONLY_AT_THE_END = (
+    "is measured once, after training, and nothing is chosen by it: name a metric of the validation split, `val/…`"
+)
+"""What is wrong with a metric of the test split in the place of one that decides something."""
+
 M = TypeVar("M", bound=BaseModel)
 S = TypeVar("S", bound=Spec)
 
@@ -148,7 +153,10 @@ class _Validation:
             "checkpoint": config.train.checkpoint.metric,
         }
         for section, metric in named.items():
-            if metric not in known:
+            if metric.startswith("test/"):
+                meant = did_you_mean(metric.replace("test", "val", 1), known)
+                self._wrong(f"{shown(metric)} {ONLY_AT_THE_END}.{meant}", "train", section, "metric")
+            elif metric not in known:
                 problem = f"task `{task.name}` has no metric {shown(metric)}.{did_you_mean(metric, known)}"
                 self._wrong(problem, "train", section, "metric")
 

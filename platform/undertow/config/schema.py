@@ -36,6 +36,8 @@ class CellConfig(Section):
     """How many layers are stacked."""
     dropout: Fraction = 0.0
     """Probability of dropping an activation between layers."""
+    lr_scale: dict[str, NonNegative] = {}
+    """Factors on `optim.lr`, by parameter of the cell, such as `{weight_hh: 0.1}`, in every layer; 0 trains nothing."""
     options: dict[str, dict[str, Any]] = {}
     """The cell's own options, under its name."""
 
@@ -167,12 +169,14 @@ class ProbeConfig(Section):
 
 
 class EvaluateConfig(Section):
-    """What the trained network is evaluated on besides the validation during training."""
+    """What the trained network is evaluated on at the end: the best checkpoint, on the test split, once."""
 
+    test: bool = True
+    """Evaluate on the test split: `test/loss`, `test/<metric>`. Nothing is chosen by these scores."""
     lengths: list[Count] = []
-    """Sequence lengths in time steps, also other than the trained one: curves `val/<metric>/by_length`."""
+    """Sequence lengths in time steps, also other than the trained one: curves `test/<metric>/by_length`."""
     examples: Count | None = None
-    """Examples of the validation split at each length; `train.val_examples` when absent."""
+    """Test examples, at each length; absent: the whole split, or `train.val_examples` of one without end."""
 
 
 def _tag_name(name: str) -> str:

@@ -9,7 +9,7 @@ what it returned and what was expected.
 B batch (2 here), T time, I input, H hidden.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -18,8 +18,8 @@ from torch import Tensor
 from undertow.api.contract import Batch, Cell, Probe, Scans, State, Task, Tokens, Vector
 from undertow.api.spec import CellSpec, TaskSpec
 from undertow.config.load import LoadedExperiment
-from undertow.errors import RequestError
-from undertow.nn.model import SequenceModel
+from undertow.errors import RequestError, did_you_mean
+from undertow.nn.model import SequenceModel, parameter_key
 
 _TRIED = 2
 """Examples and time steps of the first call of a plugin: the fewest with which shapes are unambiguous."""
@@ -59,7 +59,10 @@ def build_model(loaded: LoadedExperiment, task: Task) -> SequenceModel:
     for _ in range(section.layers):
         cells.append(factory(width, section.hidden_size, options, _steps(task)))
         width = cells[-1].output_size
+    for layer, cell in enumerate(cells):
+        cell.place(layer, len(cells))
     _validate_cell(spec, cells[0])
+    _validate_rates(spec, section.lr_scale, cells[0])
     return SequenceModel(
         cells,
         inputs=task.inputs,
@@ -130,6 +133,16 @@ def _validate_cell(spec: CellSpec, cell: Cell) -> None:
         if scanned is not None:
             _expect(f"{at}: scan's output", scanned[0], (_TRIED, _TRIED, cell.output_size))
             _expect_state(f"{at}: scan's state", spec, scanned[1], like=state)
+
+
+def _validate_rates(spec: CellSpec, scales: Iterable[str], cell: Cell) -> None:
+    """Compare the keys of `cell.lr_scale` with the names of the cell's parameters."""
+    known = {parameter_key(name) for name, _ in cell.named_parameters()}
+    for name in scales:
+        if name not in known:
+            raise RequestError(
+                f"cell.lr_scale.{name}: cell `{spec.name}` has no parameter `{name}`.{did_you_mean(name, known)}"
+            )
 
 
 def _validate_task(spec: TaskSpec, task: Task, length: int) -> None:

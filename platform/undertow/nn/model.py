@@ -32,6 +32,11 @@ from undertow.api.spec import Shape
 from undertow.nn.loop import unroll
 
 
+def parameter_key(name: str) -> str:
+    """The key of a cell's parameter in `cell.lr_scale`: the last part of its name, without the modules it is in."""
+    return name.rpartition(".")[2]
+
+
 class SequenceModel(nn.Module):
     """Stacked recurrent layers between an encoder and a linear head.
 

@@ -6,7 +6,7 @@ k - 1.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +19,8 @@ from undertow._system.stopping import leave_signals_to_parent, signals_blocked
 from undertow.api.contract import Batch, Split, Task
 from undertow.config.schema import TrainConfig
 from undertow.draws import permutation
+from undertow.errors import UndertowError
+from undertow.train.held_out import Part
 
 if TYPE_CHECKING:
     from torch.utils.data.dataloader import _BaseDataLoaderIter
@@ -29,7 +31,7 @@ Indices = NDArray[np.int64]
 class Stream:
     """Example numbers of every training batch, without end: this rank's share, starting with batch `first`.
 
-    A split of n examples is read in passes, each in another order; a batch may span two passes.
+    A split of n examples is read in passes, each in another order; a batch may span any number of passes.
     """
 
     def __init__(self, size: int | None, batch_size: int, seed: int, rank: int, ranks: int, first: int = 0) -> None:
@@ -51,15 +53,13 @@ class Stream:
             if self.size is None:
                 yield positions
                 continue
-            passes = positions // self.size
-            for number in np.unique(passes):
-                if int(number) not in order_of_pass:
-                    order_of_pass = {k: v for k, v in order_of_pass.items() if k >= number - 1}
-                    order_of_pass[int(number)] = permutation(self.seed, f"order/{number}", self.size)
-            yield np.array(
-                [order_of_pass[int(n)][p % self.size] for n, p in zip(passes, positions, strict=True)],
-                dtype=np.int64,
-            )
+            passes, places = np.divmod(positions, self.size)
+            numbers = [int(number) for number in np.unique(passes)]
+            order_of_pass = {
+                k: order_of_pass[k] if k in order_of_pass else permutation(self.seed, f"order/{k}", self.size)
+                for k in numbers
+            }
+            yield np.concatenate([order_of_pass[k][places[passes == k]] for k in numbers])
 
 
 class Examples(Dataset[Batch]):
@@ -89,6 +89,9 @@ class TaskData(pl.LightningDataModule):
         task: Where examples come from.
         config: Batch size, number of validation examples and of worker processes.
         seed: Determines the order of the training examples.
+
+    Attributes:
+        tested: What the trained network is tested on; set before the test.
     """
 
     def __init__(self, task: Task, config: TrainConfig, seed: int) -> None:
@@ -96,21 +99,23 @@ class TaskData(pl.LightningDataModule):
         self.task = task
         self.config = config
         self.seed = seed
+        self.tested: Sequence[Part] = ()
         self._first = 0
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return this rank's share of every training batch, starting with the first one not yet seen."""
         stream = Stream(self.task.size("train"), self.config.batch_size, self.seed, *self._rank_of(), first=self._first)
-        return self._loader("train", stream)
+        return self._loader(self.task, "train", stream)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return this rank's share of the first `val_examples` of the validation split."""
-        rank, ranks = self._rank_of()
         available = self.task.size("val")
         count = self.config.val_examples if available is None else min(available, self.config.val_examples)
-        starts = range(0, count, self.config.batch_size)
-        chunks = [np.arange(start, min(start + self.config.batch_size, count)) for start in starts]
-        return self._loader("val", [part for c in chunks if len(part := np.array_split(c, ranks)[rank])])
+        return self._loader(self.task, "val", self._shares(count))
+
+    def test_dataloader(self) -> list[DataLoader[Batch]]:
+        """Return this rank's share of the test examples, a loader for each part of `tested`."""
+        return [self._loader(part.task, "test", self._shares(part.examples)) for part in self.tested]
 
     def state_dict(self) -> dict[str, int]:
         """Return how many training batches were seen."""
@@ -124,9 +129,22 @@ class TaskData(pl.LightningDataModule):
     def _rank_of(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _loader(self, split: Split, batches: Stream | list[Indices]) -> DataLoader[Batch]:
+    def _shares(self, count: int) -> list[Indices]:
+        """This rank's share of the first `count` examples, in batches.
+
+        Raises:
+            UndertowError: A rank would have none: it would not take part in the mean over all ranks.
+        """
+        rank, ranks = self._rank_of()
+        if count < ranks:
+            raise UndertowError(f"{count} examples cannot be divided over {ranks} processes")
+        starts = range(0, count, self.config.batch_size)
+        chunks = [np.arange(start, min(start + self.config.batch_size, count)) for start in starts]
+        return [part for chunk in chunks if len(part := np.array_split(chunk, ranks)[rank])]
+
+    def _loader(self, task: Task, split: Split, batches: Stream | list[Indices]) -> DataLoader[Batch]:
         return _Loader(
-            Examples(self.task, split),
+            Examples(task, split),
             sampler=batches,  # with batch_size=None each of its items indexes a whole batch
             batch_size=None,
             num_workers=self.config.workers,

@@ -6,31 +6,35 @@ The record of rank 0 has a journal; the other ranks compute the same and write n
 """
 
 import logging
+import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytorch_lightning as pl
+import torch
 from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment, find_free_network_port
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 
 from undertow._system.stopping import StopRequest
+from undertow.api.contract import Curve
 from undertow.config.load import LoadedExperiment
+from undertow.errors import Interrupted
 from undertow.train.build import Built, seed_all
 from undertow.train.callbacks.checkpoints import Checkpoints
-from undertow.train.callbacks.lengths import OtherLengths
 from undertow.train.callbacks.probing import Probing
 from undertow.train.callbacks.progress import ProgressReport
 from undertow.train.callbacks.recorder import Recorder
 from undertow.train.clock import Clock
 from undertow.train.data import TaskData
+from undertow.train.held_out import Part, held_out_parts
 from undertow.train.learner import Learner
 from undertow.train.record import Record
 from undertow.train.runtime import keep_freed_memory, use_full_precision
-from undertow.train.saves import BEST, DurableCheckpoints, forget_previous, newest_checkpoint
+from undertow.train.saves import BEST, DurableCheckpoints, best_checkpoint, forget_previous, newest_checkpoint
 
 # Lightning's warnings about settings that are made here on purpose.
 _EXPECTED_WARNINGS = (
@@ -43,10 +47,20 @@ _EXPECTED_WARNINGS = (
 )
 
 
+TESTED_TAG = "undertow.tested"
+"""Which checkpoint was tested, and on how many examples."""
+
+NOT_TESTED_TAG = "undertow.not_tested"
+"""Why a run was not tested, or not completely."""
+
+
 def train(
     built: Built, folder: Path, *, record: Record, stop: StopRequest, progress: bool = True, rank: int = 0
 ) -> int:
-    """Train to the end, or until stopped; continue from the newest checkpoint that loads, if there is one.
+    """Train to the end, or until stopped, and test; continue from the newest checkpoint that loads, if there is one.
+
+    After the last step the network of the best checkpoint is evaluated on the test split: ``test/loss``,
+    ``test/<metric>``, and at each length of `evaluate.lengths` the curves ``test/<score>/by_length``.
 
     Args:
         built: From `build`, in this process.
@@ -62,7 +76,7 @@ def train(
     Raises:
         Diverged: The loss is not a finite number.
         DiskFull: There is no space for a checkpoint or a record; what was saved before is kept.
-        Interrupted: `stop` was set.
+        Interrupted: `stop` was set, in training or in the test.
         UndertowError: A probe failed.
     """
     config = built.loaded.config
@@ -75,16 +89,69 @@ def train(
     with _quiet_lightning():
         callbacks = _callbacks(built, folder, record, stop, progress=progress)
         trainer = _trainer(built, callbacks, folder, DurableCheckpoints(record))
-        trainer.fit(
-            Learner(built.model, built.task, config),
-            datamodule=TaskData(built.task, config.train, config.seed),
-            ckpt_path=checkpoint,
-            weights_only=True,
-        )
-    if rank == 0:
-        forget_previous(folder)
-    record.steps = trainer.global_step  # a run that was saved after its last step trains no more, and no callback acts
-    return trainer.global_step
+        learner = Learner(built.model, built.task, config)
+        data = TaskData(built.task, config.train, config.seed)
+        trainer.fit(learner, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        if rank == 0:
+            forget_previous(folder)
+        record.steps = trainer.global_step  # of a run that was saved after its last step: no callback has acted
+        _test(built, trainer, learner, data, folder, record)
+    return record.steps
+
+
+def _test(built: Built, trainer: pl.Trainer, learner: Learner, data: TaskData, folder: Path, record: Record) -> None:
+    """Evaluate the best network on the test split, on all ranks, and record its scores.
+
+    A run that is trained stays one: what is missing, or fails, is noted on standard error and in a tag.
+
+    Raises:
+        Interrupted: The run was stopped; a resumed run is tested.
+    """
+    parts, problems = held_out_parts(
+        built.loaded.config,
+        built.task,
+        built.other_lengths,
+        ranks=trainer.world_size,
+        traceback=record.traceback,
+    )
+    if parts:
+        best = best_checkpoint(folder)
+        if best is not None:
+            saved = torch.load(best, weights_only=True, map_location="cpu")
+            learner.load_state_dict(saved["state_dict"])
+        learner.test_on(parts)
+        data.tested = parts
+        try:
+            trainer.test(learner, datamodule=data, verbose=False)
+        except Interrupted:
+            raise
+        except Exception as error:
+            if trainer.world_size > 1:
+                raise  # the other ranks may wait for this one
+            what = "the test failed"
+            problems.append(f"{what}: {type(error).__name__}: {error}{record.traceback(error, what)}")
+        else:
+            _record_test(parts, learner.test_scores, record)
+            which = f"best.ckpt, step {saved['global_step']}" if best is not None else f"step {record.steps}"
+            record.tag(TESTED_TAG, f"{which}, {parts[0].examples} examples")
+    if problems and trainer.is_global_zero:
+        text = f"{'; '.join(problems)}: {'not all' if parts else 'nothing'} of the test was done"
+        print(f"{built.loaded.config.run_name}: {text}", file=sys.stderr)
+        record.tag(NOT_TESTED_TAG, text)
+
+
+def _record_test(parts: Sequence[Part], scores: Sequence[dict[str, float]], record: Record) -> None:
+    """Record the scores of the test, and the curves over lengths."""
+    by_length: dict[str, dict[int, float]] = {}
+    for part, found in zip(parts, scores, strict=True):
+        if part.length is None:
+            record.scalars({f"test/{name}": value for name, value in found.items()}, record.steps)
+        else:
+            for name, value in found.items():
+                by_length.setdefault(f"test/{name}/by_length", {})[part.length] = value
+    for name, values in by_length.items():
+        record.curves[name] = Curve(list(values), list(values.values()))
+        record.curve(name, record.curves[name])
 
 
 class _OneProcess(LightningEnvironment):
@@ -167,8 +234,6 @@ def _callbacks(built: Built, folder: Path, record: Record, stop: StopRequest, *,
     callbacks: list[pl.Callback] = [Recorder(record, clock, config.train.log_every, config.optim.clip_norm)]
     if built.probes:
         callbacks.append(Probing(built, record=record, clock=clock))
-    if built.other_lengths:
-        callbacks.append(OtherLengths(built, record=record, clock=clock))
     callbacks += _early_stopping(built.loaded)
     if progress:
         callbacks.append(ProgressReport(config.run_name, config.train.max_steps, record))

@@ -1,12 +1,13 @@
 """The LightningModule: a network, its task, and its training step."""
 
 import math
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from undertow.api.contract import Batch, Task
@@ -15,7 +16,8 @@ from undertow.errors import Diverged
 from undertow.nn.losses import supervised_losses
 from undertow.nn.model import SequenceModel
 from undertow.nn.omega import omega
-from undertow.train.optim import build_optimizer, build_scheduler
+from undertow.train.held_out import Part
+from undertow.train.optim import build_optimizer, build_scheduler, constrain_after_steps, parameter_groups
 from undertow.train.scores import Scores
 
 
@@ -26,6 +28,9 @@ class Learner(pl.LightningModule):
         model: The network.
         task: Its task.
         config: Its configuration.
+
+    Attributes:
+        test_scores: After a test, the loss and the metrics of each part, over all ranks.
     """
 
     def __init__(self, model: SequenceModel, task: Task, config: ExperimentConfig) -> None:
@@ -34,6 +39,7 @@ class Learner(pl.LightningModule):
         self.task = task
         self.config = config
         self.scores = Scores(task)
+        self.test_scores: list[dict[str, float]] = []
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Compute the losses of a batch.
@@ -85,8 +91,25 @@ class Learner(pl.LightningModule):
         if isinstance(schedule, ReduceLROnPlateau):
             schedule.step(float(scores["loss"]))
 
+    def test_on(self, parts: Sequence[Part]) -> None:
+        """Set what the next test is on: the loaders of the data, in their order."""
+        self._writes = [part.task.writes for part in parts]
+        self._scores_of = nn.ModuleList(Scores(part.task) for part in parts)
+
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Add one batch to the scores of its part."""
+        output = self.model(batch.input, writes=self._writes[dataloader_idx])
+        cast(Scores, self._scores_of[dataloader_idx]).update(output, batch)
+
+    def on_test_epoch_end(self) -> None:
+        """Compute the scores of every part, over all ranks."""
+        computed = [cast(Scores, scores).compute() for scores in self._scores_of]
+        self.test_scores = [{name: float(value) for name, value in scores.items()} for scores in computed]
+
     def configure_optimizers(self) -> Any:
         """Build the optimiser and its schedule."""
-        optimizer = build_optimizer(self.config.optim, self.model.parameters())
+        optim = self.config.optim
+        optimizer = build_optimizer(optim, parameter_groups(self.model, self.config.cell.lr_scale, optim.lr))
+        constrain_after_steps(self.model, optimizer)
         schedule = build_scheduler(self.config.optim.scheduler, self.config.train, optimizer)
         return optimizer if schedule is None else {"optimizer": optimizer, "lr_scheduler": schedule}

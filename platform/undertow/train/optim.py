@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -10,12 +10,50 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+from torch.optim.optimizer import ParamsT
 
+from undertow.api.contract import Cell
 from undertow.config.schema import OptimConfig, Scheduler, TrainConfig
+from undertow.nn.model import SequenceModel, parameter_key
 
 
-def build_optimizer(config: OptimConfig, parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """Build the optimiser of a configuration for `parameters`."""
+def parameter_groups(model: SequenceModel, scales: Mapping[str, float], lr: float) -> ParamsT:
+    """The parameters of a network, by learning rate.
+
+    Args:
+        model: The network.
+        scales: `cell.lr_scale`: the factor on the learning rate of each parameter of the cells that is named here.
+        lr: The learning rate of all others, which are the first group.
+    """
+    if not scales:
+        return model.parameters()
+    scaled = {
+        parameter: scales[parameter_key(name)]
+        for cell in model.layers
+        for name, parameter in cell.named_parameters()
+        if parameter_key(name) in scales
+    }
+    groups: dict[float, list[nn.Parameter]] = {1.0: []}
+    for parameter in model.parameters():
+        groups.setdefault(scaled.get(parameter, 1.0), []).append(parameter)
+    return [{"params": parameters, "lr": factor * lr} for factor, parameters in groups.items()]
+
+
+def constrain_after_steps(model: SequenceModel, optimizer: Optimizer) -> None:
+    """Call `Cell.constrain` of every layer after each step of the optimiser, where a cell has defined it."""
+    constrained = [cell for cell in model.layers if type(cell).constrain is not Cell.constrain]
+
+    def constrain(*_: Any) -> None:
+        with torch.no_grad():
+            for cell in constrained:
+                cell.constrain()
+
+    if constrained:
+        optimizer.register_step_post_hook(constrain)
+
+
+def build_optimizer(config: OptimConfig, parameters: ParamsT) -> Optimizer:
+    """Build the optimiser of a configuration for `parameters`, or for groups of them."""
     lr, decay = config.lr, config.weight_decay
     match config.name:
         case "adam":

@@ -89,6 +89,12 @@ def newest_checkpoint(folder: Path, record: Record, rank: int) -> Path | None:
     return found
 
 
+def best_checkpoint(folder: Path) -> Path | None:
+    """Find the best checkpoint; None if there is none, or it is damaged."""
+    path = folder / BEST
+    return path if path.exists() and _damage(path) is None else None
+
+
 def forget_previous(folder: Path) -> None:
     """Remove the checkpoint before the newest, when the run has ended and its last state is saved."""
     (folder / PREVIOUS).unlink(missing_ok=True)

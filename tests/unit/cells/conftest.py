@@ -34,7 +34,7 @@ def _check(make: Callable[[], Cell], formula: Callable[..., tuple[Any, ...]]) ->
     torch.manual_seed(0)
     cell = make().double()
     x_TBI = torch.randn(T, B, cell.input_size, dtype=torch.float64)
-    state = tuple(torch.randn_like(part) for part in cell.initial_state(B))
+    state = tuple(torch.randn_like(part) if part.is_floating_point() else part for part in cell.initial_state(B))
     weights = {name: p.detach().numpy() for name, p in cell.named_parameters()}
     states: list[list[Array]] = [[part.numpy() for part in state]]
     readouts: list[Array] = []

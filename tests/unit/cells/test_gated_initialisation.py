@@ -7,7 +7,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from undertow import Cell, Options, RequestError
+from undertow import Cell, RequestError
 from undertow_cells.gated.fastgrnn import FastGRNN
 from undertow_cells.gated.gru import GRU
 from undertow_cells.gated.janet import JANET
@@ -28,6 +28,7 @@ from undertow_cells.gated.options import (
     LstmOptions,
     LstmPeepholeOptions,
     MguOptions,
+    NbrcOptions,
     SlstmOptions,
 )
 from undertow_cells.gated.slstm import SLSTM
@@ -175,12 +176,14 @@ def test_fastgrnn_starts_as_the_authors_code() -> None:
     assert (cell.zeta.item(), cell.nu.item()) == (1.0, -4.0)
 
 
-def test_nbrc_starts_as_the_authors_code() -> None:
+@pytest.mark.parametrize("init", ["orthogonal", "glorot"])
+def test_nbrc_starts_as_either_of_the_authors_codes(init: str) -> None:
     torch.manual_seed(0)
-    cell = NBRC(IN, H, Options(), LENGTH)
+    cell = NBRC(IN, H, NbrcOptions(recurrent_init=init), LENGTH)
     for W_HI in cell.weight_ih.detach().chunk(3):
         assert is_uniform(W_HI, math.sqrt(6 / (IN + H)))
-    assert all(is_rotation(U_HH) for U_HH in cell.weight_hh.detach().chunk(2))
+    for U_HH in cell.weight_hh.detach().chunk(2):
+        assert is_rotation(U_HH) if init == "orthogonal" else is_uniform(U_HH, math.sqrt(6 / (2 * H)))
     assert not cell.bias.any()
 
 

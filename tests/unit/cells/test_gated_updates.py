@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from undertow import Options
+from undertow import unroll
 from undertow_cells.gated.fastgrnn import FastGRNN
 from undertow_cells.gated.gru import GRU
 from undertow_cells.gated.janet import JANET
@@ -28,6 +28,7 @@ from undertow_cells.gated.options import (
     LstmOptions,
     LstmPeepholeOptions,
     MguOptions,
+    NbrcOptions,
     SlstmOptions,
     UgrnnOptions,
 )
@@ -191,7 +192,7 @@ CASES = {
     "janet": (lambda: JANET(IN, H, JanetOptions(), T), partial(janet, beta=1.0)),
     "janet-one-share": (lambda: JANET(IN, H, JanetOptions(beta=0.0), T), partial(janet, beta=0.0)),
     "fastgrnn": (lambda: FastGRNN(IN, H, FastgrnnOptions(), T), fastgrnn),
-    "nbrc": (lambda: NBRC(IN, H, Options(), T), nbrc),
+    "nbrc": (lambda: NBRC(IN, H, NbrcOptions(), T), nbrc),
     "slstm": (
         lambda: SLSTM(IN, H, SlstmOptions(recurrent_init="uniform"), T),
         partial(slstm, heads=1, exponential=False),
@@ -237,6 +238,45 @@ def test_slstm_output_is_the_same_without_its_stabiliser(forget: str) -> None:
         h = o.sigmoid() * C / N
         state = cell.step(z, state)
         torch.testing.assert_close(state[0], h, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("forget", ["sigmoid", "exponential"])
+@pytest.mark.parametrize("bias", [-300.0, -110.0, 0.0])
+def test_slstm_is_the_same_function_for_any_bias_of_the_input_gate(
+    bias: float, forget: str, dtype: torch.dtype
+) -> None:
+    """A constant in all input gates scales C and N alike. It is also what the first step's stabiliser must follow."""
+    torch.manual_seed(0)
+    cell = SLSTM(IN, H, SlstmOptions(forget=forget, recurrent_init="uniform"), T).double()
+    x_TBI = torch.randn(T, 2, IN, dtype=torch.float64)
+    C, N, h = (torch.zeros(2, H, dtype=torch.float64) for _ in range(3))
+    outputs = []
+    for z in cell.project(x_TBI):  # the paper's unstabilised sums, eq. 8 to 14, without the bias
+        i, f, new, o = (z + h @ cell.weight_hh.view(4 * H, H).T).chunk(4, 1)
+        kept = f.sigmoid() if forget == "sigmoid" else f.exp()
+        C, N = kept * C + i.exp() * new.tanh(), kept * N + i.exp()
+        h = o.sigmoid() * C / N
+        outputs.append(h)
+    with torch.no_grad():
+        cell.bias[:H] += bias
+    cell = cell.to(dtype)
+    x = x_TBI.to(dtype).requires_grad_()
+    y_TBH, state = unroll(cell, x, cell.initial_state(2))
+    (gradient,) = torch.autograd.grad(y_TBH.sum(), x)
+    tolerance = 1e-10 if dtype == torch.float64 else 2e-4
+    torch.testing.assert_close(y_TBH.double(), torch.stack(outputs), rtol=tolerance, atol=tolerance)
+    assert all(part.isfinite().all() for part in (*state, gradient))
+
+
+def test_slstms_stabiliser_is_the_input_gate_alone_while_nothing_is_stored() -> None:
+    """As in the authors' code: m of the first step is i~, whatever the forget gate is."""
+    cell = SLSTM(IN, H, SlstmOptions(), T)
+    z = cell.project(torch.randn(1, 2, IN) * 10)[0]
+    _, c, n, m = cell.step(z, cell.initial_state(2))
+    assert torch.equal(m, z[:, :H])
+    assert torch.equal(n, torch.ones(2, H))
+    torch.testing.assert_close(c, z[:, 2 * H : 3 * H].tanh())
 
 
 def test_slstm_stays_finite_where_its_gates_overflow() -> None:

@@ -11,6 +11,7 @@ from scipy.signal import cont2discrete
 from scipy.special import eval_legendre
 
 from undertow import unroll
+from undertow.nn.loop import unroll_by_steps
 from undertow_cells.linear.lmu import LMU, legendre_memory
 from undertow_cells.linear.lru import LRU
 from undertow_cells.linear.mingru import MinGRU
@@ -104,12 +105,59 @@ def test_rg_lru_starts_with_uniform_decays() -> None:
     assert decay.std().item() == pytest.approx(0.099 / math.sqrt(12), rel=0.05)
 
 
+def test_rg_lru_of_the_released_code_starts_on_a_ring_whose_eighth_power_is_the_factor() -> None:
+    torch.manual_seed(0)
+    cell = RGLRU(4, H, RgLruOptions(init="released"), 10)
+    square = torch.sigmoid(cell.Lambda.detach().double()) ** 2
+    assert square.min() >= 0.9**2 - 1e-4
+    assert square.max() <= 0.999**2 + 1e-4
+    assert square.mean().item() == pytest.approx((0.9**2 + 0.999**2) / 2, abs=0.003)
+    with torch.no_grad():
+        cell.bias[:H] = 300.0  # the recurrence gate fully open
+        cell.weight.zero_()
+    a_TBH, *_ = cell.terms(torch.ones(1, 1, 4))
+    torch.testing.assert_close(a_TBH[0, 0].double(), square**4, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("pieces", [[5], [1, 4], [2, 1, 2]])
+def test_rg_lru_of_the_released_code_leaves_the_first_step_of_a_sequence_unscaled(pieces: list[int]) -> None:
+    """Also where the sequence runs in pieces, and where its first inputs are 0."""
+    torch.manual_seed(0)
+    cell = RGLRU(3, 3, RgLruOptions(first_step="released"), 10).double()
+    x_TBI = torch.randn(5, 2, 3, dtype=torch.float64)
+    x_TBI[:2, 1] = 0
+    a_TBH, _, _, i_TBH, _ = cell.terms(x_TBI)
+    h_BH, expected = torch.zeros(2, 3, dtype=torch.float64), []
+    for t in range(5):
+        scale = 1.0 if t == 0 else (1 - a_TBH[t] ** 2).sqrt()
+        h_BH = a_TBH[t] * h_BH + scale * i_TBH[t] * x_TBI[t]
+        expected.append(h_BH)
+    for run in (unroll, unroll_by_steps):
+        state, outputs = cell.initial_state(2), []
+        for piece in x_TBI.split(pieces):
+            y_TBH, state = run(cell, piece, state)
+            outputs.append(y_TBH)
+        torch.testing.assert_close(torch.cat(outputs), torch.stack(expected))
+        assert state[1].tolist() == [5, 5]
+
+
+def test_sru_of_version_2_starts_as_the_authors_code() -> None:
+    torch.manual_seed(0)
+    cell = SRU(64, H, SruOptions(version=2, rescale=False), 10)
+    assert cell.weight_c is not None
+    assert cell.weight_c.abs().max() <= math.sqrt(1.5)
+    assert cell.weight_c.std().item() == pytest.approx(math.sqrt(0.5), rel=0.05)
+    candidate, f, r, x = cell.weight.chunk(4)
+    for block, std in ((candidate, 1 / 8), (f, math.sqrt(0.5) / 8), (r, math.sqrt(0.5) / 8), (x, 1 / 8)):
+        assert block.std().item() == pytest.approx(std, rel=0.05)
+
+
 def test_rg_lru_is_finite_where_its_recurrence_gate_is_closed() -> None:
     cell = RGLRU(2, 2, RgLruOptions(), 10)
     with torch.no_grad():
         cell.bias.fill_(-300.0)
-    state = cell.initial_state(1)[0] + 0.7
-    y_TBH, _ = unroll(cell, torch.ones(3, 1, 2), (state,))
+    h_BH, t_B = cell.initial_state(1)
+    y_TBH, _ = unroll(cell, torch.ones(3, 1, 2), (h_BH + 0.7, t_B))
     y_TBH.sum().backward()
     assert torch.allclose(y_TBH, torch.full((3, 1, 2), 0.7))
     assert all(p.grad.isfinite().all() for p in cell.parameters())

@@ -61,12 +61,15 @@ def lru(w: Weights, x: Array, state: list[Array]) -> Step:
     return [np.stack([h.real, h.imag], -1).reshape(len(x), -1)], {}, (h @ C.T).real + skip
 
 
-def rg_lru(w: Weights, x: Array, state: list[Array]) -> Step:
+def rg_lru(w: Weights, x: Array, state: list[Array], unscaled_start: bool = False) -> Step:
     u = x @ w["weight_in"].T if "weight_in" in w else x
     k = u @ w["weight"].T + w["bias"]
     r, i = sigmoid(rows(k, 0)), sigmoid(rows(k, 1))
     a = sigmoid(w["Lambda"]) ** (8 * r)
-    return [a * state[0] + np.sqrt(1 - a**2) * (i * u)], {"r": r, "i": i}
+    scale = np.sqrt(1 - a**2)
+    if unscaled_start:
+        scale = np.where(state[1][:, None] == 0, 1.0, scale)
+    return [a * state[0] + scale * (i * u), state[1] + 1], {"r": r, "i": i}
 
 
 def sru(w: Weights, x: Array, state: list[Array], alpha: float = 1.0, tanh: bool = False) -> Step:
@@ -77,6 +80,19 @@ def sru(w: Weights, x: Array, state: list[Array], alpha: float = 1.0, tanh: bool
     phi_c = np.tanh(c) if tanh else c
     gates = {"f": f, "r": r} | ({"tanh_c": np.tanh(c)} if tanh else {})
     return [c], gates, r * phi_c + (1 - r) * skip
+
+
+def sru_2(w: Weights, x: Array, state: list[Array], alpha: float = 1.0, tanh: bool = False) -> Step:
+    """Eq. 1 to 4 of the fifth version of the paper; the state has c after and before the step."""
+    k = x @ w["weight"].T
+    c = state[0][:, :H]
+    f = sigmoid(rows(k, 1) + w["weight_c"][0] * c + rows(w["bias"], 0))
+    r = sigmoid(rows(k, 2) + w["weight_c"][1] * c + rows(w["bias"], 1))
+    after = f * c + (1 - f) * rows(k, 0)
+    skip = rows(k, 3) if len(w["weight"]) == 4 * H else alpha * x
+    phi_c = np.tanh(after) if tanh else after
+    gates = {"f": f, "r": r} | ({"tanh_c": np.tanh(after)} if tanh else {})
+    return [np.concatenate([after, c], 1)], gates, r * phi_c + (1 - r) * skip
 
 
 def lmu(order: int, theta: float) -> Callable[[Weights, Array, list[Array]], Step]:
@@ -109,7 +125,16 @@ CASES = {
     "lru-as-wide-as-its-input": (lambda: LRU(H, H, LruOptions(state_size=7, r_min=0.5, max_phase=0.3), T), lru),
     "rg-lru": (lambda: RGLRU(IN, H, RgLruOptions(), T), rg_lru),
     "rg-lru-as-wide-as-its-input": (lambda: RGLRU(H, H, RgLruOptions(min_decay=0.1), T), rg_lru),
+    "rg-lru-released": (
+        lambda: RGLRU(IN, H, RgLruOptions(init="released", first_step="released"), T),
+        lambda *args: rg_lru(*args, unscaled_start=True),
+    ),
     "sru": (lambda: SRU(IN, H, SruOptions(), T), sru),
+    "sru-2": (lambda: SRU(IN, H, SruOptions(version=2), T), sru_2),
+    "sru-2-as-wide-as-its-input": (
+        lambda: SRU(H, H, SruOptions(version=2, activation="tanh"), T),
+        lambda *args: sru_2(*args, alpha=np.sqrt(3), tanh=True),
+    ),
     "sru-as-wide-as-its-input": (
         lambda: SRU(H, H, SruOptions(highway_bias=-1.0), T),
         lambda *args: sru(*args, alpha=np.sqrt(1 + 2 * np.exp(-1))),

@@ -69,6 +69,16 @@ def test_indrnn_long_initialisation_keeps_values_over_the_whole_length(length: i
     assert (u**length).min() >= 0.499
 
 
+def test_indrnn_long_initialisation_of_the_last_layer_leaves_the_others_uniform() -> None:
+    layers = 3
+    cells = [IndRNN(IN, H, IndrnnOptions(recurrent_init="long-last"), 10) for _ in range(layers)]
+    for layer, cell in enumerate(cells):
+        cell.place(layer, layers)
+    for cell in cells[:-1]:
+        assert is_uniform(cell.weight_hh.detach(), 0.0, 1.0)
+    assert is_uniform(cells[-1].weight_hh.detach(), 2 ** (-1 / 10), 2 ** (1 / 10))
+
+
 def test_antisymmetric_starts_as_in_the_papers_appendix() -> None:
     cell = AntisymmetricRNN(IN, H, AntisymmetricOptions(recurrent_scale=4.0, gated=True), T)
     assert is_normal(cell.weight_hh.detach(), 4.0 / math.sqrt(H))

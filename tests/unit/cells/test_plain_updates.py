@@ -108,27 +108,46 @@ def train(cell: Cell, steps: int, rate: float, upwards: bool = False) -> None:
         optimizer.step()
 
 
-def test_indrnn_weight_is_clamped_before_its_next_use() -> None:
+def test_indrnn_weight_is_clamped_after_a_step_and_can_leave_its_bound_again() -> None:
     torch.manual_seed(0)
     cell = IndRNN(IN, H, IndrnnOptions(growth=3.0), T)
     bound = 3.0 ** (1 / T)
     train(cell, 5, 0.1, upwards=True)
-    assert cell.weight_hh.max() > bound  # after the optimiser's step, before the next use
-    unroll(cell, torch.ones(T, 2, IN), cell.initial_state(2))
+    assert cell.weight_hh.max() > bound
+    with torch.no_grad():
+        cell.constrain()
     assert cell.weight_hh.max().item() == pytest.approx(bound)
-
-
-def test_indrnn_weight_can_leave_its_bound_again() -> None:
-    torch.manual_seed(0)
-    cell = IndRNN(IN, H, IndrnnOptions(), T)
-    train(cell, 5, 0.1, upwards=True)
     train(cell, 1, 1e-3)
-    assert cell.weight_hh.max() < 2 ** (1 / T)
+    assert cell.weight_hh.max() < bound
 
 
-def test_indrnn_outside_training_uses_a_clamped_copy_and_leaves_the_weight() -> None:
+@pytest.mark.parametrize("training", [True, False])
+def test_indrnn_under_vmap_is_each_replicate_alone(training: bool) -> None:
     torch.manual_seed(0)
-    cell, x_TBI = IndRNN(IN, H, IndrnnOptions(), T).eval(), torch.ones(T, 2, IN)
+    cells = [IndRNN(IN, H, IndrnnOptions(recurrent_init="long"), T).train(training) for _ in range(3)]
+    names = [name for name, _ in cells[0].named_parameters()]
+    stacks = {name: torch.stack([cell.get_parameter(name) for cell in cells]) for name in names}
+    x_TBI = torch.randn(T, 2, IN)
+
+    class Whole(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = cells[0]
+
+        def forward(self, x_TBI: torch.Tensor) -> torch.Tensor:
+            return unroll(self.cell, x_TBI, self.cell.initial_state(2))[0]
+
+    whole = Whole()
+    prefixed = {f"cell.{name}": stack for name, stack in stacks.items()}
+    run = torch.vmap(lambda weights: torch.func.functional_call(whole, weights, (x_TBI,)))
+    for got, cell in zip(run(prefixed), cells, strict=True):
+        torch.testing.assert_close(got, unroll(cell, x_TBI, cell.initial_state(2))[0])
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_indrnn_uses_a_clamped_copy_and_leaves_the_weight(training: bool) -> None:
+    torch.manual_seed(0)
+    cell, x_TBI = IndRNN(IN, H, IndrnnOptions(), T).train(training), torch.ones(T, 2, IN)
     with torch.no_grad():
         cell.weight_hh.fill_(5.0)
     y_TBH, _ = unroll(cell, x_TBI, cell.initial_state(2))

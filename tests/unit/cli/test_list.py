@@ -188,6 +188,7 @@ def test_a_built_cell_is_described_with_its_parameters(call: Call, buildable: Pa
     out = call("list", "cells", "tide", "--width", "1000", "--inputs", "2", "--plugin", buildable).out
     lines = [" ".join(line.split()) for line in out.splitlines()]
     assert "parameters 2,000 with 1,000 units on 2 inputs" in lines
+    assert "cell.lr_scale: {pull: 0.1} multiplies the learning rate of one of them, named by its last part." in lines
     assert "state size 7 numbers an example" in lines
     assert "runs on the loop over steps" in lines
     assert "pull 1000 × 2 2,000" in lines

@@ -50,7 +50,24 @@ def test_the_input_has_half_life_and_reach_and_each_state_part_its_half_life(mak
 def test_a_task_without_scores_shows_the_loss(make: Make) -> None:
     headings, rows = rendered(make("gru", 64, {"val/loss": 0.1667, "train/loss": 9.0}))
     assert "loss" in headings
+    assert "val" in headings
+    assert "test" not in headings
     assert rows == [["gru", "64", "0.167", "–", "–"]]
+
+
+def test_test_scores_are_beside_the_validation_scores_that_chose_the_checkpoint(make: Make) -> None:
+    tested = {
+        "val/loss": 0.3,
+        "val/accuracy": 0.9,
+        "val/f1": 0.8,
+        "test/loss": 0.4,
+        "test/accuracy": 0.85,
+        "test/f1": 0.7,
+    }
+    headings, rows = rendered(make("gru", 64, tested), make("lstm", 64, {"val/accuracy": 0.5, "val/loss": 1.0}))
+    assert headings.split()[:5] == ["accuracy", "accuracy", "f1", "f1", "cell"]
+    assert headings.split()[6:10] == ["val", "test", "val", "test"]
+    assert [row[2:6] for row in rows] == [["0.900", "0.850", "0.800", "0.700"], ["0.500", "–", "–", "–"]]
 
 
 def test_single_layers_of_a_state_part_have_no_columns(make: Make) -> None:
@@ -60,9 +77,14 @@ def test_single_layers_of_a_state_part_have_no_columns(make: Make) -> None:
 
 def test_a_table_with_two_state_parts_fits_into_80_columns(make: Make) -> None:
     metrics = {f"gradient/{part}/{what}": 123.0 for part in ("input", "h", "c") for what in ("half_life", "reach")}
-    metrics |= {"val/accuracy": 0.5, "cost/parameters": 1_234_567.0, "cost/steps_per_second": 123.4}
+    metrics |= {
+        "val/accuracy": 0.5,
+        "test/accuracy": 0.4,
+        "cost/parameters": 1_234_567.0,
+        "cost/steps_per_second": 123.4,
+    }
     console = Console(width=80)
     with console.capture() as capture:
         console.print(runs_table([make("lstm", 1024, metrics)]))
     row = next(line for line in capture.get().splitlines() if line.startswith("lstm"))
-    assert row.split() == ["lstm", "1024", "0.500", "123", "123", "123", "123", "1,234,567", "123"]
+    assert row.split() == ["lstm", "1024", "0.500", "0.400", "123", "123", "123", "123", "1,234,567", "123"]

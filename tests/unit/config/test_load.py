@@ -305,6 +305,12 @@ def test_a_missing_key_points_to_its_section(folder: Path, text: str, message: s
         ("probes.0.options.lag=9", "probes.0.options.lag: unknown key. Did you mean `lags`?"),
         ("train.checkpoint.metric=val/acuracy",
          "train.checkpoint.metric: task `count` has no metric 'val/acuracy'. Did you mean `val/accuracy`?"),
+        ("train.checkpoint.metric=test/loss",
+         "train.checkpoint.metric: 'test/loss' is measured once, after training, and nothing is chosen by it: name "
+         "a metric of the validation split, `val/…`. Did you mean `val/loss`?"),
+        ("train.early_stopping.metric=test/accuracy",
+         "train.early_stopping.metric: 'test/accuracy' is measured once, after training, and nothing is chosen by it: "
+         "name a metric of the validation split, `val/…`. Did you mean `val/accuracy`?"),
         ("train.early_stopping.metric=accuracy",
          "train.early_stopping.metric: task `count` has no metric 'accuracy'. Did you mean `val/accuracy`?"),
     ],

@@ -79,6 +79,10 @@ def test_the_yaml_of_a_study_loads_back_to_an_equal_one(file: Path) -> None:
         ("study.search={optim.lr: {low: 0.0, high: 1.0, log: true}}", "a range on a log scale starts above 0"),
         ("study.search={optim.lr: {low: 1, high: 2, when: {cel.name: rnn}}}", "Did you mean `cell.name`?"),
         ("study.samples=null", "`search` needs `samples`"),
+        (
+            "study.objectives=[{metric: test/accuracy}]",
+            "study.objectives.0.metric: 'test/accuracy' is measured once, after training, and nothing is chosen by it",
+        ),
         ("study.objectives=[{metric: val/acuracy}]", "has no metric 'val/acuracy'. Did you mean `val/accuracy`?"),
         ("study.sampler.name=grid", "there is no sampler 'grid'"),
         ("study.pruner.name=medain", "there is no pruner 'medain'. Did you mean `median`?"),

@@ -40,6 +40,18 @@ def test_a_stream_can_start_at_any_batch(size: int | None) -> None:
     )
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 50, 64, 100])
+@pytest.mark.parametrize("batch_size", [1, 2, 6, 64, 150, 200])
+def test_batches_are_cut_from_the_passes_whatever_the_sizes(size: int, batch_size: int) -> None:
+    """Also a batch that is larger than the split, and one that spans three passes or more."""
+    expected = np.concatenate([permutation(0, f"order/{k}", size) for k in range(5 * batch_size // size + 1)])
+    seen = batches(5, size=size, batch_size=batch_size)
+    assert [len(each) for each in seen] == [batch_size] * 5
+    assert np.array_equal(np.concatenate(seen), expected[: 5 * batch_size])
+    later = batches(2, size=size, batch_size=batch_size, first=3)
+    assert np.array_equal(np.concatenate(later), np.concatenate(seen[3:]))
+
+
 def test_draws_depend_only_on_seed_stream_and_index() -> None:
     whole = uniforms(3, "s", np.arange(100), 7)
     assert np.array_equal(uniforms(3, "s", np.array([42, 7]), 7), whole[[42, 7]])

@@ -18,4 +18,4 @@ def test_validation_without_a_target_improves_and_records_exact_match(run_job) -
 
 def test_at_another_length_the_steps_of_that_length_are_written(run_job) -> None:
     job = run_job("task={name: reverse, length: 4}", "evaluate={lengths: [4, 7], examples: 32}", "train.max_steps=5")
-    assert job.journal.series("val/exact_match/by_length").keys() == {4, 7}
+    assert job.journal.series("test/exact_match/by_length").keys() == {4, 7}

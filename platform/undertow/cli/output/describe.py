@@ -82,6 +82,9 @@ def print_description(kind: Kind, document: Mapping[str, Any]) -> None:
         ]
         console.print()
         console.print(table(["name", "shape", "parameters"], rows, title="parameters", right=["parameters"]))
+        name = built["tensors"][-1]["name"].rpartition(".")[2]
+        note = f"cell.lr_scale: {{{name}: 0.1}} multiplies the learning rate of one of them, named by its last part."
+        console.print(note, markup=False, highlight=False)
     options: Sequence[Mapping[str, Any]] = document["options"]
     if not options:
         console.print("It has no options.")

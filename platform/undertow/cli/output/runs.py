@@ -64,7 +64,7 @@ def runs_table(results: Sequence["RunResult"]) -> Table:
     """
     scores = list(dict.fromkeys(name for result in results for name in _scores(result)))
     views = list(dict.fromkeys(view for result in results for view in _views(result)))
-    columns = ["cell", "length", *(score.removeprefix("val/") for score in scores)]
+    columns = ["cell", "length", *("\n".join(reversed(score.split("/", 1))) for score in scores)]
     columns += [f"{label}\n{_symbol(view)}" for view in views for label in _measures(view).values()]
     columns += ["parameters", "steps/s"]
     rows = [[*_cell_and_length(result), *_values(result, scores, views)] for result in results]
@@ -79,9 +79,10 @@ def _cell_and_length(result: "RunResult") -> tuple[str, str]:
 
 
 def _scores(result: "RunResult") -> list[str]:
-    """Return the scores that the task defines, or the loss if it defines none."""
+    """Return the scores that the task defines, or the loss if it defines none, each on both splits if it was tested."""
     scores = [name for name in result.metrics if name.startswith("val/") and name != "val/loss"]
-    return scores or ["val/loss"]
+    names = [(score, score.replace("val", "test", 1)) for score in scores or ["val/loss"]]
+    return [name for val, test in names for name in ((val, test) if test in result.metrics else (val,))]
 
 
 def _views(result: "RunResult") -> list[str]:

@@ -20,7 +20,7 @@ from typing import Any
 
 from undertow._system.redact import redacted
 from undertow.config.load import default_at, host_checked, load_permitted, origins, without_password
-from undertow.config.resolve import resolve, validate
+from undertow.config.resolve import ONLY_AT_THE_END, resolve, validate
 from undertow.config.schema import ExperimentConfig
 from undertow.config.source import Place, Source, read_file, read_mapping, shown
 from undertow.config.space import Params, Range, Space, Value, frozen, frozen_settings, written
@@ -334,7 +334,13 @@ def _unknown_metrics(loaded: LoadedStudy, source: Source) -> list[str]:
         metrics = loaded.registry.task(task).metrics
         known = ["train/loss", "train/steps", "val/loss", *(f"val/{name}" for name in metrics)]
         for index, objective in enumerate(loaded.config.objectives):
-            if objective.metric.startswith(("train/", "val/")) and objective.metric not in known:
+            if objective.metric.startswith("test/"):
+                problems.append(
+                    f"{source.place('study', 'objectives', index, 'metric')}: study.objectives.{index}.metric: "
+                    f"{shown(objective.metric)} {ONLY_AT_THE_END}."
+                    f"{did_you_mean(objective.metric.replace('test', 'val', 1), known)}"
+                )
+            elif objective.metric.startswith(("train/", "val/")) and objective.metric not in known:
                 problems.append(
                     f"{source.place('study', 'objectives', index, 'metric')}: study.objectives.{index}.metric: task "
                     f"`{task}` has no metric {shown(objective.metric)}.{did_you_mean(objective.metric, known)}"

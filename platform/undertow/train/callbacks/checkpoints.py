@@ -72,6 +72,26 @@ class Checkpoints(Checkpoint):
         self._ended = True
         self._save(trainer)
 
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Install the signal handlers again, as in training."""
+        self._stop.take_over()
+
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Stop in a test, in one process: its training is saved, and a resumed run is tested from the start.
+
+        Ranks have different numbers of batches, and cannot agree to stop; they finish the test.
+        """
+        if self._stop.reason is not None and trainer.world_size == 1:
+            raise Interrupted(f"stopped by {self._stop.reason} in the test, after all of its training")
+
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:

@@ -1,4 +1,8 @@
-"""Hold out examples for validation or test where the data have no split: the same ones for every seed. N examples."""
+"""Hold out examples for validation or test where the data have no split: the same ones for every seed. N examples.
+
+`held_out` chooses at random. Where neighbours in the data are alike, because one person has written them, `blocks` cuts
+the data into contiguous parts.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,3 +35,34 @@ def held_out(at: str, labels_N: NDArray[np.int64], share: float) -> tuple[NDArra
     rank_N = np.arange(size)
     taken_N = (rank_N + 1) * count // size > rank_N * count // size
     return np.sort(order_N[~taken_N]), np.sort(order_N[taken_N])
+
+
+def blocks(
+    at: str, labels_N: NDArray[np.int64], held: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """The indices of the examples for training, validation and test: contiguous blocks of every class.
+
+    The examples of a class, in the order of the data, are cut in three: the last `held` are for the test, the `held`
+    before them for validation. In each part the classes take turns, so that the first examples of it are of all
+    classes: of C classes with `held` examples each, every C examples have one of each.
+
+    Args:
+        at: Where the examples are from, for the message.
+        labels_N: The class of each.
+        held: How many examples of each class to hold out for validation, and as many for the test.
+
+    Raises:
+        RequestError: A class has too few examples to leave one for training.
+    """
+    parts: tuple[list[tuple[int, int, int]], ...] = ([], [], [])
+    for label in np.unique(labels_N):
+        own = np.flatnonzero(labels_N == label)
+        if len(own) < 2 * held + 1:
+            raise RequestError(
+                f"{at}: {len(own)} examples of class {label} are too few to hold out {held} for validation and {held} "
+                f"for the test; use more, or a file per split"
+            )
+        for part, block in zip(parts, np.split(own, [len(own) - 2 * held, len(own) - held]), strict=True):
+            part += [(turn, int(label), int(index)) for turn, index in enumerate(block)]
+    train, val, test = (np.array([index for *_, index in sorted(part)], dtype=np.int64) for part in parts)
+    return train, val, test

@@ -1,6 +1,8 @@
 """The neuromodulated bistable cell. B batch, T time, I input, H hidden; stacked in the order a, c, n.
 
-Vecoven, Ernst & Drion 2021, arXiv 2006.05252; the initialisation is that of the authors' code.
+Vecoven, Ernst & Drion 2021, arXiv 2006.05252. The authors' repository (nvecoven/BRC on GitHub) has had two
+initialisations: its first layers draw each U as a random rotation, its later `cells/cells.py` by Glorot's uniform. W
+and b are the same in both.
 """
 
 from collections.abc import Mapping
@@ -9,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from undertow import GateKind, Options, State
+from undertow import GateKind, State
+from undertow_cells.gated.options import NbrcOptions
 from undertow_cells.gated.stacked import StackedCell
 
 
@@ -21,20 +24,20 @@ class NBRC(StackedCell):
         n  = tanh(W_n x + b_n + a ∘ h)
         h' = c ∘ h + (1 - c) ∘ n
 
-    Initialisation: each gate's W by Glorot's uniform, each U a random rotation, b = 0. (The authors' candidate has no
-    b_n.)
+    Initialisation: each gate's W by Glorot's uniform, each U a random rotation, or with `recurrent_init="glorot"` by
+    Glorot's uniform too; b = 0. (The authors' candidate has no b_n.)
     """
 
     keeps = "c"  # the share of the state that is kept; read by the probe `timescale`
 
-    def __init__(self, input_size: int, hidden_size: int, options: Options, length: int) -> None:
+    def __init__(self, input_size: int, hidden_size: int, options: NbrcOptions, length: int) -> None:
         super().__init__(input_size, hidden_size, options, length, rows="acn")
         self.weight_hh = nn.Parameter(torch.empty(2 * hidden_size, hidden_size))
         with torch.no_grad():
             for block_HI in self.weight_ih.chunk(3):
                 nn.init.xavier_uniform_(block_HI)
             for block_HH in self.weight_hh.chunk(2):
-                nn.init.orthogonal_(block_HH)
+                (nn.init.orthogonal_ if options.recurrent_init == "orthogonal" else nn.init.xavier_uniform_)(block_HH)
 
     def step(self, z: Tensor, state: State) -> State:
         """One step; `z` is `(B, 3H)`."""

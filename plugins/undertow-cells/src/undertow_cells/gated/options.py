@@ -102,6 +102,13 @@ class FastgrnnOptions(Options):
     """Initial ν; σ(ν) of the candidate is added at any value of the gate."""
 
 
+class NbrcOptions(Options):
+    """Options of `nbrc`."""
+
+    recurrent_init: Literal["orthogonal", "glorot"] = "orthogonal"
+    """The initial U of each gate: a random rotation, or Glorot's uniform; the authors have published code with both."""
+
+
 class SlstmOptions(Options):
     """Options of `slstm`."""
 

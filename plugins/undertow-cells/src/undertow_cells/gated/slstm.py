@@ -4,6 +4,7 @@ Beck et al. 2024 (xLSTM), arXiv 2405.04517, eq. 8-17; the initialisation is that
 """
 
 from collections.abc import Mapping
+from math import log
 
 import torch
 from torch import Tensor
@@ -19,13 +20,15 @@ class SLSTM(StackedCell):
 
         i~, f~, z~, o~ = W x + R h + b,         one block of rows each; R mixes the units of a head
         log f = log σ(f~), or f~                depending on `forget`
-        m'    = max(log f + m, i~)              the stabiliser
+        m'    = max(log f + m, i~)              the stabiliser; i~ while n = 0
         c'    = exp(log f + m - m') ∘ c + exp(i~ - m') ∘ tanh(z~)
         n'    = exp(log f + m - m') ∘ n + exp(i~ - m')
         h'    = σ(o~) ∘ c' / n'
 
     m only keeps the exponentials from overflowing: without it c and n would be C = exp(m) c and N = exp(m) n, and
-    h = o ∘ C / N is the same. So the gradient with respect to m is 0, up to what c and n carry of it.
+    h = o ∘ C / N is the same. So the gradient with respect to m is 0, up to what c and n carry of it. While nothing is
+    stored, log f + m has nothing to stabilise: with the paper's maximum, exp(i~ - m') and with it c' and n' are 0 where
+    i~ is far below it, and h' is 0 / 0. There, as in the authors' code, m' is i~ alone.
 
     Initialisation: W from N(0, 2 / 5I); R = 0, or U(-1/√H, 1/√H) with `recurrent_init="uniform"`; b = 0 except b_f,
     which falls from 5 to -7 over the units of each head, as 5 - 12 x^0.3 for x from 0 to 1 (the authors' first block),
@@ -64,8 +67,9 @@ class SLSTM(StackedCell):
             a = z + self._recurrent(h_BH)
         i, f, new, o = a.chunk(4, 1)
         kept = m_BH + (f if self.exponential_forget else functional.logsigmoid(f))
-        m_BH = torch.maximum(kept, i)
-        i, f = (i - m_BH).exp(), (kept - m_BH).exp()
+        m_BH = torch.where(n_BH == 0, i, torch.maximum(kept, i))
+        i = (i - m_BH).exp()
+        f = (kept - m_BH).clamp(max=log(torch.finfo(kept.dtype).max) - 1).exp()  # while n = 0 it multiplies zeros
         c_BH = f * c_BH + i * new.tanh()
         n_BH = f * n_BH + i
         return o.sigmoid() * (c_BH / n_BH), c_BH, n_BH, m_BH

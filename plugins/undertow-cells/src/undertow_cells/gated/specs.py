@@ -11,6 +11,7 @@ from undertow_cells.gated.options import (
     LstmOptions,
     LstmPeepholeOptions,
     MguOptions,
+    NbrcOptions,
     SlstmOptions,
     UgrnnOptions,
 )
@@ -73,7 +74,7 @@ SPECS = (
         state=("h", "c", "n", "m"),
         equation=(
             "h' = σ(o) ∘ c' / n'\nc' = exp(log f + m - m') ∘ c + exp(i - m') ∘ tanh(z)\n"
-            "n' = exp(log f + m - m') ∘ n + exp(i - m')\nm' = max(log f + m, i)"
+            "n' = exp(log f + m - m') ∘ n + exp(i - m')\nm' = max(log f + m, i), or i while n = 0"
         ),
     ),
     CellSpec(
@@ -125,6 +126,7 @@ SPECS = (
         name="nbrc",
         summary="Neuromodulated bistable cell: each unit can hold a value by feeding back on itself",
         factory="undertow_cells.gated.nbrc:NBRC",
+        options=NbrcOptions,
         paper="Vecoven, Ernst & Drion 2021, arXiv 2006.05252",
         state=("h",),
         equation="h' = σ(c) ∘ h + (1 - σ(c)) ∘ tanh(W x + b + (1 + tanh(a)) ∘ h)",

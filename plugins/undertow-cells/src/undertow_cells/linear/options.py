@@ -49,8 +49,12 @@ class LruOptions(Options):
 class RgLruOptions(Options):
     """Options of `rg-lru`."""
 
+    init: Literal["paper", "released"] = "paper"
+    """What starts between `min_decay` and `max_decay`: σ(Λ)^8 as in the paper, or σ(Λ) as in the released code."""
+    first_step: Literal["paper", "released"] = "paper"
+    """The input of the first step: times √(1 - a²) like every other, or as it is, as in the released code."""
     min_decay: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.9
-    """Smallest initial factor on the state with the recurrence gate fully open."""
+    """Smallest initial factor; with `init: paper`, that on the state with the recurrence gate fully open."""
     max_decay: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.999
     """Largest such factor."""
 
@@ -64,6 +68,8 @@ class RgLruOptions(Options):
 class SruOptions(Options):
     """Options of `sru`."""
 
+    version: Literal[1, 2] = 1
+    """1: the gates read the input only, and all steps run in parallel; 2: they read the memory too, by v ∘ c."""
     activation: Literal["identity", "tanh"] = "identity"
     """Function applied to the memory before it is output; the paper's first version has tanh here."""
     highway_bias: Bias = 0.0

@@ -44,7 +44,7 @@ SPECS = (
         factory="undertow_cells.linear.rg_lru:RGLRU",
         options=RgLruOptions,
         paper="De et al. 2024, arXiv 2402.19427",
-        state=("h",),
+        state=("h", "t"),
         equation="h' = a ∘ h + √(1 - a²) ∘ (σ(i) ∘ x),  a = σ(Λ)^(8 σ(r))",
     ),
     CellSpec(
@@ -54,7 +54,10 @@ SPECS = (
         options=SruOptions,
         paper="Lei et al. 2017, arXiv 1709.02755",
         state=("c",),
-        equation="c' = σ(f) ∘ c + (1 - σ(f)) ∘ (W x),  y = σ(r) ∘ c' + (1 - σ(r)) ∘ α x",
+        equation=(
+            "c' = σ(f) ∘ c + (1 - σ(f)) ∘ (W x),  y = σ(r) ∘ c' + (1 - σ(r)) ∘ α x\n"
+            "f = W_f x + b_f, r = W_r x + b_r; with version 2, + v_f ∘ c and + v_r ∘ c"
+        ),
     ),
     CellSpec(
         name="lmu",

@@ -19,21 +19,32 @@ class IndRNN(DerivedCell):
 
         h' = relu(W x + b + u ∘ h),   |u| ≤ g^(1/T),   g = `growth`
 
-    As in the paper, u is clamped to the bound after each training step: here before its next use. Outside training a
-    clamped copy is used and u is not changed.
+    As in the paper, u is clamped to the bound after each training step.
 
-    Initialisation: u from U(0, 1), or with `recurrent_init="long"` from U(g^(-1/T), g^(1/T)), the paper's choice for
-    the last layer where only the last step has a target; W from U(-a, a), a = √(6 / (65 I)); b = 0.
+    Initialisation: u from U(0, 1), or with `recurrent_init="long"` from U(g^(-1/T), g^(1/T)). Where only the last step
+    has a target, the paper uses the latter in the last layer alone, as its authors' code does: `"long-last"`. W from
+    U(-a, a), a = √(6 / (65 I)); b = 0.
     """
 
     def __init__(self, input_size: int, hidden_size: int, options: IndrnnOptions, length: int) -> None:
         super().__init__(input_size, hidden_size, options, length)
         self.bound = options.growth ** (1 / length)
-        low, high = (0.0, 1.0) if options.recurrent_init == "uniform" else (1 / self.bound, self.bound)
+        self.long_last = options.recurrent_init == "long-last"
+        low, high = (1 / self.bound, self.bound) if options.recurrent_init == "long" else (0.0, 1.0)
         self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))
         nn.init.kaiming_uniform_(self.weight_ih, a=8)
         self.weight_hh = nn.Parameter(torch.empty(hidden_size).uniform_(low, high))
         self.bias = nn.Parameter(torch.zeros(hidden_size))
+
+    def place(self, layer: int, layers: int) -> None:
+        """Draw u of the last layer again, with `recurrent_init="long-last"`."""
+        if self.long_last and layer == layers - 1:
+            with torch.no_grad():
+                self.weight_hh.uniform_(1 / self.bound, self.bound)
+
+    def constrain(self) -> None:
+        """Clamp u to its bound."""
+        self.weight_hh.clamp_(-self.bound, self.bound)
 
     def initial_state(self, batch_size: int) -> State:
         """Zeros, `(B, H)`."""
@@ -44,13 +55,8 @@ class IndRNN(DerivedCell):
         return projection(x_TBI, self.weight_ih, self.bias)
 
     def weight(self) -> Tensor:
-        """The bounded u, `(H,)`."""
-        if not self.training:
-            return self.weight_hh.clamp(-self.bound, self.bound)
-        # Only the first clamp after an optimiser's step changes a value. Later ones, for the next pieces of one graph,
-        # must not count as changes: `.data` has no version counter; with `detach()` or `no_grad` backward would fail.
-        self.weight_hh.data.clamp_(-self.bound, self.bound)
-        return self.weight_hh
+        """The bounded u, `(H,)`: within the bound its derivative is 1."""
+        return self.weight_hh.clamp(-self.bound, self.bound)
 
     def advance(self, z: Tensor, state: State, weight: Tensor) -> State:
         """One step; `z` is `(B, H)`."""

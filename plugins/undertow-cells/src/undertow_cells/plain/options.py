@@ -25,8 +25,8 @@ class RnnOptions(Options):
 class IndrnnOptions(Options):
     """Options of `indrnn`."""
 
-    recurrent_init: Literal["uniform", "long"] = "uniform"
-    """The initial u: U(0, 1), or U(g^(-1/T), g^(1/T)), with which every unit keeps its value over all T steps."""
+    recurrent_init: Literal["uniform", "long", "long-last"] = "uniform"
+    """The initial u: U(0, 1), or U(g^(-1/T), g^(1/T)), which keeps values for T steps: in all layers, or the last."""
     growth: Annotated[float, Field(ge=1.0, le=1000.0)] = 2.0
     """Largest factor by which a state may grow over the whole sequence: g in |u| ≤ g^(1/T)."""
 

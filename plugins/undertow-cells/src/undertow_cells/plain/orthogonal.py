@@ -25,6 +25,9 @@ class OrthogonalRNN(DerivedCell):
         a  = W x + Q h
         h' = sign(a) ∘ relu(|a| + b)
 
+    The authors' experiments train A with a learning rate of its own, on the copy task a tenth of that of the other
+    parameters: `cell.lr_scale: {weight_hh: 0.1}`.
+
     Initialisation, as in the code of Lezcano-Casado: A has 2×2 blocks [[0, s], [-s, 0]] on its diagonal, with s from
     U(-π, π) (`recurrent_init="henaff"`) or s = -tan(u/2), u from U(0, π/2) (`"cayley"`); W from N(0, 2/I); b from
     U(-0.01, 0.01).

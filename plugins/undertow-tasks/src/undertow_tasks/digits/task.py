@@ -20,7 +20,8 @@ class DigitTask(Task):
     """An image, as one step or several, and its digit: one of ten.
 
     Attributes:
-        trivial_loss: ln 10: all digits are about equally frequent.
+        trivial_loss: ln 10: all digits are equally frequent, in the scans' validation and test exactly. A constant
+            answer, like guessing, has an accuracy of 0.1 there.
     """
 
     output_size = CLASSES

@@ -7,6 +7,7 @@ task, where the batch comes first.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
@@ -170,6 +171,8 @@ class Task(ABC):
         length: Time steps of one sequence; for one-to-many, those written.
         writes: How many steps U are written after the input is read, for one-to-many and seq2seq; else 0.
         trivial_loss: The loss of the best predictor that ignores the input, in the unit of `loss`, or None.
+        trivial_scores: The scores of the best such answer by some of `metrics`, such as the share of the most frequent
+            class as ``accuracy``. Reports hold the scores of a network against them.
         solved: When the task counts as solved, as text such as ``"val/loss < 0.05"``; empty if nothing is known.
     """
 
@@ -179,6 +182,7 @@ class Task(ABC):
     length: int
     writes: int = 0
     trivial_loss: float | None = None
+    trivial_scores: Mapping[str, float] = MappingProxyType({})
     solved: str = ""
 
     @abstractmethod

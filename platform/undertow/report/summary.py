@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from undertow.report.format import count_of, format_number, join_words
 from undertow.report.groups import EXCLUDED_STATES, Group, Groups
 from undertow.report.guessing import guessing, learned
-from undertow.report.quantities import INPUT, Quantity, symbol
+from undertow.report.quantities import INPUT, Quantity, finite_metric, symbol
 from undertow.report.statistics import centre_name, spread_name
 
 _MAX_PANELS = 8  # with a sentence of their own
@@ -103,9 +103,18 @@ def _scores(groups: Groups, panel: str) -> str:
     if len(known) > 1:
         rest = [f"{group.line} {first.text(group.estimates[first.name], spread=False)}" for group in known[1:4]]
         text += f", then {join_words(rest)}" if len(known) <= 4 else f", then {', '.join(rest)} and others"
+    if solved := [clause for group in scored if (clause := _solved(group))]:
+        text += f"; solved: {join_words(solved)}"
     if lost := [group.line for group in scored if group not in known]:
         text += f"; not better than guessing: {join_words(lost)}"
     return text
+
+
+def _solved(group: Group) -> str:
+    """The line, with how many of its runs fulfil the task's condition for having solved it; empty if none does."""
+    answers = [value for each in group.included if (value := finite_metric(each, "task/solved")) is not None]
+    count = sum(value == 1 for value in answers)
+    return f"{group.line} ({count} of {len(answers)})" if count else ""
 
 
 def _score(groups: Groups, group: Group, quantity: Quantity) -> str:

@@ -295,7 +295,7 @@ def _noting(note: Callable[[str], None], what: str) -> Iterator[None]:
 
 
 def _view(results: StudyResults) -> Mapping[str, str]:
-    """A saved view of the study's charts in MLflow: the curves, those by the input first, grouped by the varied keys."""
+    """A saved view of the study's curves in MLflow, those by the input first, grouped by the varied keys."""
     names = {name for trial in results.combinations for name in trial.curves if "/layer" not in name}
     curves = sorted(names, key=lambda name: ("/input/" not in name, name.endswith("/spread"), name))
     factors = [key for key in results.space.vary if key != "seed"]

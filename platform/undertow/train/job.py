@@ -6,9 +6,10 @@ The record of rank 0 has a journal; the other ranks compute the same and write n
 """
 
 import logging
+import re
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 
 from undertow._system.stopping import StopRequest
-from undertow.api.contract import Curve
+from undertow.api.contract import Curve, Task
 from undertow.config.load import LoadedExperiment
 from undertow.errors import Interrupted
 from undertow.train.build import Built, seed_all
@@ -83,8 +84,7 @@ def train(
     keep_freed_memory()
     use_full_precision()
     seed_all(config.seed + rank)  # the weights are equal, but each rank has dropout of its own
-    if built.task.trivial_loss is not None:
-        record.scalars({"task/trivial_loss": built.task.trivial_loss}, 0)
+    record.scalars({f"task/trivial_{name}": score for name, score in trivial_scores(built.task).items()}, 0)
     checkpoint = newest_checkpoint(folder, record, rank)
     with _quiet_lightning():
         callbacks = _callbacks(built, folder, record, stop, progress=progress)
@@ -96,7 +96,24 @@ def train(
             forget_previous(folder)
         record.steps = trainer.global_step  # of a run that was saved after its last step: no callback has acted
         _test(built, trainer, learner, data, folder, record)
+        if (solved := is_solved(built.task.solved, record.latest)) is not None:
+            record.scalars({"task/solved": float(solved)}, record.steps)
     return record.steps
+
+
+def trivial_scores(task: Task) -> dict[str, float]:
+    """The loss and the scores of the best answer that ignores the input, as far as the task states them."""
+    scores = {name: task.trivial_scores[name] for name in task.metrics() if name in task.trivial_scores}
+    return scores if task.trivial_loss is None else {"loss": task.trivial_loss, **scores}
+
+
+def is_solved(solved: str, metrics: Mapping[str, float]) -> bool | None:
+    """Whether metrics fulfil `Task.solved`, such as ``val/loss < 0.05``; None where it states no such condition."""
+    found = re.match(r"(\S+) ([<>]) ([0-9.eE+-]+)(,|$)", solved)
+    if found is None or found[1] not in metrics:
+        return None
+    value, limit = metrics[found[1]], float(found[3])
+    return value < limit if found[2] == "<" else value > limit
 
 
 def _test(built: Built, trainer: pl.Trainer, learner: Learner, data: TaskData, folder: Path, record: Record) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,13 @@ class DigitTask(Task):
     """An image, as one step or several, and its digit: one of ten.
 
     Attributes:
-        trivial_loss: ln 10: all digits are equally frequent, in the scans' validation and test exactly. A constant
-            answer, like guessing, has an accuracy of 0.1 there.
+        trivial_loss: ln 10: all digits are equally frequent, in the scans' validation and test exactly.
+        trivial_scores: So a constant answer, like guessing, has an accuracy of 0.1 there.
     """
 
     output_size = CLASSES
     trivial_loss = math.log(CLASSES)
+    trivial_scores = MappingProxyType({"accuracy": 1 / CLASSES})
 
     def __init__(self, options: Options, length: int, seed: int) -> None:
         self.length = length

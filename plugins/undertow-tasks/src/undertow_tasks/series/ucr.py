@@ -30,6 +30,7 @@ class Ucr(Task):
 
     Attributes:
         trivial_loss: The entropy of the training classes in nats: ln(classes) where all are equally frequent.
+        trivial_scores: The share of the most frequent class of the training series.
         classes: The names of the classes, by number.
     """
 
@@ -50,6 +51,7 @@ class Ucr(Task):
         self.inputs = Vector(self._splits["train"][0].shape[-1])
         share = torch.bincount(self._splits["train"][1]).double() / len(self._splits["train"][1])
         self.trivial_loss = -sum(each * math.log(each) for each in share.tolist() if each)
+        self.trivial_scores = {"accuracy": float(share.max())}
 
     def size(self, split: Split) -> int | None:
         """The number of series of the split."""

@@ -32,6 +32,7 @@ class Sentiment(Task):
 
     Attributes:
         trivial_loss: The entropy of the training labels in nats: ln 2 where both are equally frequent.
+        trivial_scores: The share of the more frequent label.
     """
 
     shape = "many-to-one"
@@ -48,6 +49,7 @@ class Sentiment(Task):
                 "expected both"
             )
         self.trivial_loss = -share * math.log(share) - (1 - share) * math.log(1 - share)
+        self.trivial_scores = {"accuracy": max(share, 1 - share)}
 
     def size(self, split: Split) -> int | None:
         """The number of texts of the split."""

@@ -10,6 +10,7 @@ from undertow_probes.options import (
     MemoryOptions,
     SaturationOptions,
     TimescaleOptions,
+    WeightsOptions,
 )
 
 
@@ -63,6 +64,7 @@ def undertow_register_probes() -> Iterable[ProbeSpec]:
             name="weights",
             summary="Spectral radius, norm and non-normality of the step at rest; weights and gradients by parameter",
             factory="undertow_probes.weights:Weights",
+            options=WeightsOptions,
             paper="Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063; Kerg et al. 2019, arXiv 1905.12080",
         ),
         ProbeSpec(

@@ -48,6 +48,14 @@ class SaturationOptions(Options):
     """How many evenly spaced time steps the curves by time have."""
 
 
+class WeightsOptions(Options):
+    """Options of `weights`."""
+
+    points: Annotated[int, Field(ge=1, le=1000)] = 8
+    """At how many points of the trajectory the Jacobian of a step is taken, evenly spaced over steps and examples. Each
+    costs the eigenvalues of a matrix as wide as a layer's state."""
+
+
 class TimescaleOptions(Options):
     """Options of `timescale`."""
 

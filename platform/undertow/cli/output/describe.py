@@ -9,7 +9,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from undertow.api.spec import CellSpec, Lengths, Spec, TaskSpec
+from undertow.api.spec import CellSpec, Lengths, ProbeSpec, Spec, TaskSpec
 from undertow.cli.output.console import out
 from undertow.cli.output.tables import format_value, key_values, table
 from undertow.plugins.registry import Entry, Registry
@@ -36,6 +36,8 @@ def describe(entry: Entry[Any]) -> dict[str, Any]:
             "lengths": {"default": lengths.default, "minimum": lengths.minimum, "maximum": lengths.maximum},
             "metrics": dict(spec.metrics),
         }
+    if isinstance(spec, ProbeSpec):
+        document["measures"] = dict(spec.measures)
     return document | {"paper": spec.paper, "options": describe_options(spec), "from": str(entry.plugin)}
 
 
@@ -57,13 +59,13 @@ def describe_options(spec: Spec) -> list[dict[str, Any]]:
 
 
 def print_description(kind: Kind, document: Mapping[str, Any]) -> None:
-    """Print one entry: its properties, the parameters if it was built, and its options.
+    """Print one entry: its properties, the parameters if it was built, what a probe measures, and its options.
 
     Args:
         kind: What the entry is.
         document: From `describe`, with ``built`` from `inspect.describe_built` if it was built.
     """
-    separate = ("options", "metrics", "lengths", "built")
+    separate = ("options", "metrics", "lengths", "measures", "built")
     shown = {key: format_value(value) for key, value in document.items() if key not in separate}
     if kind == "tasks":
         lengths = Lengths(**document["lengths"])
@@ -82,6 +84,9 @@ def print_description(kind: Kind, document: Mapping[str, Any]) -> None:
         ]
         console.print()
         console.print(table(["name", "shape", "parameters"], rows, title="parameters", right=["parameters"]))
+    if document.get("measures"):
+        console.print()
+        console.print(table(["number", "what it is"], document["measures"].items()))
     options: Sequence[Mapping[str, Any]] = document["options"]
     if not options:
         console.print("It has no options.")

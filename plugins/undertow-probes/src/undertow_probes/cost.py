@@ -21,8 +21,8 @@ class Cost(Probe):
 
     - ``parameters``: trained numbers of the whole network; ``cell_parameters``: those of the recurrent layers;
     - ``state``: numbers passed from one step to the next, one example, all layers;
-    - ``flops``: forward, one more example, one time step, recurrent layers, matrix products only (2 for a multiply-add), without
-      products of two weights, which are computed once for all examples;
+    - ``flops``: forward, one example, one time step, recurrent layers, matrix products only (2 for a multiply-add);
+      without products of two weights, which are computed once for all examples;
     - ``activation_bytes``: kept for the backward pass, one example, the whole sequence;
     - ``peak_bytes``: the most memory of the process so far: of the GPU's allocator, or on a CPU the resident set;
     - ``steps_per_second`` and ``sequence_steps_per_second``: training steps, and time steps of examples in them,

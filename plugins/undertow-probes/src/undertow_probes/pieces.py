@@ -34,10 +34,13 @@ from undertow_probes.parts import has_gradient, with_gradient
 LONGEST_PIECE = 64
 """Steps of a piece at most: few networks need the halves of a piece so short."""
 
-_SHARE = 0.75
+_ABOUT_1 = 1e3
+"""A norm up to so many times larger or smaller than 1 is not scaled."""
+
+_SHARE = 0.7
 """The share of the negative exponents of a dtype through which a derivative may fall within a piece, or grow."""
 
-_FARTHEST = 1e-28
+_FARTHEST = 1e-26
 """The most that it may fall in any dtype: its square must be in the range of float64."""
 
 
@@ -68,15 +71,20 @@ class Cotangent:
         exponents: Whole numbers in float64, `(B,)`.
         norms: Of the parts as they are stored, `(N, B)` in float64.
         joint: Their joint norm, `(B,)`.
+        lowest: The smallest joint norm of an example; NaN if one is NaN.
+        highest: The largest.
     """
 
     def __init__(self, parts: Sequence[Tensor], exponents: Tensor, norms: Tensor | None = None) -> None:
         self.parts, self.exponents = parts, exponents
         self.norms = torch.stack([_norm(part) for part in parts]) if norms is None else norms
         self.joint: Tensor = torch.linalg.vector_norm(self.norms, dim=0)
+        self.lowest, self.highest = torch.stack(self.joint.aminmax()).tolist()
 
     def scaled(self) -> "Cotangent":
         """The same derivative with parts whose joint norm is about 1, or still 0 or not finite."""
+        if self.lowest > 1 / _ABOUT_1 and self.highest < _ABOUT_1:
+            return self
         most = int(-_SHARE * math.log2(torch.finfo(self.parts[0].dtype).smallest_normal))
         exponent_B = torch.frexp(self.joint.nan_to_num(1.0, 1.0)).exponent.clamp(-most, most)
         factor_B = torch.ldexp(torch.ones_like(self.joint), -exponent_B)  # exact, in the dtype of the parts too
@@ -146,7 +154,8 @@ class Pieces:
             state_KNB.append(cotangent.norms)
             input_KB.append(_norm(input_BI))
             exponent_KB.append(cotangent.exponents)
-        state_LPKB = torch.stack(state_KNB, dim=1).unflatten(0, (len(self.end), -1))
+        state_NKB = torch.stack(state_KNB, dim=1)
+        state_LPKB = state_NKB.reshape(len(self.end), -1, *state_NKB.shape[1:])
         return Norms(state_LPKB.transpose(0, 1), torch.stack(input_KB), torch.stack(exponent_KB))
 
     def walk(self, at_lag_1: Cotangent) -> Iterator[tuple[Cotangent, Tensor]]:
@@ -165,7 +174,7 @@ class Pieces:
 
     def _through(self, piece: Piece, after: Cotangent) -> tuple[Cotangent, Tensor]:
         """The derivative by the state before a piece and by its input, from that by the state after it."""
-        if not after.joint.any():  # nothing arrives, so nothing goes on
+        if after.highest == 0:  # nothing arrives, so nothing goes on
             zeros = [torch.zeros_like(part) for part in with_gradient(piece.state)]
             return Cotangent(zeros, after.exponents), torch.zeros_like(piece.input)
         before, input_TBI = self._derivative(piece, with_gradient(piece.end), after.parts, after.exponents)
@@ -259,10 +268,9 @@ def _leaf(part: Tensor) -> Tensor:
 def _is_out_of_range(before: Cotangent, after: Cotangent) -> bool:
     """Whether an example's derivative fell or grew too far within a piece for its digits to be trusted."""
     limit = max(torch.finfo(before.parts[0].dtype).smallest_normal ** _SHARE, _FARTHEST)
-    change_B = before.joint / after.joint
-    low, high = change_B.aminmax()
-    if limit < low and high < 1 / limit:
+    if before.lowest > limit * after.highest and before.highest < after.lowest / limit:
         return False
+    change_B = before.joint / after.joint
     within_B = (change_B > limit) & (change_B < 1 / limit)
     return bool((~within_B & (after.joint > 0) & after.joint.isfinite()).any())
 

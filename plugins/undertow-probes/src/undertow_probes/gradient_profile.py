@@ -22,7 +22,7 @@ T time, B batch, I input, H hidden, P parts of the state (h; h and c), L layers,
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from statistics import correlation, linear_regression
 from typing import cast
 
@@ -154,8 +154,8 @@ def summarise(lags: Sequence[int], logs_K: Sequence[float]) -> dict[str, float]:
         lag = first_lag(points, math.log10(share))
         summary[name] = float(points[-1][0]) if lag is None else lag
         summary[f"{name}_censored"] = float(lag is None)
-    highest = [min(log for _, log in points[:place]) for place in range(1, len(points))]
-    rises = [log - low for (_, log), low in zip(points[1:], highest, strict=True) if math.isfinite(low)]
+    lowest = accumulate((log for _, log in points[:-1]), min)
+    rises = [log - low for (_, log), low in zip(points[1:], lowest, strict=True) if math.isfinite(low)]
     summary["monotone"] = float(all(rise <= TOLERANCE for rise in rises))
     tail = [(lag, log) for lag, log in points if lag >= TAIL * points[-1][0] and math.isfinite(log)]
     if len(tail) >= 3:

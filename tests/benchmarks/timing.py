@@ -12,20 +12,35 @@ from undertow import Batch
 Seconds = Mapping[str, Sequence[float]]
 
 
-def interleaved(contestants: Mapping[str, Callable[[], object]], rounds: int) -> Seconds:
+def now() -> float:
+    """The time, after the GPU has finished its queue."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def cpu_now() -> float:
+    """Seconds of computation of this process, which other processes hardly change; with a GPU as `now`."""
+    return now() if torch.cuda.is_available() else time.process_time()
+
+
+def interleaved(
+    contestants: Mapping[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = now
+) -> Seconds:
     """Seconds of each contestant in each round, after one round that does not count.
 
     Args:
         contestants: What to run, by name.
         rounds: How often each is timed.
+        clock: Reads the seconds.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for count in range(rounds + 1):
         for name, contestant in contestants.items():
-            start = now()
+            start = clock()
             contestant()
             if count > 0:
-                seconds[name].append(now() - start)
+                seconds[name].append(clock() - start)
     return seconds
 
 
@@ -71,16 +86,15 @@ def peak_bytes(contestant: Callable[[], object]) -> int:
     return torch.cuda.max_memory_allocated() - before
 
 
-def now() -> float:
-    """The time, after the GPU has finished its queue."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
-
 def ratios(seconds: Seconds, name: str, reference: str) -> list[float]:
     """How many times as long as the reference, round by round."""
     return [a / b for a, b in zip(seconds[name], seconds[reference], strict=True)]
+
+
+def ratios_of_minima(seconds: Seconds, name: str, reference: str, rounds: int) -> list[float]:
+    """How many times as long as the reference: of every so many rounds the fastest, which others disturbed least."""
+    starts = range(0, len(seconds[name]), rounds)
+    return [min(seconds[name][at : at + rounds]) / min(seconds[reference][at : at + rounds]) for at in starts]
 
 
 def in_ms(seconds: Seconds, *names: str) -> str:

@@ -11,9 +11,10 @@ from undertow.testing import ProbeConformance
 REGISTRY = load_plugins()
 SHIPPED = [name for name, entry in REGISTRY.probes.items() if entry.plugin.distribution.startswith("undertow-")]
 VARIANTS: dict[str, list[dict[str, Any]]] = {
-    "gradient-profile": [{"lags": 2}, {"joint": True}],
+    "gradient-profile": [{"lags": 2}],
     "saturation": [{"points": 2}],
-    "jacobian": [{"power_iterations": 2, "vectors": 1, "lags": 3}],
+    "jacobian": [{"power_iterations": 2, "vectors": 2, "lags": 3}],
+    "weights": [{"points": 1}],
     "lyapunov": [{"exponents": 1, "burn_in": 3}],
     "memory": [{"span": "step", "fill": "zeros"}],
 }

@@ -101,6 +101,13 @@ class Cell(nn.Module, ABC):
         """Move parameters back to allowed values, after each optimiser step and without gradients; default: nothing."""
         return
 
+    def recurrent_matrix(self) -> Tensor | None:
+        """The matrix that multiplies the state at every step, `(H, H)`, where a cell has one; default: None.
+
+        A unit's own weights are its diagonal. Probes show its spectrum; nothing else depends on it.
+        """
+        return None
+
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
         """Activations inside a step, by name, each with its kind; default: none.
 

@@ -110,4 +110,11 @@ class TaskSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeSpec(Spec):
-    """A measurement of a model that leaves its training bit-identical."""
+    """A measurement of a model that leaves its training bit-identical.
+
+    Args:
+        measures: One line for each number, by its metric name with ``<…>`` for what varies, such as
+            ``{"gradient/<part>/level": "log10 of the gradient at lag 1"}``; `undertow list probes NAME` shows them.
+    """
+
+    measures: Mapping[str, str] = field(default_factory=dict)

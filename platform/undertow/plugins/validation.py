@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
-from undertow.api.spec import API_WINDOW, CellSpec, Direction, Lengths, Options, Shape, Spec, TaskSpec
+from undertow.api.spec import API_WINDOW, CellSpec, Direction, Lengths, Options, ProbeSpec, Shape, Spec, TaskSpec
 
 Fault = tuple[str, str]
 """What is wrong, and what to do about it."""
@@ -18,7 +18,7 @@ _WORDS = r"[a-z0-9]+(-[a-z0-9]+)*"
 _NAME = re.compile(rf"(?=[a-z]){_WORDS}(/{_WORDS})*")
 _STATE_PART = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _NOT_PARTS = {"input", "joint"}
-"""What stands in the place of a state part in names of metrics, such as ``gradient/joint/by_lag``."""
+"""What stands in the place of a state part in names of metrics, such as ``jacobian/joint/by_lag``."""
 
 _METRIC = re.compile(r"[A-Za-z0-9_.-]+")
 _PYTHON = r"[^\W\d]\w*"
@@ -66,6 +66,8 @@ def _faults(spec: Any) -> Iterator[Fault]:
         yield from _cell_faults(spec)
     if isinstance(spec, TaskSpec):
         yield from _task_faults(spec)
+    if isinstance(spec, ProbeSpec):
+        yield from _probe_faults(spec)
 
 
 def _cell_faults(spec: Any) -> Iterator[Fault]:
@@ -100,6 +102,19 @@ def _task_faults(spec: Any) -> Iterator[Fault]:
         yield (
             f"metrics is {spec.metrics!r}.",
             'Write the better direction by name, such as {"accuracy": "max"}.',
+        )
+
+
+def _probe_faults(spec: Any) -> Iterator[Fault]:
+    legal = isinstance(spec.measures, Mapping) and all(
+        isinstance(text, str) and text.strip() and "\n" not in text.strip()
+        for pair in spec.measures.items()
+        for text in pair
+    )
+    if not legal:
+        yield (
+            f"measures is {spec.measures!r}.",
+            'Write one line by metric name, such as {"gradient/<part>/level": "log10 of the gradient at lag 1"}.',
         )
 
 

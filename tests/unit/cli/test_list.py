@@ -120,6 +120,14 @@ def test_one_task_is_described_with_shape_lengths_and_metric_directions(call: Ca
     assert "It has no options." in out
 
 
+def test_one_probe_is_described_with_each_of_its_numbers(call: Call) -> None:
+    code, out, _ = call("list", "probes", "lyapunov")
+    assert code == 0
+    assert "The i-th largest finite-time exponent" in out
+    document = call("list", "probes", "lyapunov", "--json").document
+    assert document["measures"]["lyapunov/<i>/by_time"] == "The same from the steps so far, by time step"
+
+
 def test_one_task_as_json(call: Call) -> None:
     document = call("list", "tasks", "digits-by-pixel", "--json").document
     assert document["shape"] == "many-to-one"

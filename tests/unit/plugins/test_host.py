@@ -255,6 +255,24 @@ def test_a_task_with_a_wrong_shape_length_or_metric_is_refused(install: Install,
     assert reason in only_failure(registry).reason
 
 
+@pytest.mark.parametrize("measures", ["None", "('swell',)", "{'swell': 3}", "{'swell': ''}", "{'swell': 'high\\nlow'}"])
+def test_a_probe_whose_numbers_are_not_described_in_lines_is_refused(install: Install, measures: str) -> None:
+    install(
+        "probes",
+        f"""
+        from undertow import ProbeSpec, hookimpl
+
+        @hookimpl
+        def undertow_register_probes():
+            texts = dict(name="good", summary="P.", factory="x:Y", measures={{"swell": "Height, metres"}})
+            return [ProbeSpec(**{{**texts, "name": "bad", "measures": {measures}}}), ProbeSpec(**texts)]
+        """,
+    )
+    registry = load_plugins()
+    assert list(registry.probes) == ["good"]
+    assert "measures is " in only_failure(registry).reason
+
+
 def test_a_spec_of_another_type_is_refused(install: Install) -> None:
     install("confused", CELL.format(name="x").replace("register_cells", "register_probes"))
     failure = only_failure(load_plugins())

@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from undertow import Options
+from undertow.plugins.host import load_plugins
 from undertow_probes.cost import Cost
 
+CELLS = [name for name, entry in load_plugins().cells.items() if entry.plugin.distribution == "undertow-cells"]
 INPUT, H, OUTPUT, T = 2, 6, 1, 40  # the adding task
 
 
@@ -29,6 +31,17 @@ def test_layers_add_up(make_subject) -> None:
     assert scalars["cost/cell_parameters"] == 4 * H * (INPUT + H + 2) + 4 * H * (H + H + 2)
     assert scalars["cost/state"] == 4 * H
     assert scalars["cost/flops"] == 2 * 4 * H * (INPUT + H) + 2 * 4 * H * (H + H)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_products_of_an_example_do_not_depend_on_the_batch(cell: str, make_subject) -> None:
+    one, many = (measure(make_subject(cell, length=10, examples=examples)) for examples in (1, 128))
+    assert one["cost/flops"] == many["cost/flops"] > 0
+
+
+def test_a_product_of_weights_is_not_counted_for_every_example(make_subject) -> None:
+    """W (W_u x) is computed as (W W_u) x: 2H × I for the gates, H × I for u."""
+    assert measure(make_subject("rg-lru"))["cost/flops"] == 2 * (2 * H + H) * INPUT
 
 
 def test_speed_is_that_of_training(make_subject) -> None:

@@ -86,7 +86,8 @@ def test_the_gradient_reaches_from_what_was_written_into_what_was_read(writer) -
     subject = writer()
     model, task, batch = subject.model, subject.task, subject.batch
     lags = [1, WRITES, WRITES + READS - 1]
-    norms_PLKB = gradient_norms(model, task, batch, lags)
+    norms = gradient_norms(model, task, batch, lags)
+    states_PLKB = 10 ** norms.log10(norms.states)
     x_TBI = encoded(model, task, batch).detach()
     for k, lag in enumerate(lags):
         with torch.no_grad():
@@ -95,13 +96,15 @@ def test_the_gradient_reaches_from_what_was_written_into_what_was_read(writer) -
         y_TBH, _ = model.advance(x_TBI[-lag:], (state,))
         loss = functional.cross_entropy(model.decode(y_TBH[-1]), batch.target[:, -1], reduction="sum")
         for part, gradient_BH in enumerate(torch.autograd.grad(loss, state)):
-            torch.testing.assert_close(norms_PLKB[part, 0, k], gradient_BH.norm(dim=1))
+            torch.testing.assert_close(states_PLKB[part, 0, k], gradient_BH.norm(dim=1))
 
 
 def test_a_truncated_gradient_reaches_no_further(writer) -> None:
     lags = list(range(1, WRITES + READS))
-    whole_K = gradient_norms(*_parts(writer()), lags)[0, 0, :, 0]
-    cut_K = gradient_norms(*_parts(writer(truncate=5)), lags)[0, 0, :, 0]
+    whole, cut = (gradient_norms(*_parts(writer(truncate=truncate)), lags) for truncate in (None, 5))
+    whole_K, cut_K = (10 ** each.log10(each.states)[0, 0, :, 0] for each in (whole, cut))
+    assert (cut.inputs[4:] == 0).all()
+    assert (cut.inputs[3] > 0).all()  # the input of the first step after the cut
     torch.testing.assert_close(cut_K[:4], whole_K[:4])
     assert (cut_K[5:] == 0).all()
     assert (whole_K[5:] > 0).all()

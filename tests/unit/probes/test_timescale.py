@@ -41,15 +41,18 @@ def test_units_differ(make_subject) -> None:
     subject = make_subject("lstm", hidden=3)
     by_biases(subject, {1: torch.tensor([0.5, 0.9, 0.99], dtype=torch.float64).logit()}, 4)
     scalars = measure(subject, gate="f")
-    assert scalars["timescale/gate"] == pytest.approx(-1 / math.log((0.5 + 0.9 + 0.99) / 3), rel=1e-6)
+    assert scalars["timescale/gate"] == pytest.approx(-3 / math.log(0.5 * 0.9 * 0.99), rel=1e-6)
+    assert scalars["timescale/gate/arithmetic"] == pytest.approx(-1 / math.log((0.5 + 0.9 + 0.99) / 3), rel=1e-6)
     assert scalars["timescale/gate/median"] == pytest.approx(-1 / math.log(0.9), rel=1e-6)
     assert scalars["timescale/gate/longest"] == pytest.approx(-1 / math.log(0.99), rel=1e-5)
 
 
 def test_the_gradient_of_a_network_of_gates_alone_has_the_gates_time_scale(make_subject) -> None:
-    """Without U, the state of a GRU is passed on by z alone."""
+    """Without U, the state of a GRU is passed on by z alone; a small W leaves the slope of tanh at 1."""
     subject = make_subject("gru", hidden=4)
     by_biases(subject, {1: share(0.8)}, 3)
+    with torch.no_grad():
+        subject.model.layers[0].W.chunk(3)[2].fill_(1e-6)
     scalars = measure(subject, gate="z")
     assert scalars["timescale/gate"] == pytest.approx(-1 / math.log(0.8), rel=1e-9)
     assert scalars["timescale/gradient"] == pytest.approx(-1 / math.log(0.8), rel=1e-6)
@@ -69,7 +72,8 @@ def test_each_layer_has_its_time_scale(make_subject) -> None:
     scalars = measure(subject, gate="f")
     assert scalars["timescale/gate/layer0"] == pytest.approx(-1 / math.log(0.9), rel=1e-9)
     assert scalars["timescale/gate/layer1"] == pytest.approx(-1 / math.log(0.5), rel=1e-9)
-    assert scalars["timescale/gate"] == pytest.approx(-1 / math.log(0.7), rel=1e-9)
+    assert scalars["timescale/gate"] == pytest.approx(-2 / math.log(0.9 * 0.5), rel=1e-9)
+    assert scalars["timescale/gate/arithmetic"] == pytest.approx(-1 / math.log(0.7), rel=1e-9)
 
 
 def test_the_cell_says_which_gate_keeps(make_subject) -> None:

@@ -21,7 +21,7 @@ from undertow.plugins.registry import Registry
 
 def list_command(
     kind: Annotated[Kind, Parameter(help="What to list.")],
-    name: Annotated[str | None, Parameter(help="Describe this one: equation, state, source, options.")] = None,
+    name: Annotated[str | None, Parameter(help="Describe this one: equation, state, numbers, source, options.")] = None,
     /,
     *,
     source: Annotated[str | None, Parameter(name="--from", help="Only those of this distribution.")] = None,

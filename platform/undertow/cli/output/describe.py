@@ -9,7 +9,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from undertow.api.spec import CellSpec, Lengths, Spec, TaskSpec
+from undertow.api.spec import CellSpec, Lengths, ProbeSpec, Spec, TaskSpec
 from undertow.cli.output.console import out
 from undertow.cli.output.tables import format_value, key_values, table
 from undertow.plugins.registry import Entry, Registry
@@ -36,6 +36,8 @@ def describe(entry: Entry[Any]) -> dict[str, Any]:
             "lengths": {"default": lengths.default, "minimum": lengths.minimum, "maximum": lengths.maximum},
             "metrics": dict(spec.metrics),
         }
+    if isinstance(spec, ProbeSpec):
+        document["measures"] = dict(spec.measures)
     return document | {"paper": spec.paper, "options": describe_options(spec), "from": str(entry.plugin)}
 
 
@@ -57,13 +59,13 @@ def describe_options(spec: Spec) -> list[dict[str, Any]]:
 
 
 def print_description(kind: Kind, document: Mapping[str, Any]) -> None:
-    """Print one entry: its properties, the parameters if it was built, and its options.
+    """Print one entry: its properties, the parameters if it was built, what a probe measures, and its options.
 
     Args:
         kind: What the entry is.
         document: From `describe`, with ``built`` from `inspect.describe_built` if it was built.
     """
-    separate = ("options", "metrics", "lengths", "built")
+    separate = ("options", "metrics", "lengths", "measures", "built")
     shown = {key: format_value(value) for key, value in document.items() if key not in separate}
     if kind == "tasks":
         lengths = Lengths(**document["lengths"])
@@ -85,6 +87,9 @@ def print_description(kind: Kind, document: Mapping[str, Any]) -> None:
         name = built["tensors"][-1]["name"].rpartition(".")[2]
         note = f"cell.lr_scale: {{{name}: 0.1}} multiplies the learning rate of one of them, named by its last part."
         console.print(note, markup=False, highlight=False)
+    if document.get("measures"):
+        console.print()
+        console.print(table(["number", "what it is"], document["measures"].items()))
     options: Sequence[Mapping[str, Any]] = document["options"]
     if not options:
         console.print("It has no options.")

@@ -22,6 +22,7 @@ class Cost(Probe):
     - ``parameters``: trained numbers of the whole network; ``cell_parameters``: those of the recurrent layers;
     - ``state``: numbers passed from one step to the next, one example, all layers;
     - ``flops``: forward, one example, one time step, recurrent layers, matrix products only (2 for a multiply-add);
+      without products of two weights, which are computed once for all examples;
     - ``activation_bytes``: kept for the backward pass, one example, the whole sequence;
     - ``peak_bytes``: the most memory of the process so far: of the GPU's allocator, or on a CPU the resident set;
     - ``steps_per_second`` and ``sequence_steps_per_second``: training steps, and time steps of examples in them,
@@ -36,7 +37,7 @@ class Cost(Probe):
             "parameters": sum(p.numel() for p in network.parameters()),
             "cell_parameters": sum(p.numel() for cell in subject.model.layers for p in cell.parameters()),
             "state": sum(part[0].numel() for layer in subject.model.initial_state(1) for part in layer),
-            "flops": _flops(subject) / examples,
+            "flops": _flops(subject, 2) - _flops(subject, 1),
             "activation_bytes": _activation_bytes(subject) / examples,
             "peak_bytes": _peak_bytes(next(network.parameters()).device),
         }
@@ -46,14 +47,16 @@ class Cost(Probe):
         return Measurement({f"cost/{name}": float(value) for name, value in scalars.items()})
 
 
-def _flops(subject: Subject) -> int:
-    """Operations of the matrix products of one time step of the sub-batch, counted where torch dispatches them.
+def _flops(subject: Subject, examples: int) -> int:
+    """Operations of the matrix products of one time step of some examples, counted where torch dispatches them.
 
     `step` is counted: the counter does not see into fused kernels, which compute the same products.
     """
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad():
         x_TBI = encoded(subject.model, subject.task, subject.batch)
-        joint_step(subject.model, x_TBI[0], subject.model.initial_state(x_TBI.shape[1]))
+        x_BI = x_TBI[0, :1].expand(examples, *x_TBI.shape[2:])
+        with FlopCounterMode(display=False) as counter:
+            joint_step(subject.model, x_BI, subject.model.initial_state(examples))
     return int(counter.get_total_flops())
 
 

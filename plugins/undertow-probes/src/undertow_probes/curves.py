@@ -2,14 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from typing import cast
 
 from torch import Tensor
 
 from undertow import Curve
-
-FLOOR = -50.0
-"""The smallest log10 of a norm that is recorded, also for a norm of 0; float32 has no number so small."""
 
 
 def log_spaced(count: int, longest: int) -> list[int]:
@@ -19,7 +15,7 @@ def log_spaced(count: int, longest: int) -> list[int]:
 
 def evenly_spaced(count: int, size: int) -> list[int]:
     """At most `count` indices from 0 to `size` - 1, ascending, each once."""
-    return sorted({round(i * (size - 1) / (count - 1)) for i in range(count)})
+    return sorted({round(i * (size - 1) / max(count - 1, 1)) for i in range(count)})
 
 
 def views(part: str, by_layer: Sequence[Tensor], together: Tensor) -> dict[str, Tensor]:
@@ -38,13 +34,3 @@ def finite_curve(name: str, steps: Sequence[int], values: Sequence[float]) -> di
     """The curve of the finite points by its name; empty if there are none."""
     points = [(step, value) for step, value in zip(steps, values, strict=True) if math.isfinite(value)]
     return {name: Curve([step for step, _ in points], [value for _, value in points])} if points else {}
-
-
-def rms(values: Tensor, dim: int) -> Tensor:
-    """The root mean square along one dimension."""
-    return values.square().mean(dim).sqrt()
-
-
-def log10(values: Tensor) -> list[float]:
-    """log10 of each, not below the floor."""
-    return cast(list[float], values.log10().clamp(min=FLOOR).tolist())

@@ -1,51 +1,74 @@
-"""The gradient profile: how much gradient arrives at the state t steps before the loss, by t.
+"""The gradient profile: how much gradient arrives at the state and at the input t steps before the loss, by t.
 
-The sequence is cut at K lags and run piece by piece, each piece on the fastest path of the cell. The state handed over
-at a cut is an ordinary tensor of the graph, so one `torch.autograd.grad` gives the exact derivative at every cut:
+The sequence is cut at K lags and run piece by piece, each piece on the fastest path of the cell. Autograd gives the
+exact derivative at every cut; `undertow_probes.pieces` keeps it in range at any depth:
 
-    norms_PLKB = gradient_norms(model, task, batch, lags)
+    norms = gradient_norms(model, task, batch, lags)
+    norms.log10(norms.inputs)
 
 L is the loss at the last supervised step s, summed over the examples (rows are independent, so the derivative by a row
-is that of its own example). The *lag* of a cut after step t is s - t. Measured is the derivative by the joint state of
-all layers as handed from step t to step t + 1; paths to a higher layer within step t are before the cut and not
-included. Weights are frozen meanwhile, so kernels skip their gradients. Integer state parts are left out.
+is that of its own example). The *lag* of a cut after step t is s - t. Two derivatives are measured there:
+
+- by the joint state of all layers as it passes from step t to step t + 1. Its size depends on the coordinates of the
+  state: a part that is scaled by 100 and read out by 1/100 computes the same and has another gradient. It shows what
+  happens inside of one cell;
+- by the encoded input of step t (for tokens: by the embedding). It does not depend on the coordinates of the state, and
+  is the one to compare cells by.
+
+Weights are frozen meanwhile, so kernels skip their gradients. Integer state parts are left out.
 
 T time, B batch, I input, H hidden, P parts of the state (h; h and c), L layers, K lags, C cues.
 """
 
 import math
 from collections.abc import Sequence
-from statistics import linear_regression
+from itertools import accumulate, pairwise
+from statistics import correlation, linear_regression
 from typing import cast
 
 import torch
 from torch import Tensor
 
 from undertow import Batch, Curve, Measurement, Model, Probe, Subject, Task
-from undertow_probes.curves import FLOOR, finite, finite_curve, log10, log_spaced, rms, views
+from undertow_probes.curves import finite, finite_curve, log_spaced, views
 from undertow_probes.loss import encoded, last_losses, last_supervised_step
 from undertow_probes.options import GradientProfileOptions
 from undertow_probes.parts import names
-from undertow_probes.pieces import frozen, run_in_pieces
+from undertow_probes.pieces import Norms, frozen, run_in_pieces
 
-REACH = 1e-3
-"""The reach is the largest lag at which the norm is above this share of the norm at the shortest lag."""
+CROSSINGS = {"half_life": 0.5, "tenth_life": 0.1, "reach": 1e-3}
+"""The summaries that are the first lag at which the curve has fallen to a share of its value at lag 1."""
+
+TOLERANCE = 0.05
+"""A curve is monotone if no point is more than this, in log10, above an earlier one."""
+
+TAIL = 0.25
+"""The tail is the lags from this share of the longest on."""
 
 
 class GradientProfile(Probe):
-    """Curves ``gradient/<state>/by_lag`` (log10 of the norm) and their summaries, in time steps.
+    """Curves ``gradient/<what>/by_lag``, their spread over the examples, and their summaries.
 
-    The norm is the L2 norm over H of each example, root mean square over the batch. With the option `joint`, there is
-    also ``joint`` as ``<state>``, the norm over all state parts. Of several layers, ``<state>`` is the norm over all
-    of them and ``<state>/layer<l>`` that of one. Scalars of each:
+    ``<what>`` is ``input`` or a state part; of several layers, ``<state>`` is the norm over all of them and
+    ``<state>/layer<l>`` that of one. With g_t the L2 norm of an example's derivative at lag t:
 
-    - ``half_life``: steps over which the norm halves, from the least-squares line through log norm against lag (points
-      at the floor left out); 0 if fewer than two points are above the floor; negative if the norm grows with the lag,
-      doubling over as many steps, and then ``growth`` is 1, else 0;
-    - ``reach``: the largest measured lag with a norm above `REACH` of that at the shortest lag;
-    - ``at_cue``: log10 of the root mean square over examples and cue steps of the norm there; exact at a lag that was
-      cut (the nearest and the farthest cue always are), between two cuts interpolated on the log;
-    - ``nonfinite``: the number of measured norms that are not finite.
+    - ``by_lag``: log10 of the geometric mean over the examples of g_t / g_1; 0 at lag 1;
+    - ``by_lag/spread``: the standard deviation over the examples of log10 (g_t / g_1).
+
+    An example whose derivative is exactly 0, or not finite, at a lag is left out there. A lag without examples has no
+    point. Scalars:
+
+    - ``half_life``, ``tenth_life``, ``reach``: the first lag, in steps, at which the curve has fallen to ½, 10⁻¹, 10⁻³,
+      interpolated on the log. Where the curve does not fall so far, it is the longest lag measured, and
+      ``half_life_censored`` (or `tenth_life_censored`, `reach_censored`) is 1, else 0: read "> longest lag";
+    - ``tail_rate``: the slope of the least-squares line through the tail, the lags from `TAIL` of the longest on, in
+      log10 per step, and ``tail_r2``, its R²; absent with fewer than three points;
+    - ``monotone``: 1 if the curve nowhere rises by more than `TOLERANCE`, else 0: then one number does not describe it;
+    - ``level``: log10 of the geometric mean of g_1, the absolute size;
+    - ``at_cue``: the mean over examples and cue steps of log10 (g_t / g_1) at the lag of the cue; exact at a lag that
+      was cut (the nearest and the farthest cue always are), between two cuts interpolated on the log;
+    - ``zero_share``: the largest share, over the lags, of examples whose derivative is exactly 0;
+    - ``nonfinite``: the number of norms that are not finite.
     """
 
     def measure(self, subject: Subject) -> Measurement:
@@ -57,71 +80,116 @@ class GradientProfile(Probe):
         cue_lags_BC = (last - subject.task.cues(subject.batch)).clamp(1, last)
         lags = log_spaced(options.lags, last)
         lags = sorted({*lags, int(cue_lags_BC.min()), int(cue_lags_BC.max())})
+        norms = gradient_norms(subject.model, subject.task, subject.batch, lags)
+        found = {"input": norms.inputs}
+        for part, norms_LKB in zip(names(subject), norms.states, strict=True):
+            found |= views(part, list(norms_LKB), torch.linalg.vector_norm(norms_LKB, dim=0))
         scalars: dict[str, float] = {}
         curves: dict[str, Curve] = {}
-        norms_PLKB = gradient_norms(subject.model, subject.task, subject.batch, lags)
-        norms_of = dict(zip(names(subject), norms_PLKB, strict=True))
-        if options.joint:
-            norms_of["joint"] = torch.linalg.vector_norm(norms_PLKB, dim=0)
-        for part, norms_LKB in norms_of.items():
-            all_layers_KB = torch.linalg.vector_norm(norms_LKB, dim=0)
-            for view, norms_KB in views(part, list(norms_LKB), all_layers_KB).items():
-                name = f"gradient/{view}"
-                log_norms_K = log10(rms(norms_KB, dim=1))
-                curves |= finite_curve(f"{name}/by_lag", lags, log_norms_K)
-                summary = summarise(lags, log_norms_K)
-                summary["at_cue"] = _at_cue(lags, norms_KB, cue_lags_BC)
-                summary["nonfinite"] = float((~norms_KB.isfinite()).sum())
-                scalars |= finite({f"{name}/{key}": value for key, value in summary.items()})
+        for view, norms_KB in found.items():
+            name = f"gradient/{view}"
+            logs_KB = norms.log10(norms_KB)
+            relative_KB = logs_KB - logs_KB[0]
+            mean_K, spread_K = over_examples(relative_KB)
+            curves |= finite_curve(f"{name}/by_lag", lags, mean_K)
+            curves |= finite_curve(f"{name}/by_lag/spread", lags, spread_K)
+            summary = summarise(lags, mean_K)
+            summary["level"] = over_examples(logs_KB[:1])[0][0]
+            summary["at_cue"] = _at_cue(lags, relative_KB, cue_lags_BC)
+            summary["zero_share"] = float((norms_KB == 0).double().mean(1).max())
+            summary["nonfinite"] = float((~norms_KB.isfinite()).sum())
+            scalars |= finite({f"{name}/{key}": value for key, value in summary.items()})
         return Measurement(scalars, curves)
 
 
-def gradient_norms(model: Model, task: Task, batch: Batch, lags: Sequence[int]) -> Tensor:
-    """The norm of the derivative of the last supervised loss, by state part, layer, lag and example.
+def gradient_norms(model: Model, task: Task, batch: Batch, lags: Sequence[int]) -> Norms:
+    """The norms of the derivative of the last supervised loss, by lag and example.
 
     Args:
         model: Any network; it is left as it was.
         task: The task with the loss.
         batch: The examples.
-        lags: Ascending, in steps before the last supervised step s, each from 1 to s.
-
-    Returns:
-        `norms_PLKB` in float64.
+        lags: Ascending, in steps before the last supervised step s, each from 1 to s, the first 1.
     """
     last = last_supervised_step(task, batch)
     x_TBI = encoded(model, task, batch).detach()
     with frozen(model):
         pieces = run_in_pieces(model, x_TBI[: last + 1], lags, after=len(x_TBI) - last - 1)
-        return pieces.gradient_norms(last_losses(model, task, batch, pieces.readout[-1], last).sum())
+        loss = last_losses(model, task, batch, pieces.readout, last).sum()
+        return pieces.norms(pieces.from_loss(loss))
 
 
-def summarise(lags: Sequence[int], log_norms_K: Sequence[float]) -> dict[str, float]:
-    """Half-life, growth and reach of one curve, as `GradientProfile` defines them, without those that are undefined."""
-    points = [(lag, value) for lag, value in zip(lags, log_norms_K, strict=True) if math.isfinite(value)]
-    if not points:
-        return {"reach": 0.0}
-    above = [(lag, value) for lag, value in points if value > FLOOR]
-    slope = linear_regression(*zip(*above, strict=True)).slope if len(above) > 1 else -math.inf
-    summary = {"growth": float(slope >= 0)}
-    if slope:
-        summary["half_life"] = -math.log10(2) / slope
-    nearest = log_norms_K[0]
-    if math.isfinite(nearest) and nearest > FLOOR:
-        summary["reach"] = float(max(lag for lag, value in points if value >= nearest + math.log10(REACH)))
-    else:
-        summary["reach"] = 0.0
+def over_examples(logs_KB: Tensor) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation over the examples with a finite value, at each lag.
+
+    Returns:
+        The means: -inf where every example is 0, NaN where none is finite. The deviations: NaN where no example is
+        finite, 0 for a single one.
+    """
+    logs_KB = logs_KB.double()
+    kept_KB = logs_KB.isfinite()
+    count_K = kept_KB.sum(1)
+    mean_K = torch.where(kept_KB, logs_KB, 0.0).sum(1) / count_K
+    square_K = torch.where(kept_KB, logs_KB - mean_K.unsqueeze(1), 0.0).square().sum(1)
+    all_zero_K = (logs_KB == -math.inf).any(1) & ~(logs_KB == math.inf).any(1)
+    mean_K = torch.where((count_K == 0) & all_zero_K, -math.inf, mean_K)
+    spread_K = torch.where(count_K == 0, math.nan, (square_K / (count_K - 1).clamp(min=1)).sqrt())
+    return mean_K.tolist(), spread_K.tolist()
+
+
+def summarise(lags: Sequence[int], logs_K: Sequence[float]) -> dict[str, float]:
+    """The summaries of one curve that `GradientProfile` defines by the curve alone, without those that are undefined.
+
+    Args:
+        lags: Ascending, the first 1.
+        logs_K: log10 at each lag; -inf where the derivative is exactly 0, NaN where it is unknown. Any level: the
+            summaries are relative to the first.
+    """
+    start = logs_K[0]
+    if not math.isfinite(start):
+        return {}
+    points = [(lag, log - start) for lag, log in zip(lags, logs_K, strict=True) if not math.isnan(log)]
+    summary: dict[str, float] = {}
+    for name, share in CROSSINGS.items():
+        lag = first_lag(points, math.log10(share))
+        summary[name] = float(points[-1][0]) if lag is None else lag
+        summary[f"{name}_censored"] = float(lag is None)
+    lowest = accumulate((log for _, log in points[:-1]), min)
+    rises = [log - low for (_, log), low in zip(points[1:], lowest, strict=True) if math.isfinite(low)]
+    summary["monotone"] = float(all(rise <= TOLERANCE for rise in rises))
+    tail = [(lag, log) for lag, log in points if lag >= TAIL * points[-1][0] and math.isfinite(log)]
+    if len(tail) >= 3:
+        steps, values = zip(*tail, strict=True)
+        summary["tail_rate"] = linear_regression(steps, values).slope
+        summary["tail_r2"] = correlation(steps, values) ** 2 if max(values) > min(values) else 1.0
     return summary
 
 
-def _at_cue(lags: Sequence[int], norms_KB: Tensor, cue_lags_BC: Tensor) -> float:
-    """log10 of the root mean square, over examples and cues, of the norm at the cue's lag."""
+def first_lag(points: Sequence[tuple[int, float]], threshold: float) -> float | None:
+    """The first lag at which a curve has fallen to a threshold, interpolated on the log; None if it never does.
+
+    Args:
+        points: Lag and log10, ascending; the first is above the threshold.
+        threshold: In log10.
+    """
+    for (lag, log), (next_lag, next_log) in pairwise(points):
+        if next_log <= threshold:
+            if not math.isfinite(next_log):
+                return float(next_lag)
+            return lag + (next_lag - lag) * (log - threshold) / (log - next_log)
+    return None
+
+
+def _at_cue(lags: Sequence[int], relative_KB: Tensor, cue_lags_BC: Tensor) -> float:
+    """The mean over examples and cues of the curve of the example at the lag of the cue."""
     if len(lags) == 1:
-        return log10(rms(norms_KB, dim=1))[0]
-    lags_K = torch.tensor(lags, dtype=torch.float64, device=norms_KB.device)
-    log_norms_BK = norms_KB.log10().clamp(min=FLOOR).T.contiguous()
+        return 0.0
+    lags_K = torch.tensor(lags, dtype=torch.float64, device=relative_KB.device)
+    logs_BK = relative_KB.T.contiguous()
     at_BC = cue_lags_BC.to(lags_K)
     above_BC = torch.searchsorted(lags_K, at_BC).clamp(1, len(lags) - 1)
     share_BC = (at_BC - lags_K[above_BC - 1]) / (lags_K[above_BC] - lags_K[above_BC - 1])
-    low_BC, high_BC = log_norms_BK.gather(1, above_BC - 1), log_norms_BK.gather(1, above_BC)
-    norms_BC = 10.0 ** torch.lerp(low_BC, high_BC, share_BC)
-    return log10(rms(norms_BC.reshape(1, -1), dim=1))[0]
+    low_BC, high_BC = logs_BK.gather(1, above_BC - 1), logs_BK.gather(1, above_BC)
+    between_BC = torch.where(share_BC == 1, high_BC, torch.where(share_BC == 0, low_BC, low_BC.lerp(high_BC, share_BC)))
+    known = between_BC[between_BC.isfinite()]
+    return float(known.mean()) if len(known) else math.nan

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from undertow import ProbeSpec, hookimpl
+from undertow_probes import measures
 from undertow_probes.options import (
     GradientProfileOptions,
     JacobianOptions,
@@ -10,6 +11,7 @@ from undertow_probes.options import (
     MemoryOptions,
     SaturationOptions,
     TimescaleOptions,
+    WeightsOptions,
 )
 
 
@@ -19,10 +21,11 @@ def undertow_register_probes() -> Iterable[ProbeSpec]:
     return (
         ProbeSpec(
             name="gradient-profile",
-            summary="How much gradient arrives from the last supervised step, by lag: half-life, reach, at the cue",
+            summary="How much of the last loss's gradient is left, by lag: half-life, reach, at the cue",
             factory="undertow_probes.gradient_profile:GradientProfile",
             options=GradientProfileOptions,
             paper="Bengio, Simard & Frasconi 1994; Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063",
+            measures=measures.GRADIENT_PROFILE,
         ),
         ProbeSpec(
             name="jacobian",
@@ -30,6 +33,7 @@ def undertow_register_probes() -> Iterable[ProbeSpec]:
             factory="undertow_probes.jacobian:Jacobian",
             options=JacobianOptions,
             paper="Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063; Hutchinson 1990, doi 10.1080/03610919008812866",
+            measures=measures.JACOBIAN,
         ),
         ProbeSpec(
             name="lyapunov",
@@ -37,20 +41,23 @@ def undertow_register_probes() -> Iterable[ProbeSpec]:
             factory="undertow_probes.lyapunov:Lyapunov",
             options=LyapunovOptions,
             paper="Benettin et al. 1980, doi 10.1007/BF02128236; Engelken, Wolf & Abbott 2020, arXiv 2006.02427",
+            measures=measures.LYAPUNOV,
         ),
         ProbeSpec(
             name="saturation",
-            summary="Share of gate activations at their limits and the mean of their derivative, by gate and time",
+            summary="Share of gate activations at their limits, by gate and time; mean and RMS of their derivative",
             factory="undertow_probes.saturation:Saturation",
             options=SaturationOptions,
             paper="Karpathy, Johnson & Fei-Fei 2015, arXiv 1506.02078",
+            measures=measures.SATURATION,
         ),
         ProbeSpec(
             name="timescale",
-            summary="How long a gate keeps the state, beside the half-life of the gradient and the lag of the cue",
+            summary="How long a gate keeps the state, beside the decay of the gradient and the cue's lag",
             factory="undertow_probes.timescale:Timescale",
             options=TimescaleOptions,
             paper="Tallec & Ollivier 2018, arXiv 1804.11188",
+            measures=measures.TIMESCALE,
         ),
         ProbeSpec(
             name="memory",
@@ -58,16 +65,20 @@ def undertow_register_probes() -> Iterable[ProbeSpec]:
             factory="undertow_probes.memory:Memory",
             options=MemoryOptions,
             paper="Zeiler & Fergus 2014, arXiv 1311.2901, who hide parts of images",
+            measures=measures.MEMORY,
         ),
         ProbeSpec(
             name="weights",
-            summary="Spectral radius, norm and non-normality of the step at rest; weights and gradients by parameter",
+            summary="Spectrum of a step and of the recurrent matrix; norms of weights and gradients",
             factory="undertow_probes.weights:Weights",
+            options=WeightsOptions,
             paper="Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063; Kerg et al. 2019, arXiv 1905.12080",
+            measures=measures.WEIGHTS,
         ),
         ProbeSpec(
             name="cost",
             summary="Parameters, state, FLOPs, activation and peak bytes, steps per second",
             factory="undertow_probes.cost:Cost",
+            measures=measures.COST,
         ),
     )

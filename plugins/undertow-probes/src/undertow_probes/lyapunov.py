@@ -18,10 +18,13 @@ import torch
 from torch import Tensor
 
 from undertow import Curve, Measurement, Model, Probe, Subject
-from undertow_probes.curves import FLOOR, evenly_spaced, finite, finite_curve
+from undertow_probes.curves import evenly_spaced, finite, finite_curve
 from undertow_probes.joint import flatten, push
 from undertow_probes.loss import encoded
 from undertow_probes.options import LyapunovOptions
+
+FLOOR = -50.0
+"""log10 of the growth in one step of a direction that the step removes entirely."""
 
 
 class Lyapunov(Probe):
@@ -40,7 +43,7 @@ class Lyapunov(Probe):
         if len(x_TBI) < 2:
             return Measurement()
         growth_TM = log_growth(subject.model, x_TBI, options.exponents).mean(1)
-        burn_in = min(options.burn_in, len(growth_TM) - 1)
+        burn_in = len(growth_TM) // 4 if options.burn_in is None else min(options.burn_in, len(growth_TM) - 1)
         steps_T = torch.arange(1, len(growth_TM) - burn_in + 1, device=growth_TM.device)
         running_TM = growth_TM[burn_in:].cumsum(0) / steps_T.unsqueeze(1)
         running_TM = running_TM[:, running_TM[-1].argsort(descending=True)]  # nearly equal ones may be out of order

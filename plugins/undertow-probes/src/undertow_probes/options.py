@@ -14,8 +14,6 @@ class GradientProfileOptions(Options):
 
     lags: Points = 32
     """K: how many log-spaced lags, the shortest 1, the longest back to the first step."""
-    joint: bool = False
-    """Also over all state parts together, as `joint`, to compare cells with different parts."""
 
 
 class JacobianOptions(Options):
@@ -23,9 +21,9 @@ class JacobianOptions(Options):
 
     lags: Points = 32
     """K: how many log-spaced lags, the shortest 1, the longest back to the first step."""
-    vectors: Annotated[int, Field(ge=1, le=1000)] = 8
+    vectors: Annotated[int, Field(ge=2, le=1000)] = 32
     """Random cotangents, one backward pass each: the relative error of the squared norm of one example is at most about
-    √(2 / vectors), and smaller for the mean over the batch."""
+    √(2 / vectors), and smaller for the mean over the batch; it is recorded as `standard_error`."""
     power_iterations: Annotated[int, Field(ge=0, le=1000)] = 0
     """Iterations towards the largest singular value; 0 leaves it out. An iteration runs all steps one by one, with K
     tangents, and takes a backward pass from each lag."""
@@ -36,8 +34,9 @@ class LyapunovOptions(Options):
 
     exponents: Annotated[int, Field(ge=1, le=1000)] = 4
     """k: how many exponents, the largest first; at most as many as the joint state has numbers."""
-    burn_in: Annotated[int, Field(ge=0)] = 0
-    """Steps at the start that only align the tangents and do not count; at least one step counts."""
+    burn_in: Annotated[int, Field(ge=0)] | None = None
+    """Steps at the start that only align the tangents and do not count; at least one step counts. None: a quarter of
+    all steps. Without any, the random directions at the start make the exponents of a short sequence too small."""
     points: Points = 32
     """How many evenly spaced time steps the curves have."""
 
@@ -47,6 +46,14 @@ class SaturationOptions(Options):
 
     points: Points = 32
     """How many evenly spaced time steps the curves by time have."""
+
+
+class WeightsOptions(Options):
+    """Options of `weights`."""
+
+    points: Annotated[int, Field(ge=1, le=1000)] = 8
+    """At how many points of the trajectory the Jacobian of a step is taken, evenly spaced over steps and examples. Each
+    costs the eigenvalues of a matrix as wide as a layer's state."""
 
 
 class TimescaleOptions(Options):

@@ -18,8 +18,10 @@ LOW, HIGH = 0.05, 0.95
 
 
 class Saturation(Probe):
-    """Scalars ``saturation/<gate>``, a share, and ``saturation/<gate>/derivative``, the mean of the activation's
-    derivative; curves ``saturation/<gate>/by_time`` of the share, whose step is the time step.
+    """Scalars ``saturation/<gate>``, a share; ``saturation/<gate>/derivative`` and
+    ``saturation/<gate>/derivative_rms``, the mean and the root mean square of the activation's derivative, of which the
+    second sets the rate of the gradient in a wide random network (χ = σ² E[φ'²]; Poole et al. 2016, arXiv 1606.05340);
+    curves ``saturation/<gate>/by_time`` of the share, whose step is the time step.
 
     Of several layers, ``<gate>`` is the mean and ``<gate>/layer<l>`` one layer. A cell without `gates` has none.
     """
@@ -33,7 +35,8 @@ class Saturation(Probe):
             for gates in activations(subject.model, subject.task, subject.batch):
                 for name, (values, kind) in gates.items():
                     shares.setdefault(name, []).append(_saturated(values, kind).flatten(1).double().mean(1))
-                    slopes.setdefault(name, []).append(_derivative(values, kind).double().mean())
+                    slope = _derivative(values, kind).double()
+                    slopes.setdefault(name, []).append(torch.stack([slope.mean(), slope.square().mean()]))
         scalars: dict[str, float] = {}
         curves: dict[str, Curve] = {}
         for gate in shares:
@@ -43,7 +46,8 @@ class Saturation(Probe):
                 views |= {f"{gate}/layer{depth}": pair for depth, pair in enumerate(by_layer)}
             for view, (share_T, slope) in views.items():
                 scalars[f"saturation/{view}"] = float(share_T.mean())
-                scalars[f"saturation/{view}/derivative"] = float(slope)
+                scalars[f"saturation/{view}/derivative"] = float(slope[0])
+                scalars[f"saturation/{view}/derivative_rms"] = float(slope[1].sqrt())
                 steps = evenly_spaced(options.points, len(share_T))
                 curves[f"saturation/{view}/by_time"] = Curve(steps, share_T[steps].tolist())
         return Measurement(finite(scalars), curves)

@@ -1,4 +1,4 @@
-"""The time scale of a gate: how long a unit keeps its state, if its gate has its mean value at every step.
+"""The time scale of a gate: how long a unit keeps its state, from the geometric mean of the share kept at a step.
 
 A state of which the share f is kept at every step falls to 1/e in -1 / ln f steps. Tallec & Ollivier, arXiv 1804.11188,
 relate this to the bias of the gate. Recorded beside it, in the same unit, are the decay of the gradient and the lag of
@@ -22,8 +22,8 @@ from torch import Tensor
 
 from undertow import Cell, Measurement, Probe, RequestError, Subject
 from undertow_probes.activations import activations
-from undertow_probes.curves import finite, log10, log_spaced, rms
-from undertow_probes.gradient_profile import gradient_norms, summarise
+from undertow_probes.curves import finite, log_spaced
+from undertow_probes.gradient_profile import first_lag, gradient_norms, over_examples
 from undertow_probes.loss import last_supervised_step
 from undertow_probes.options import TimescaleOptions
 
@@ -33,11 +33,12 @@ _LAGS = 32
 class Timescale(Probe):
     """Scalars in steps to 1/e; those without a finite value, such as that of a gate that never closes, are left out.
 
-    - ``timescale/gate``: -1 / ln of the mean share kept, over units, examples, steps and layers; of several layers also
-      ``timescale/gate/layer<l>``, of one;
-    - ``timescale/gate/longest`` and ``timescale/gate/median``: over the units, each by its own mean share;
-    - ``timescale/gradient``: the half-life, divided by ln 2, of the gradient of the last supervised loss by the joint
-      state of all parts and layers; absent if it grows with the lag;
+    - ``timescale/gate``: -1 / ln of the geometric mean of the share kept, over units, examples, steps and layers: what
+      is left after many steps is the product of the shares; of several layers also ``timescale/gate/layer<l>``, of one;
+    - ``timescale/gate/arithmetic``: the same with the arithmetic mean, which a few open gates make long;
+    - ``timescale/gate/longest`` and ``timescale/gate/median``: over the units, each by its own geometric mean;
+    - ``timescale/gradient``: the steps after lag 1 in which the gradient of the last supervised loss by the input falls
+      to 1/e (the curve of `gradient-profile`); absent if it does not fall so far within the sequence;
     - ``timescale/cue``: the mean lag of the task's cues, in plain steps.
     """
 
@@ -55,19 +56,20 @@ class Timescale(Probe):
                 by_layer.append(kept(cell, gates, name).double())
         if not by_layer:
             return Measurement()
-        shares_LU = [share.flatten(2).mean((0, 1)) for share in by_layer]
-        scales_U = torch.cat([-1 / share_U.log() for share_U in shares_LU])
+        logs_LU = [share.flatten(2).log().mean((0, 1)) for share in by_layer]
+        scales_U = torch.cat([-1 / log_U for log_U in logs_LU])
+        arithmetic = torch.cat([share.flatten(2).mean((0, 1)) for share in by_layer])
         scalars = {
-            "timescale/gate": _steps(torch.cat(shares_LU)),
+            "timescale/gate": _steps(torch.cat(logs_LU)),
+            "timescale/gate/arithmetic": _steps(arithmetic.mean().log()),
             "timescale/gate/longest": float(scales_U.max()),
             "timescale/gate/median": float(scales_U.median()),
             "timescale/cue": float((last - subject.task.cues(subject.batch)).double().mean()),
         }
-        if len(shares_LU) > 1:
-            scalars |= {f"timescale/gate/layer{depth}": _steps(share_U) for depth, share_U in enumerate(shares_LU)}
-        half_life = _gradient_half_life(subject, last)
-        if half_life > 0:
-            scalars["timescale/gradient"] = half_life / math.log(2)
+        if len(logs_LU) > 1:
+            scalars |= {f"timescale/gate/layer{depth}": _steps(log_U) for depth, log_U in enumerate(logs_LU)}
+        if (steps := _gradient_steps(subject, last)) is not None:
+            scalars["timescale/gradient"] = steps
         return Measurement(finite(scalars))
 
 
@@ -85,12 +87,16 @@ def kept(cell: Cell, gates: Mapping[str, tuple[Tensor, Any]], name: str) -> Tens
     return values if gate == name else 1 - values
 
 
-def _steps(shares: Tensor) -> float:
-    return float(-1 / shares.mean().log())
+def _steps(logs: Tensor) -> float:
+    return float(-1 / logs.mean())
 
 
-def _gradient_half_life(subject: Subject, last: int) -> float:
+def _gradient_steps(subject: Subject, last: int) -> float | None:
+    """Steps after lag 1 in which the gradient by the input falls to 1/e; None if it does not within the sequence."""
     lags = log_spaced(_LAGS, last)
-    norms_PLKB = gradient_norms(subject.model, subject.task, subject.batch, lags)
-    joint_KB = torch.linalg.vector_norm(norms_PLKB, dim=(0, 1))
-    return summarise(lags, log10(rms(joint_KB, dim=1))).get("half_life", 0.0)
+    norms = gradient_norms(subject.model, subject.task, subject.batch, lags)
+    logs_KB = norms.log10(norms.inputs)
+    means_K, _ = over_examples(logs_KB - logs_KB[0])
+    points = [(lag, log) for lag, log in zip(lags, means_K, strict=True) if not math.isnan(log)]
+    found = first_lag(points, -math.log10(math.e))
+    return None if found is None else found - 1

@@ -60,6 +60,10 @@ class AntisymmetricRNN(DerivedCell):
         gate, candidate = self._activations(z, h_BH, weight)
         return (torch.addcmul(h_BH, gate, candidate, value=self.epsilon),)
 
+    def recurrent_matrix(self) -> Tensor:
+        """M."""
+        return self.weight().T
+
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
         """The candidate `c` and, with `gated`, the gate `z`."""
         if not self.gated:

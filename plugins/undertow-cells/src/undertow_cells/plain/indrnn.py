@@ -62,6 +62,10 @@ class IndRNN(DerivedCell):
         """One step; `z` is `(B, H)`."""
         return (torch.addcmul(z, state[0], weight).relu(),)
 
+    def recurrent_matrix(self) -> Tensor:
+        """u, as a diagonal."""
+        return self.weight().diag()
+
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
         """The new state `h`, which is an activation."""
         return {"h": (self.advance(z, state, self.weight())[0], "relu")}

@@ -62,6 +62,10 @@ class OrthogonalRNN(DerivedCell):
         a_BH = torch.addmm(z, state[0], weight)
         return (a_BH.detach().sign() * (a_BH.abs() + self.bias).relu(),)
 
+    def recurrent_matrix(self) -> Tensor:
+        """Q."""
+        return self.weight().T
+
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
         """`modulus`, the absolute value of the new state: where it is 0, modReLU passes no gradient."""
         return {"modulus": (((z + state[0] @ self.weight()).abs() + self.bias).relu(), "relu")}

@@ -49,6 +49,10 @@ class RNN(FusedCell):
         """One step; `z` is `(B, H)`."""
         return (self.activation(torch.addmm(z, state[0], self.U.t())),)
 
+    def recurrent_matrix(self) -> Tensor:
+        """U."""
+        return self.U
+
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
         """The new state `h`, which is an activation."""
         return {"h": (self.activation(z + functional.linear(state[0], self.U)), self.nonlinearity)}

@@ -57,8 +57,31 @@ def _initdb() -> Path | None:
     return Path(in_path).resolve() if in_path else next(reversed(found), None)
 
 
+@cache
+def _no_containers() -> str | None:
+    docker = shutil.which("docker")
+    if docker is None:
+        return "no `docker` in PATH"
+    for compose in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(compose[0]) and subprocess.run([*compose, "version"], capture_output=True).returncode == 0:
+            break
+    else:
+        return "neither `docker compose` nor `docker-compose` works"
+    if subprocess.run([docker, "info"], capture_output=True, timeout=60).returncode != 0:
+        return "no container engine answers `docker info`"
+    for image in ("python:3.11.14-slim-bookworm", "postgres:17.6-bookworm"):
+        if subprocess.run([docker, "image", "inspect", image], capture_output=True, timeout=60).returncode != 0:
+            return f"the container engine has no image {image}: docker pull {image}"
+    return None
+
+
 # Called only when a test with the marker is about to run: the check for a GPU imports torch.
-NEEDS: dict[str, Callable[[], str | None]] = {"gpu": _no_gpu, "browser": _no_browser, "postgresql": _no_postgresql}
+NEEDS: dict[str, Callable[[], str | None]] = {
+    "gpu": _no_gpu,
+    "browser": _no_browser,
+    "postgresql": _no_postgresql,
+    "containers": _no_containers,
+}
 
 
 def _required() -> set[str]:

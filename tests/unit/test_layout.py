@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 PROJECTS = [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))]
 SHIPPED = [path.name for path in PROJECTS[1:]]
 TOP_LEVEL = {
-    *("pyproject.toml", "Makefile", "constraints.txt", ".gitignore", ".pre-commit-config.yaml", ".ci"),
+    *("pyproject.toml", "Makefile", "constraints.txt", ".gitignore", ".dockerignore", ".pre-commit-config.yaml", ".ci"),
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE"),
     *("platform", "plugins", "experiments", "tests", "docker"),
 }

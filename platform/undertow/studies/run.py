@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from undertow._system.cpus import usable_cpus
 from undertow._system.stopping import StopRequest
 from undertow.errors import Interrupted, RequestError
 from undertow.plugins.frozen import keep_copies
@@ -226,7 +227,7 @@ def _place(
         finally:
             cluster.close()
         return
-    slots = machine_slots(loaded.config, loaded.first.train, cpus=_cpus(), gpus=visible_gpus())
+    slots = machine_slots(loaded.config, loaded.first.train, cpus=usable_cpus(), gpus=visible_gpus())
     executor = LocalExecutor(_modules(loaded))  # it imports while the databases are opened
     try:
         yield LocalPlace(executor, slots)
@@ -325,8 +326,3 @@ def _modules(loaded: LoadedStudy) -> list[str]:
 
 def _facts(made_from: Provenance) -> dict[str, str]:
     return {key: value for key, value in made_from.tags.items() if not key.startswith("undertow.seed")}
-
-
-def _cpus() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -25,7 +25,7 @@ def study_run_command(
     ray: Annotated[
         list[str] | None,
         Parameter(
-            help="Run the trials on a Ray cluster: HOST:PORT; by default the one of this machine.",
+            help="Run on this Ray cluster. Default: this machine's.",
             consume_multiple=(0, 1),
             negative="",
         ),

@@ -259,4 +259,4 @@ def test_gpus_are_reserved_by_their_profile_alone() -> None:
     [device] = SERVICES["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
     assert device == {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
     assert "deploy" not in SERVICES["worker"]
-    assert SERVICES["worker"]["build"]["args"]["TORCH"] == "cpu"
+    assert SERVICES["worker"]["build"]["args"]["TORCH"] == "${TORCH:-}"

@@ -233,6 +233,7 @@ def test_each_combination_runs_once_whatever_happens_to_the_nodes_and_the_submit
     stores = {"UNDERTOW_STUDY_URI": database, "MLFLOW_TRACKING_URI": server}
     first = submit(**stores)
     until(lambda: "complete " in first.output.read_text())
+    (home / "brake").touch()
     ledger = Ledger.find(database, "fleet")
 
     def trials(state: str, where: Path = home) -> list[Any]:
@@ -240,6 +241,7 @@ def test_each_combination_runs_once_whatever_happens_to_the_nodes_and_the_submit
         return [each for each in found if each.assignment and Path(each.assignment.folder).is_relative_to(where)]
 
     # A node is lost and another one is added, after the scratch plugin has gone from the folder of the user.
+    until(lambda: len(trials("RUNNING")) == 3)  # on every node that can run the study
     (home / "brake.py").rename(home / "away")
     nodes.remove("one")
     nodes.add("late", UNDERTOW_HOME=str(home / "late"))
@@ -252,6 +254,7 @@ def test_each_combination_runs_once_whatever_happens_to_the_nodes_and_the_submit
 
     # The submitting process is killed and started again, and then stopped by Ctrl-C.
     first.process.kill()
+    (home / "brake").unlink()
     (home / "away").rename(home / "brake.py")
     done = len(trials("COMPLETE"))
     second = submit("--workers", "1", **stores)  # the start of a driver costs more than ten trials

@@ -43,7 +43,13 @@ nodes = {}
 for line in sys.stdin:
     action, name, options = json.loads(line)
     if action == "add":
-        nodes[name] = cluster.add_node(node_name=name, **options)
+        for attempts_left in (2, 1, 0):
+            try:
+                nodes[name] = cluster.add_node(node_name=name, **options)
+                break
+            except Exception:  # on a busy machine a node may need more than the 30 s that Ray allows
+                if not attempts_left:
+                    raise
     else:
         cluster.remove_node(nodes.pop(name))
     print(cluster.address, flush=True)

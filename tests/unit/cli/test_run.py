@@ -91,7 +91,7 @@ def test_the_result_is_a_table_and_the_address_of_the_charts(call: Call, digits:
     code, out, _ = call("run", digits)
     assert code == 0
     row = next(line for line in out.splitlines() if line.split()[:1] == ["lstm"])
-    assert row.split()[:5] == ["lstm", "64", "0.250", "3.5", "20"]
+    assert row.split()[:4] == ["lstm", "64", "0.250", "3.5"]
     assert "undertow ui\n" in out
     assert "http://127.0.0.1:5000/#/" in out
 

@@ -39,7 +39,7 @@ def test_the_input_has_half_life_and_reach_and_each_state_part_its_half_life(mak
     lstm |= {"gradient/c/half_life": 1234.0, "gradient/c/reach": 63.0, "cost/parameters": 4810.0}
     gru = {"val/accuracy": 0.5, "gradient/h/half_life": 1.0, "gradient/h/reach": 3.0, "cost/steps_per_second": 57.123}
     headings, rows = rendered(make("lstm", 64, lstm), make("gru", 256, gru))
-    assert (headings.count("half-life"), headings.count("reach")) == (3, 1)
+    assert (headings.count("half-"), headings.count("reach")) == (3, 1)
     assert (headings.count("∂L/∂x"), headings.count("∂L/∂h"), headings.count("∂L/∂c")) == (2, 1, 1)
     assert rows == [
         ["lstm", "64", "0.877", "7", ">", "63", "5.5", "1.23e+03", "4,810", "–"],
@@ -72,7 +72,7 @@ def test_test_scores_are_beside_the_validation_scores_that_chose_the_checkpoint(
 
 def test_single_layers_of_a_state_part_have_no_columns(make: Make) -> None:
     headings, _ = rendered(make("gru", 64, {"gradient/h/reach": 1.0, "gradient/h/layer0/reach": 1.0}))
-    assert headings.count("half-life") == 1
+    assert headings.count("half-") == 1
 
 
 def test_a_table_with_two_state_parts_fits_into_80_columns(make: Make) -> None:

@@ -94,7 +94,7 @@ def _views(result: "RunResult") -> list[str]:
 
 def _measures(view: str) -> Mapping[str, str]:
     """Return the measures of a view by their labels: of state parts the half-life alone, to fit into 80 columns."""
-    return {"half_life": "half-life"} | ({"reach": "reach"} if view == "input" else {})
+    return {"half_life": "half-\nlife"} | ({"reach": "reach"} if view == "input" else {})
 
 
 def _symbol(view: str) -> str:

@@ -17,7 +17,7 @@ SHELL := bash
 .SHELLFLAGS := -o errexit -o pipefail -c
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test crash lint bench gpu tables constraints clean
+.PHONY: help demo test long crash lint bench gpu tables constraints clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +31,9 @@ test: $(VENV)/.ready-dev  ## run every test, in some processes; `make test ARGS=
 
 crash: $(VENV)/.ready-dev  ## crash a run, a study and a sync after every change of their home; `make crash ARGS="study --from 200"`
 	@$(RUN) tests/crash/run.py $(ARGS)
+
+long: $(VENV)/.ready-dev  ## run the tests that take minutes, such as those on a Ray cluster; CI runs them, too
+	@UNDERTOW_REQUIRE=long $(RUN) -m pytest -m long --numprocesses 2 $(ARGS)
 
 lint: $(VENV)/.ready-dev  ## check format, lint, types and layers
 	$(RUN) -m ruff format --check .

@@ -75,12 +75,17 @@ def _no_containers() -> str | None:
     return None
 
 
+def _no_time() -> str | None:
+    return None if "long" in _required() else "takes minutes: `make long` runs it"
+
+
 # Called only when a test with the marker is about to run: the check for a GPU imports torch.
 NEEDS: dict[str, Callable[[], str | None]] = {
     "gpu": _no_gpu,
     "browser": _no_browser,
     "postgresql": _no_postgresql,
     "containers": _no_containers,
+    "long": _no_time,
 }
 
 

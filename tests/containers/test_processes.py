@@ -22,7 +22,7 @@ import pytest
 
 from undertow.tracking.records import Metric, items
 
-pytestmark = [pytest.mark.slow, pytest.mark.postgresql]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.postgresql]
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"

@@ -32,6 +32,7 @@ def test_without_a_gpu_it_says_so_in_one_sentence_and_writes_nothing(tmp_path: P
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_parts_run_and_are_read(tmp_path: Path) -> None:
     done = make_gpu(tmp_path, "--device", "cpu", "--only", "study", "ddp")
     assert done.returncode == 0, done.stdout + done.stderr

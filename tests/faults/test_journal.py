@@ -20,7 +20,7 @@ from undertow.studies.store.results import read_results
 Bombs = Callable[..., LoadedStudy]
 Until = Callable[..., Any]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 WAITING = ["--set", "study.vary={cell.options.bomb.mode: [wait], seed: [0, 1, 2, 3, 4, 5, 6, 7]}", "--workers", "1"]
 """Trials that wait while the file `shut` exists: what is killed when must not depend on the load of the machine."""

@@ -29,6 +29,7 @@ Until = Callable[..., Any]
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.postgresql,
     pytest.mark.skipif(find_spec("ray") is None, reason="no Python package `ray`: pip install 'undertow[ray]'"),
 ]

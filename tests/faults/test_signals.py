@@ -129,6 +129,7 @@ def test_a_run_saves_when_its_terminal_is_closed(home: Path, until: Until) -> No
     assert_saved(home, "SIGHUP")
 
 
+@pytest.mark.long
 def test_two_ranks_save_on_a_signal_to_every_process(home: Path, start: Start, until: Until) -> None:
     process = start(script(devices=2, strategy="ddp", workers=1))
     until(lambda: steps(home) > 5)
@@ -137,6 +138,7 @@ def test_two_ranks_save_on_a_signal_to_every_process(home: Path, start: Start, u
     assert_saved(home, "SIGUSR1")
 
 
+@pytest.mark.long
 def test_a_trial_whose_rank_is_killed_is_retried(
     home: Path, bombs: Callable[..., LoadedStudy], start: Start, until: Until
 ) -> None:
@@ -178,6 +180,7 @@ def test_a_trial_saves_on_a_signal_to_it_alone(
     assert "stopped by SIGHUP after step" in (lock.parent / "outbox.jsonl").read_text()
 
 
+@pytest.mark.long
 def test_a_pruned_trial_of_two_ranks_with_data_workers_is_pruned(
     home: Path, bombs: Callable[..., LoadedStudy], notes: ProgressView
 ) -> None:

@@ -24,7 +24,7 @@ from undertow.studies.store.results import read_results
 README = Path(__file__).parents[2] / "README.md"
 SLOW = "study.vary={cell.options.bomb.mode: [slow], seed: [0, 1]}"
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 Until = Callable[..., Any]
 

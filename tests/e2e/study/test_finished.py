@@ -17,7 +17,7 @@ def test_a_study_ends_with_a_table_its_report_and_its_charts(finished) -> None:
     assert output.code == 0, output.err
     rows = [line.split()[:2] for line in output.out.splitlines() if line.split()[:1] in (["rnn"], ["lstm"])]
     assert sorted(rows) == sorted([cell, length] for cell in ("rnn", "lstm") for length in ("16", "32"))
-    assert "half-life of h" in output.out
+    assert "half-life of ∂L/∂x" in output.out
     assert f"Report: {finished.report}\n" in output.err
     assert "Look with: undertow ui\n" in output.err
     (experiment,) = finished.query("SELECT experiment_id FROM experiments WHERE name = 'tides'")
@@ -152,7 +152,7 @@ def test_pictures_are_written_on_request(finished, call, home: Path) -> None:
     assert report == home / "a.html"
     assert set(drawn) == set((home / "drawn").iterdir())
     pictures = [path for path in drawn if path.suffix == ".png"]
-    assert {"profile-h.png", "half-life-h.png", "val-loss.png"} <= {path.name for path in pictures}
+    assert {"profile-input.png", "half-life-input.png", "val-loss.png"} <= {path.name for path in pictures}
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
 
 

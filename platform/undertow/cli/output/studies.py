@@ -30,13 +30,14 @@ def print_study(results: "StudyResults", report: Path) -> None:
     from undertow.report import result_table
 
     console = out()
-    cells = result_table(results)
-    grid = table(cells.columns, cells.rows, right=list(cells.right))
-    if widths(grid, console).maximum > console.width:
-        cells = result_table(results, spread=False)
-        headings = {name: name.replace(" of ", "\nof ") for name in cells.columns}
+    for spread, short in ((True, False), (True, True), (False, False), (False, True)):
+        cells = result_table(results, spread, short)
+        headings = {name: name if spread else name.replace(" of ", "\nof ") for name in cells.columns}
         grid = table(list(headings.values()), cells.rows, right=[headings[name] for name in cells.right])
-        grid.padding = (0, 0)
+        if not spread:
+            grid.padding = (0, 0)
+        if widths(grid, console).maximum <= console.width:
+            break
     console.print(grid)
     if report.exists():
         note(f"Report: {report}")

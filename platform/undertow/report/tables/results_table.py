@@ -9,6 +9,7 @@ markdown_table(results)               # short enough for the description of a ru
 
 import re
 import sys
+from collections.abc import Set
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -49,14 +50,15 @@ class Table(NamedTuple):
 _NUMBER = re.compile(rf"((> )?-?[\d.,]+(e[+-]\d+)?|{NO_VALUE})( \[.*\]| of \d+)?$")
 
 
-def result_table(results: StudyResults, spread: bool = True) -> Table:
+def result_table(results: StudyResults, spread: bool = True, short: bool = False) -> Table:
     """A row for each combination of what is varied but the seed: scores, half-life, reach; costs, n, seeds.
 
     Args:
         results: The study.
         spread: Whether ranges or intervals are written beside the centres.
+        short: Leave out the state parts, the tenth-life and the seeds, for a narrow terminal.
     """
-    return group_table(group_results(results), spread)
+    return group_table(group_results(results), spread, short)
 
 
 def how_to_read(groups: Groups) -> str:
@@ -72,10 +74,10 @@ def how_to_read(groups: Groups) -> str:
     return f"{text}; costs: their median; {lives}" if groups.views else f"{text}; costs: their median"
 
 
-def group_table(groups: Groups, spread: bool = True) -> Table:
+def group_table(groups: Groups, spread: bool = True, short: bool = False) -> Table:
     """The same table, for a study that is grouped already."""
     factors = [key for key in groups.results.space.vary if any(key in group.params for group in groups.groups)]
-    compared = [each for each in groups.quantities if each.kind == "objective" or _has_column(groups, each)]
+    compared = [each for each in groups.quantities if each.kind == "objective" or _has_column(groups, each, short)]
     known = {each.name for each in compared}
     costs = {
         name: metric
@@ -95,7 +97,8 @@ def group_table(groups: Groups, spread: bool = True) -> Table:
         for panel in groups.panels
         for group in groups.in_panel(panel)
     )
-    return _without_empty(Table(columns, rows))
+    table = _without_empty(Table(columns, rows))
+    return _without(table, {table.columns.index("seeds")}) if short and "seeds" in table.columns else table
 
 
 def summary_table(groups: Groups) -> Table:
@@ -143,9 +146,11 @@ def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
-def _has_column(groups: Groups, quantity: Quantity) -> bool:
-    """Every measure of the gradient by the input; of state parts, half-life and reach."""
-    if quantity.kind == "cue" or (quantity.kind == "tenth-life" and quantity.view != INPUT):
+def _has_column(groups: Groups, quantity: Quantity, short: bool) -> bool:
+    """Every measure of the gradient by the input, and half-life and reach of state parts; in short fewer of both."""
+    if quantity.kind == "cue" or (quantity.kind == "tenth-life" and (short or quantity.view != INPUT)):
+        return False
+    if short and not quantity.compares_cells and quantity.kind != "earlier":
         return False
     return groups.measured(quantity)
 
@@ -181,7 +186,12 @@ def _without_empty(table: Table) -> Table:
         for index in (len(table.columns) - 2, len(table.columns) - 1)
         if all(row[index] == NO_VALUE for row in table.rows)
     }
+    return _without(table, empty)
+
+
+def _without(table: Table, left_out: Set[int]) -> Table:
+    """Without the columns of these indices."""
     return Table(
-        tuple(name for index, name in enumerate(table.columns) if index not in empty),
-        tuple(tuple(text for index, text in enumerate(row) if index not in empty) for row in table.rows),
+        tuple(name for index, name in enumerate(table.columns) if index not in left_out),
+        tuple(tuple(text for index, text in enumerate(row) if index not in left_out) for row in table.rows),
     )

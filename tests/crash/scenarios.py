@@ -26,7 +26,8 @@ from undertow._system.atomic import sync_folder
 from undertow.errors import RequestError
 from undertow.runs import experiment
 from undertow.studies import run as study_run
-from undertow.studies.store import identity, ledger
+from undertow.studies.store import heartbeat, identity
+from undertow.studies.store.ledger import Ledger
 from undertow.studies.work import executor, job
 from undertow.tracking.mlflow.quiet import quiet_mlflow
 from undertow.tracking.shipping.sync import sync
@@ -211,7 +212,7 @@ def prepare() -> None:
     for each in (experiment, study_run):
         each.start_shipper = lambda home: _NoShipper()  # type: ignore[attr-defined]
     study_run.LocalExecutor = _ForkingExecutor  # type: ignore[attr-defined]
-    ledger.STALE_SECONDS = 0.5
+    heartbeat.STALE_SECONDS = 0.5
     identity._SNAPSHOT_SECONDS = 0.1
     for module in executor._PRELOAD:  # as the forkserver of a study does
         import_module(module)
@@ -288,7 +289,7 @@ def _result(path: Path) -> Any:
 def _combinations(home: Path) -> dict[str, Any]:
     from undertow.studies.store.results import read_results
 
-    results = read_results(ledger.Ledger.find(f"sqlite:///{home}/optuna.db", "two"))
+    results = read_results(Ledger.find(f"sqlite:///{home}/optuna.db", "two"))
     return {
         "metrics": results.study.metric_names,
         "combinations": [

@@ -47,12 +47,12 @@ probes: [{name: gradient-profile, every: 10}]
 """
 OTHER_MACHINE = """
 import sys
-import undertow.studies.work.driver, undertow.studies.store.ledger, undertow.studies.status
+import undertow.studies.work.driver, undertow.studies.store.heartbeat
 from undertow.cli import main
 
 undertow.studies.work.driver.machine = lambda: sys.argv[1]
 undertow.studies.work.driver._HEARTBEAT_SECONDS = 0.5
-undertow.studies.store.ledger.STALE_SECONDS = 4.0
+undertow.studies.store.heartbeat.STALE_SECONDS = 4.0
 sys.exit(main(sys.argv[2:]))
 """
 """The command line on what drivers take for another machine, with shorter times between heartbeats."""

@@ -18,9 +18,10 @@ from undertow._system.database import engine_options, require_driver
 from undertow._system.redact import redacted
 from undertow.errors import RequestError, did_you_mean
 from undertow.studies.store.counts import Counts, count
+from undertow.studies.store.heartbeat import DRIVER, is_running
 from undertow.studies.store.identity import SNAPSHOT, space_of
 from undertow.studies.store.journal import journal_file
-from undertow.studies.store.ledger import DRIVER, Ledger, is_running
+from undertow.studies.store.ledger import Ledger
 from undertow.studies.store.storage import cannot_open, no_database, storage_file
 from undertow.studies.store.trial import ASSIGNMENT, ATTEMPT, END, KEY, Trial, state_of, trials_by_key
 

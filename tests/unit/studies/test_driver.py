@@ -115,7 +115,7 @@ def test_a_driver_without_trials_takes_over_those_of_a_dead_driver(
 ) -> None:
     """The trial is abandoned between two reads of the queue: the driver must read it once more before it ends."""
 
-    monkeypatch.setattr("undertow.studies.store.ledger.STALE_SECONDS", 0.5)
+    monkeypatch.setattr("undertow.studies.store.heartbeat.STALE_SECONDS", 0.5)
     other = open_ledger("study.vary={seed: [0]}")
     other.plan()
     claim = other.take()

@@ -20,9 +20,9 @@ from undertow.studies.plan.load import LoadedStudy
 from undertow.studies.status import read_status
 from undertow.studies.store import storage
 from undertow.studies.store.growth import replace_snapshot
-from undertow.studies.store.ledger import Ledger, Outcome
+from undertow.studies.store.ledger import Ledger
 from undertow.studies.store.results import read_results
-from undertow.studies.store.trial import Assignment
+from undertow.studies.store.trial import Assignment, Outcome
 from undertow.studies.work.liveness import machine
 
 Open = Callable[..., Ledger]
@@ -309,7 +309,7 @@ def test_a_driver_that_begins_while_the_study_grows_waits_and_then_sees_it(
     def open_ledger(*overrides: str) -> Ledger:
         return Ledger.open(database, load(*overrides), {"run": "0" * 32, "facts": {}})
 
-    monkeypatch.setattr("undertow.studies.store.ledger.open_storage", open_storage)
+    monkeypatch.setattr("undertow.studies.store.opening.open_storage", open_storage)
     late = open_ledger()
     assert len(finish(late)) == 4
     order = []
@@ -326,7 +326,7 @@ def test_a_driver_that_begins_while_the_study_grows_waits_and_then_sees_it(
         order.append("no driver was found")
 
     with monkeypatch.context() as patch:
-        patch.setattr("undertow.studies.store.ledger._require_no_driver", lambda name: begins_in_between)
+        patch.setattr("undertow.studies.store.opening._require_no_driver", lambda name: begins_in_between)
         grown = open_ledger(GROWN)
     thread.join()
     assert order == ["no driver was found", "heartbeat"]

@@ -19,10 +19,10 @@ from undertow.studies.plan.load import LoadedStudy
 from undertow.studies.status import read_status
 from undertow.studies.store import journal
 from undertow.studies.store.journal import JournalFile, journal_file
-from undertow.studies.store.ledger import Claim, Ledger, Outcome
+from undertow.studies.store.ledger import Claim, Ledger
 from undertow.studies.store.results import read_results
 from undertow.studies.store.storage import open_storage
-from undertow.studies.store.trial import Assignment
+from undertow.studies.store.trial import Assignment, Outcome
 
 Open = Callable[..., Ledger]
 

@@ -18,9 +18,9 @@ from undertow.errors import RequestError
 from undertow.studies.plan.load import LoadedStudy
 from undertow.studies.status import read_status
 from undertow.studies.store.identity import SNAPSHOT, require_same_study
-from undertow.studies.store.ledger import Claim, Ledger, Outcome
+from undertow.studies.store.ledger import Claim, Ledger
 from undertow.studies.store.results import read_results
-from undertow.studies.store.trial import Assignment
+from undertow.studies.store.trial import Assignment, Outcome
 from undertow.tracking import tracking_uri
 
 DONE = Outcome(metrics={"val/loss": 0.5}, curves={"gradient/h/by_lag": ([1, 2], [0.0, -1.0])}, steps=3, seconds=2.0)

@@ -10,7 +10,8 @@ import pytest
 from undertow.config.study_schema import Named
 from undertow.errors import RequestError
 from undertow.studies.plan.sampling import PRUNERS, SAMPLERS, make_pruner, make_sampler
-from undertow.studies.store.ledger import Ledger, Outcome
+from undertow.studies.store.ledger import Ledger
+from undertow.studies.store.trial import Outcome
 
 INSTALLED = sorted(set(SAMPLERS) - ({"cmaes"} if find_spec("cmaes") is None else set()))
 NEEDED = {"percentile": {"percentile": 25.0}, "threshold": {"lower": 0.0}, "patient": {"patience": 2}}

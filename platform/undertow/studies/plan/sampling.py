@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from undertow.config.space import Range, Scalar
 from undertow.config.study_schema import Named
 from undertow.errors import RequestError, did_you_mean
 
 if TYPE_CHECKING:
+    import optuna
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
 
@@ -78,6 +80,18 @@ def make_pruner(config: Named) -> "BasePruner":
         options["wrapped_pruner"] = make_pruner(Named(name=inner))
     pruner: BasePruner = _construct("pruner", config.name, getattr(pruners, PRUNERS[config.name]), options)
     return pruner
+
+
+def suggest(trial: "optuna.Trial", key: str, each: Range) -> Scalar:
+    """Let the sampler of a trial choose a value of a searched key."""
+    if each.choices:
+        return trial.suggest_categorical(key, each.choices)
+    low, high = each.low, each.high
+    assert low is not None
+    assert high is not None
+    if isinstance(low, int) and isinstance(high, int) and not isinstance(each.step, float):
+        return trial.suggest_int(key, low, high, step=int(each.step or 1), log=each.log)
+    return trial.suggest_float(key, low, high, step=each.step, log=each.log)
 
 
 def _construct(section: str, name: str, cls: type[Any], options: dict[str, Any]) -> Any:

@@ -18,45 +18,35 @@ ledger then shows the combinations that the study has now; the trials of all oth
 The queue is kept short: Optuna reads all of it whenever a trial is taken out.
 """
 
-import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from undertow._system.redact import redacted
-from undertow.config.space import Combination, Params, Range, Scalar, Value, choice_of
-from undertow.errors import RequestError, did_you_mean
+from undertow.config.space import Combination, Params, Scalar, Value, choice_of
+from undertow.errors import RequestError
 from undertow.studies.plan.load import LoadedStudy
-from undertow.studies.plan.sampling import make_pruner, make_sampler
-from undertow.studies.store.growth import replace_snapshot
-from undertow.studies.store.identity import (
-    SNAPSHOT,
-    changed_values,
-    choices_of,
-    make_snapshot,
-    space_of,
-    stored_snapshot,
-    updated_snapshot,
-    values_of,
-    wait_for_snapshot,
-)
-from undertow.studies.store.storage import open_storage, quiet_optuna, with_retries
+from undertow.studies.plan.sampling import make_pruner, make_sampler, suggest
+from undertow.studies.store.heartbeat import DRIVER, is_running
+from undertow.studies.store.identity import choices_of, space_of, stored_snapshot, values_of
+from undertow.studies.store.opening import find_study, open_study
+from undertow.studies.store.storage import quiet_optuna, with_retries
 from undertow.studies.store.trial import (
     ASSIGNMENT,
     ATTEMPT,
     END,
     KEY,
+    RESULT,
     Assignment,
     EndKind,
+    Outcome,
     Trial,
     needs_trial,
     state_of,
     trials_by_key,
 )
-from undertow.studies.work.liveness import is_alive, is_held, machine
+from undertow.studies.work.liveness import is_held
 
 if TYPE_CHECKING:
     import optuna
@@ -65,35 +55,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
-RESULT = "undertow.result"
-"""The attribute of a trial that holds its outcome."""
-DRIVER = "undertow.driver."
-"""Begins the attribute of a study that holds the last heartbeat of a driver."""
-STALE_SECONDS = 60.0
-"""Seconds without a heartbeat after which a driver on another machine counts as dead."""
-
 _STOPS = "undertow.stops"
-
 _QUEUE = 16
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a trial recorded, as `undertow.studies.store.results` reads it back.
-
-    Attributes:
-        metrics: The latest value of every scalar.
-        curves: The final curves: steps of the axis, and values.
-        history: Earlier values of these curves, by training step.
-        steps: Training steps done.
-        seconds: Wall time of this trial.
-    """
-
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    curves: Mapping[str, tuple[list[int], list[float]]] = field(default_factory=dict)
-    history: Mapping[str, Mapping[int, list[float]]] = field(default_factory=dict)
-    steps: int = 0
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -117,7 +80,7 @@ class Claim:
 
 
 class Ledger:
-    """One study in the database; made by `open` or `find`.
+    """One study in the database, and the work on it; made by `open` or `find`.
 
     Attributes:
         changes: The values of `vary` and `cases` that `open` has added and removed, for the user; mostly empty.
@@ -134,7 +97,6 @@ class Ledger:
         self._id = storage.get_study_id_from_name(study.study_name)
         self._choices = choices_of(snapshot)
         self._values = values_of(snapshot)
-        self._last_change: dict[str, tuple[object, float]] = {}
 
     @classmethod
     def open(
@@ -157,37 +119,13 @@ class Ledger:
         config = loaded.config
         make_sampler(config.sampler, seed=0)  # wrong arguments are refused before anything is written
         pruner = make_pruner(config.pruner)
-        storage = open_storage(url)
-        name = loaded.name
-        try:
-            with quiet_optuna():
-                study = with_retries(
-                    optuna.create_study,
-                    storage=storage,
-                    study_name=name,
-                    directions=[each.direction for each in config.objectives],
-                )
-        except optuna.exceptions.DuplicatedStudyError:
-            study = with_retries(optuna.load_study, storage=storage, study_name=name)
-            wait_for_snapshot(study)
-        stored = stored_snapshot(study)
-        if stored is None:  # a new study, or its creator died before it wrote the snapshot
-            snapshot: Mapping[str, Any] = {
-                **facts,
-                "versions": loaded.registry.versions(),
-                **make_snapshot(loaded),
-            }
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # marked experimental; without it the dashboard says "Objective 0"
-                with_retries(study.set_metric_names, [each.metric for each in config.objectives])
-            with_retries(study.set_user_attr, SNAPSHOT, snapshot)  # last: with it the study is complete
-        else:
-            snapshot = _continue(url, storage, study, stored, loaded, allow_changed_code)
-        ledger = cls(storage, study, snapshot, config.retries)
-        ledger.changes = changed_values(stored, snapshot) if stored else ""
-        trials = storage.get_all_trials(ledger._id, deepcopy=False)
-        study.sampler = make_sampler(config.sampler, len(trials)) if config.search else optuna.samplers.RandomSampler()
-        study.pruner = pruner
+        opened = open_study(url, loaded, facts, allow_changed_code=allow_changed_code)
+        ledger = cls(opened.storage, opened.study, opened.snapshot, config.retries)
+        ledger.changes = opened.changes
+        trials = opened.storage.get_all_trials(ledger._id, deepcopy=False)
+        search = make_sampler(config.sampler, len(trials)) if config.search else None
+        ledger.study.sampler = search or optuna.samplers.RandomSampler()
+        ledger.study.pruner = pruner
         ledger._abandon_removed(trials)
         return ledger
 
@@ -198,18 +136,8 @@ class Ledger:
         Raises:
             RequestError: There is no such database or study; the message names what there is.
         """
-        import optuna
-
-        storage = open_storage(url, create=False)
-        try:
-            study = with_retries(optuna.load_study, storage=storage, study_name=name)
-        except KeyError:
-            known = [each.study_name for each in storage.get_all_studies()]
-            raise RequestError(f"there is no study `{name}` in {redacted(url)}.{did_you_mean(name, known)}") from None
-        snapshot = stored_snapshot(study)
-        if snapshot is None:
-            raise RequestError(f"`{name}` in {redacted(url)} is a study of Optuna's, but not one of Undertow's")
-        return cls(storage, study, snapshot)
+        found = find_study(url, name)
+        return cls(found.storage, found.study, found.snapshot)
 
     @property
     def name(self) -> str:
@@ -337,18 +265,6 @@ class Ledger:
         attrs = with_retries(getattr, self.study, "user_attrs")
         return {key.removeprefix(DRIVER): value for key, value in attrs.items() if key.startswith(DRIVER)}
 
-    def is_stale(self, name: str, value: object) -> bool:
-        """Whether a value has not changed for longer than a living driver would leave it.
-
-        Only this machine's clock is used, from the moment at which this process first saw the value.
-        """
-        now = time.monotonic()
-        last, since = self._last_change.get(name, (None, now))
-        if last != value or name not in self._last_change:
-            self._last_change[name] = (value, now)
-            return False
-        return now - since > STALE_SECONDS
-
     @property
     def stops(self) -> int:
         """How many times this study was asked to stop."""
@@ -409,7 +325,7 @@ class Ledger:
         """Let the sampler choose the searched values; one choice may decide which other keys are searched."""
         while missing := self.space.searched_at(params):
             for key, each in missing.items():
-                params[key] = with_retries(_suggest, trial, key, each)
+                params[key] = with_retries(suggest, trial, key, each)
         return params
 
     def _set(self, claim: Claim, name: str, value: object) -> bool:
@@ -447,66 +363,3 @@ def _unless_finished(action: Callable[P, object], *args: P.args, **kwargs: P.kwa
         return with_retries(action, *args, **kwargs) is not False
     except UpdateFinishedTrialError:
         return False
-
-
-def _suggest(trial: "optuna.Trial", key: str, each: Range) -> Scalar:
-    if each.choices:
-        return trial.suggest_categorical(key, each.choices)
-    low, high = each.low, each.high
-    assert low is not None
-    assert high is not None
-    if isinstance(low, int) and isinstance(high, int) and not isinstance(each.step, float):
-        return trial.suggest_int(key, low, high, step=int(each.step or 1), log=each.log)
-    return trial.suggest_float(key, low, high, step=each.step, log=each.log)
-
-
-def is_running(driver: Mapping[str, Any]) -> bool:
-    """Whether a driver is alive, by its last heartbeat: on this machine its lock tells, on others the time."""
-    if not driver:
-        return False
-    return is_alive(driver) if driver["host"] == machine() else time.time() - driver["at"] < STALE_SECONDS
-
-
-def _continue(
-    url: str,
-    storage: "BaseStorage",
-    study: "optuna.Study",
-    stored: Mapping[str, Any],
-    loaded: LoadedStudy,
-    allow_changed_code: bool,
-) -> Mapping[str, Any]:
-    """Update the snapshot of a study: more samples, another file name, changed code, other values.
-
-    Returns:
-        The new snapshot.
-    """
-    while (updated := updated_snapshot(stored, loaded, allow_changed_code=allow_changed_code)) != stored:
-        before, choices = choices_of(stored), choices_of(updated)
-        other_values = values_of(stored) != values_of(updated)
-        replaced = with_retries(
-            replace_snapshot,
-            url,
-            storage.get_study_id_from_name(loaded.name),
-            stored,
-            updated,
-            {key: values for key, values in choices.items() if values != before.get(key)},
-            require=_require_no_driver(loaded.name) if other_values else lambda attributes: None,
-        )
-        if replaced:
-            return updated
-        stored = stored_snapshot(study) or {}
-    return stored
-
-
-def _require_no_driver(name: str) -> Callable[[Mapping[str, Any]], None]:
-    def require(attributes: Mapping[str, Any]) -> None:
-        running = [each for key, each in attributes.items() if key.startswith(DRIVER) and is_running(each)]
-        if running:
-            where = ", ".join(f"process {each['pid']} on {each['host'].partition('/')[0]}" for each in running)
-            raise RequestError(
-                f"{name}: this configuration has other values of `vary` or `cases` than the study, which cannot change "
-                f"while a driver works on it ({where}). Wait for it, or end it with `undertow study stop {name}`, and "
-                "run the same command again."
-            )
-
-    return require

@@ -10,8 +10,8 @@ from typing import Any
 
 from undertow.config.space import Combination
 from undertow.report.results import CombinationResult, Objective, StudyResults
-from undertow.studies.store.ledger import RESULT, Ledger
-from undertow.studies.store.trial import Trial, state_of
+from undertow.studies.store.ledger import Ledger
+from undertow.studies.store.trial import RESULT, Trial, state_of
 
 
 def read_results(ledger: Ledger) -> StudyResults:

@@ -5,14 +5,14 @@ trials = trials_by_key(study.trials)
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from undertow.report.results import State
 
-KEY, ATTEMPT, ASSIGNMENT, END = (f"undertow.{name}" for name in ("key", "attempt", "work", "end"))
-"""Attributes of a trial: its combination, its count, where it runs, and why it ended without a result."""
+KEY, ATTEMPT, ASSIGNMENT, END, RESULT = (f"undertow.{name}" for name in ("key", "attempt", "work", "end", "result"))
+"""Attributes of a trial: its combination, its count, where it runs, why it ended without a result, and its outcome."""
 
 EndKind = Literal["failed", "invalid", "diverged", "timeout", "lost", "stopped", "abandoned", "duplicate"]
 """Why a trial ended without a result.
@@ -67,6 +67,25 @@ class Assignment:
     folder: str
     run: str
     name: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial recorded, as `undertow.studies.store.results` reads it back.
+
+    Attributes:
+        metrics: The latest value of every scalar.
+        curves: The final curves: steps of the axis, and values.
+        history: Earlier values of these curves, by training step.
+        steps: Training steps done.
+        seconds: Wall time of this trial.
+    """
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    curves: Mapping[str, tuple[list[int], list[float]]] = field(default_factory=dict)
+    history: Mapping[str, Mapping[int, list[float]]] = field(default_factory=dict)
+    steps: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,9 @@ from undertow.errors import RequestError, UndertowError
 from undertow.runs.result import OUT_OF_MEMORY, Result
 from undertow.studies.plan.load import LoadedStudy
 from undertow.studies.store.counts import Counts, count
-from undertow.studies.store.ledger import Claim, Ledger, Outcome
-from undertow.studies.store.trial import Assignment, EndKind, Trial, state_of
+from undertow.studies.store.heartbeat import Changes
+from undertow.studies.store.ledger import Claim, Ledger
+from undertow.studies.store.trial import Assignment, EndKind, Outcome, Trial, state_of
 from undertow.studies.work.executor import Executor, Running
 from undertow.studies.work.follow import Follower
 from undertow.studies.work.job import Job
@@ -113,6 +114,7 @@ class Driver:
         self._host = machine()
         self._lock = FileLock(home / f".driver-{self.id}.lock")
         self._trials: Mapping[str, Sequence[Trial]] = {}
+        self._changes = Changes()
         self._counts: Counts
         self._next_heartbeat = self._next_refresh = 0.0
         self._queue_empty = False
@@ -379,11 +381,11 @@ class Driver:
         """Whether no process runs a trial any more."""
         assignment = trial.assignment
         if assignment is None:  # its driver died, or is about to assign it
-            return self._ledger.is_stale(f"trial {trial.optuna.number}", None)
+            return self._changes.is_stale(f"trial {trial.optuna.number}", None)
         record = drivers.get(assignment.owner, {})
         if assignment.host == self._host:  # a trial may outlive its driver by the time that it takes to save its state
             return not is_alive(record) and not is_held(Path(assignment.folder))
-        return self._ledger.is_stale(assignment.owner, record.get("at")) if record else True
+        return self._changes.is_stale(assignment.owner, record.get("at")) if record else True
 
     def _remove_dead_drivers(self) -> None:
         """Remove the locks and heartbeats of dead drivers of this machine."""

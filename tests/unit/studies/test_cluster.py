@@ -14,7 +14,7 @@ from undertow.config.schema import TrainConfig
 from undertow.config.study_schema import StudyConfig
 from undertow.errors import Interrupted, RequestError
 from undertow.studies.plan.load import load_study, load_study_mapping
-from undertow.studies.work import cluster
+from undertow.studies.work import cluster, ray_connection
 from undertow.studies.work.cluster import RayCluster, Slot
 from undertow.studies.work.ray_drivers import RayDrivers
 from undertow.studies.work.remote import remote_job
@@ -90,14 +90,14 @@ def test_a_store_that_other_machines_cannot_reach_is_refused(
     file: Path, monkeypatch: pytest.MonkeyPatch, storage: str, uri: str, named: str
 ) -> None:
     ray = FakeRay("10.0.0.1", "10.0.0.2")
-    monkeypatch.setattr(cluster, "_connected", lambda address: ray)
+    monkeypatch.setattr(cluster, "connected", lambda address: ray)
     with pytest.raises(RequestError, match=rf"nodes on other machines \(10\.0\.0\.2\), but {named}"):
         RayCluster.connect("auto", load_study(file), storage, uri, print)
     assert ray.closed
 
 
 def test_on_one_machine_files_are_shared(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "_connected", lambda address: FakeRay("10.0.0.1", "10.0.0.1"))
+    monkeypatch.setattr(cluster, "connected", lambda address: FakeRay("10.0.0.1", "10.0.0.1"))
     found = RayCluster.connect("auto", load_study(file), "sqlite:////runs/o.db", "sqlite:////runs/m.db", print)
     assert found.needed == {"CPU": 2.0}
 
@@ -106,7 +106,7 @@ def test_a_tracking_database_keeps_artifacts_on_the_nodes_and_this_is_said(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     notes: list[str] = []
-    monkeypatch.setattr(cluster, "_connected", lambda address: FakeRay("10.0.0.1", "10.0.0.2"))
+    monkeypatch.setattr(cluster, "connected", lambda address: FakeRay("10.0.0.1", "10.0.0.2"))
     RayCluster.connect("auto", load_study(file), POSTGRESQL, "postgresql+psycopg://me:secret@db/runs", notes.append)
     assert notes == [
         "postgresql+psycopg://me:***@db/runs gets the rows of all nodes, but their artifacts stay there: use an MLflow "
@@ -124,7 +124,7 @@ def test_what_a_trial_needs_and_the_cluster_has_is_said_once_and_the_wait_can_be
         notes.append(text)
         stop.reason = "SIGINT"
 
-    monkeypatch.setattr(cluster, "_connected", lambda address: FakeRay("10.0.0.1", cpus=1.0, gpus=1.0))
+    monkeypatch.setattr(cluster, "connected", lambda address: FakeRay("10.0.0.1", cpus=1.0, gpus=1.0))
     monkeypatch.setattr(cluster, "_WAIT_SECONDS", 0.0)
     loaded = load_study(file, ["train.accelerator=cpu"])
     found = RayCluster.connect("auto", loaded, POSTGRESQL, SERVER, note)
@@ -141,7 +141,7 @@ def test_a_study_that_has_nothing_left_ends_and_releases_the_slot_it_was_granted
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ray, nothing = FakeRay("10.0.0.1"), cast(Any, None)
-    monkeypatch.setattr(cluster, "_connected", lambda address: ray)
+    monkeypatch.setattr(cluster, "connected", lambda address: ray)
     found = RayCluster.connect("auto", load_study(file), POSTGRESQL, SERVER, print)
     found.running = [Slot(actor="idle", described="described")]
     ledger = cast(Any, SimpleNamespace(stops=0, total=0, retries=0, trials=dict))
@@ -160,21 +160,21 @@ def test_a_study_that_has_nothing_left_ends_and_releases_the_slot_it_was_granted
 )
 def test_an_impossible_address_is_refused(address: str, named: str) -> None:
     with pytest.raises(RequestError, match=named):
-        cluster._connected(address)
+        ray_connection.connected(address)
 
 
 def test_an_address_without_a_cluster_is_refused_at_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with pytest.raises(RequestError, match=rf"there is no Ray cluster at 127.0.0.1:{port}: .*`ray start --head`"):
-        cluster._connected(f"127.0.0.1:{port}")
+        ray_connection.connected(f"127.0.0.1:{port}")
 
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    monkeypatch.setattr(cluster, "find_spec", lambda name: None)
+    monkeypatch.setattr(ray_connection, "find_spec", lambda name: None)
     with pytest.raises(RequestError, match=r"pip install 'undertow\[ray\]'"):
-        cluster._connected("auto")
+        ray_connection.connected("auto")
 
 
 def test_a_study_travels_as_data_and_loads_back_to_an_equal_one(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,38 +1,33 @@
-"""The nodes of a Ray cluster: connect to it, and start a driver in every share of it that one trial needs.
+"""The nodes of a Ray cluster, and a slot in every share of it that one trial needs.
 
     cluster = RayCluster.connect("auto", loaded, storage, uri, note)
     cluster.wait_for_slot(stop)                    # nothing is written before a node can run trials
     counts = RayDrivers(cluster, job, ...).run(stop)
 
-Ray places one actor for each share, as many as it grants. An actor holds the resources and starts the driver as a child
-process (`remote`), which keeps Ray's threads and signals away from the trials. The drivers find their trials in the
-database, as drivers on several machines without Ray do: a lost node is a dead driver.
+Ray places one actor for each slot (`ray_actor`), as many as it grants. An actor holds the resources and starts the
+driver as a child process (`remote`), which keeps Ray's threads and signals away from the trials. The drivers find their
+trials in the database, as drivers on several machines without Ray do: a lost node is a dead driver.
 
 A node with other versions of Undertow or of a plugin gets no driver, and neither does one that cannot reach the stores.
 """
 
-import logging
-import os
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from importlib.util import find_spec
 from typing import Any, Self
-from urllib.parse import urlsplit
 
-from undertow._system.database import database_file
 from undertow._system.redact import redacted
 from undertow._system.stopping import StopRequest
 from undertow.errors import Interrupted, RequestError, UndertowError
 from undertow.studies.plan.load import LoadedStudy
+from undertow.studies.work.ray_actor import actor_class
+from undertow.studies.work.ray_connection import connected, first_line, only_here
 from undertow.studies.work.remote import RemoteEnd
 from undertow.studies.work.slots import trial_resources
 from undertow.tracking.mlflow.addresses import is_server
 
 _PENDING = 8  # actors that wait for resources: an autoscaler adds nodes for them
-_CONNECT_SECONDS = 5.0
 _WAIT_SECONDS = 5.0  # for the first slot, before the user is told what is missing
 _MOST_LOSSES = 3  # of drivers on one node, after which it gets no more
 _MOST_FAILURES = 10  # to start an actor, one after the other
@@ -90,7 +85,7 @@ class RayCluster:
         self._local = local
         self._note = note
         self._here = str(ray.util.get_node_ip_address())
-        self._actor_class = ray.remote(max_restarts=0, max_task_retries=0)(_actor_class())
+        self._actor_class = ray.remote(max_restarts=0, max_task_retries=0)(actor_class())
         self._pending: list[Slot] = []
         self._refused: dict[str, str] = {}
         self._losses: dict[str, int] = {}
@@ -110,7 +105,7 @@ class RayCluster:
         Raises:
             RequestError: Ray is not installed, there is no cluster, or its nodes cannot reach the stores.
         """
-        ray = _connected(address)
+        ray = connected(address)
         alive = _alive(ray)
         gpus = any(node["Resources"].get("GPU") for node in alive)
         distributions = {each.distribution: each.version for each in loaded.registry.plugins if not each.scratch}
@@ -118,7 +113,7 @@ class RayCluster:
             ray,
             trial_resources(loaded.config, loaded.first.train, gpus=gpus),
             {"undertow": metadata.version("undertow"), **distributions},
-            _only_here(storage, uri),
+            only_here(storage, uri),
             note,
         )
         others = sorted({node["NodeManagerAddress"] for node in alive} - {cluster._here})
@@ -224,7 +219,7 @@ class RayCluster:
             self._failures += 1
             if self._failures == _MOST_FAILURES:
                 raise UndertowError(f"Ray cannot start actors on its nodes: {error}") from None
-            self._note(f"Ray could not start an actor, and tries again: {_first_line(error)}")
+            self._note(f"Ray could not start an actor, and tries again: {first_line(error)}")
             return
         self._failures = 0
         slot.node_id, slot.gpus = found["id"], found["gpus"]
@@ -248,7 +243,7 @@ class RayCluster:
         try:
             end = RemoteEnd(**self._ray.get(slot.ended))
         except self._ray.exceptions.RayError as error:
-            self._note(f"node {slot.node}: its driver is lost ({_first_line(error)}); its trials continue elsewhere")
+            self._note(f"node {slot.node}: its driver is lost ({first_line(error)}); its trials continue elsewhere")
             self._losses[slot.node_id] = self._losses.get(slot.node_id, 0) + 1
             if self._losses[slot.node_id] == _MOST_LOSSES:
                 self._refuse(slot, f"{_MOST_LOSSES} drivers were lost there")
@@ -293,139 +288,5 @@ def _amounts(resources: Mapping[str, float]) -> str:
     return " and ".join(there) or "0 CPU"
 
 
-def _connected(address: str) -> Any:
-    """Ray's module, connected to a cluster."""
-    if find_spec("ray") is None:
-        raise RequestError("--ray needs Ray: pip install 'undertow[ray]'")
-    if "://" in address:
-        raise RequestError(
-            f"--ray {address}: Ray Client is not supported. Run the command on a machine of the cluster, and name the "
-            "cluster as HOST:PORT"
-        )
-    address = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
-    host, _, port = address.rpartition(":")
-    if address != "auto":
-        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-            raise RequestError(f"--ray {address}: the address of a Ray cluster is HOST:PORT, such as 10.0.0.1:6379")
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
-        except OSError as error:
-            raise RequestError(f"there is no Ray cluster at {address}: {error}. {_START}") from None
-    # Ray reads these when it is imported. It would try for minutes.
-    for name, value in _SETTINGS.items():
-        os.environ.setdefault(name, value)
-    import ray
-
-    if ray.is_initialized():
-        raise RequestError("this process is connected to a Ray cluster already: call ray.shutdown() first")
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        reasons = dict.fromkeys(_first_line(each) for each in (error, error.__cause__) if each is not None)
-        where = "on this machine" if address == "auto" else f"at {address}"
-        raise RequestError(f"there is no Ray cluster {where}: {': '.join(reasons)}. {_START}") from None
-    return ray
-
-
-_START = "`ray start --head` starts one here; `ray start --address=HOST:PORT` makes this machine a node of another"
-_SETTINGS = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_NUM_REDIS_GET_RETRIES": "2",
-    "RAY_py_gcs_connect_timeout_s": "5",
-}
-
-
 def _alive(ray: Any) -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"]]
-
-
-def _only_here(storage: str, uri: str) -> str:
-    """Why other machines cannot reach a store; empty if they can."""
-    for url, key, example in (
-        (storage, "study.storage", "PostgreSQL, UNDERTOW_STUDY_URI=postgresql+psycopg://HOST/NAME"),
-        (uri, "track.uri", "an MLflow server, MLFLOW_TRACKING_URI=http://HOST:PORT"),
-    ):
-        host = urlsplit(url).hostname or ""
-        if database_file(url) or host == "localhost" or host.startswith("127.") or host == "::1":
-            what = "a file" if database_file(url) else "an address"
-            return f"{key}: {redacted(url)} is {what} of this machine alone. Use one that all reach: {example}"
-    return ""
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), type(error).__name__)
-
-
-def _actor_class() -> type:
-    """The class of the actors.
-
-    It is made in a function, so that Ray sends its code: a node may have another version of this module, or none.
-    """
-
-    class UndertowDriver:
-        """Holds the resources of a slot, and runs a driver as a child process."""
-
-        def __init__(self) -> None:
-            import threading
-
-            self.process: Any = None
-            self.reason = ""
-            self.starting = threading.Lock()
-
-        def describe(self, distributions: list[str]) -> dict[str, Any]:
-            """The node, its GPUs, and the versions of these distributions."""
-            import socket
-            from importlib import metadata
-
-            import ray
-
-            versions: dict[str, str | None] = {}
-            for name in distributions:
-                try:
-                    versions[name] = metadata.version(name)
-                except metadata.PackageNotFoundError:
-                    versions[name] = None
-            context = ray.get_runtime_context()
-            return {
-                "id": context.get_node_id(),
-                "host": socket.gethostname(),
-                "gpus": [str(each) for each in context.get_accelerator_ids().get("GPU", [])],
-                "versions": versions,
-            }
-
-        def run(self, job: str) -> dict[str, Any]:
-            """Run a driver to its end; the job and the end are those of `remote`."""
-            import json
-            import subprocess
-            import sys
-
-            command = [sys.executable, "-P", "-m", "undertow.studies.work.remote"]
-            pipe = subprocess.PIPE
-            with self.starting:
-                if self.reason:
-                    return {}
-                # A session of its own, so that no signal to the group of Ray's worker reaches the driver.
-                self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True)
-                self.send(job)
-            answer = self.process.stdout.readline()
-            self.process.wait()
-            if not answer:
-                return {"error": f"its driver ended with exit code {self.process.returncode}; see driver.log there"}
-            end: dict[str, Any] = json.loads(answer)
-            return end
-
-        def stop(self, reason: str) -> None:
-            """Request the driver to save its trials and stop."""
-            with self.starting:
-                self.reason = reason
-                if self.process is not None:
-                    self.send(reason)
-
-        def send(self, line: str) -> None:
-            """Send the driver a line; one that has ended is seen by `run`."""
-            from contextlib import suppress
-
-            with suppress(OSError):
-                print(line, file=self.process.stdin, flush=True)
-
-    return UndertowDriver

@@ -8,6 +8,7 @@ import pytest
 
 from undertow.studies.plan.load import LoadedStudy, load_study_mapping
 from undertow.studies.store.ledger import Ledger
+from undertow.studies.store.trial import Assignment, Outcome
 
 Mapping = dict[str, Any]
 
@@ -50,3 +51,21 @@ def open_ledger(home: Path, empty_ledger: Path, load: Callable[..., LoadedStudy]
         return Ledger.open(f"sqlite:///{file}", load(*overrides), {"run": "0" * 32, "facts": {}})
 
     return open_ledger
+
+
+@pytest.fixture
+def finish() -> Callable[[Ledger], list[str]]:
+    """Complete every combination that is left; returns them in the order in which they were run."""
+
+    def finish(ledger: Ledger) -> list[str]:
+        done = []
+        while ledger.plan():
+            claim = ledger.take()
+            assert claim is not None
+            ledger.assign(claim, Assignment("me", "here", f"/runs/{claim.number}", "1" * 32, str(claim.combination)))
+            ledger.report(claim, 1, 0.75)
+            ledger.complete(claim, [0.5], Outcome(metrics={"val/loss": 0.5}, steps=3))
+            done.append(str(claim.combination))
+        return done
+
+    return finish

@@ -26,6 +26,7 @@ from undertow.studies.store.trial import Assignment, Outcome
 from undertow.studies.work.liveness import machine
 
 Open = Callable[..., Ledger]
+Finish = Callable[[Ledger], list[str]]
 
 GROWN = "study.vary={cell.name: [gru, rnn, lstm], seed: [0, 1, 2]}"
 SHRUNK = "study.vary={cell.name: [lstm], seed: [0, 1]}"
@@ -33,19 +34,6 @@ SHRUNK = "study.vary={cell.name: [lstm], seed: [0, 1]}"
 
 def url() -> str:
     return f"sqlite:///{Path('optuna.db').absolute()}"
-
-
-def finish(ledger: Ledger) -> list[str]:
-    """Complete every combination that is left; returns them in the order in which they were run."""
-    done = []
-    while ledger.plan():
-        claim = ledger.take()
-        assert claim is not None
-        ledger.assign(claim, Assignment("me", "here", f"/runs/{claim.number}", "1" * 32, str(claim.combination)))
-        ledger.report(claim, 1, 0.75)
-        ledger.complete(claim, [0.5], Outcome(metrics={"val/loss": 0.5}, steps=3))
-        done.append(str(claim.combination))
-    return done
 
 
 def everything() -> dict[int, Any]:
@@ -60,7 +48,9 @@ def everything() -> dict[int, Any]:
     }  # fmt: skip
 
 
-def test_added_cells_and_seeds_are_run_and_the_trials_that_are_there_stay_as_they_are(open_ledger: Open) -> None:
+def test_added_cells_and_seeds_are_run_and_the_trials_that_are_there_stay_as_they_are(
+    open_ledger: Open, finish: Finish
+) -> None:
     assert len(finish(open_ledger())) == 4
     before = everything()
     grown = open_ledger(GROWN)
@@ -84,7 +74,7 @@ def test_added_cells_and_seeds_are_run_and_the_trials_that_are_there_stay_as_the
     assert open_ledger(GROWN).plan() == 0
 
 
-def test_removed_values_are_left_out_and_count_again_when_they_come_back(open_ledger: Open) -> None:
+def test_removed_values_are_left_out_and_count_again_when_they_come_back(open_ledger: Open, finish: Finish) -> None:
     finish(open_ledger())
     shrunk = open_ledger(SHRUNK)
     assert shrunk.changes == "removed cell.name=rnn"
@@ -102,13 +92,15 @@ def test_removed_values_are_left_out_and_count_again_when_they_come_back(open_le
     ]
 
 
-def test_a_waiting_trial_of_a_removed_value_is_not_run(open_ledger: Open) -> None:
+def test_a_waiting_trial_of_a_removed_value_is_not_run(open_ledger: Open, finish: Finish) -> None:
     assert open_ledger().plan() == 4
     assert finish(open_ledger(SHRUNK)) == ["cell.name=lstm seed=0", "cell.name=lstm seed=1"]
     assert finish(open_ledger()) == ["cell.name=rnn seed=0", "cell.name=rnn seed=1"]
 
 
-def test_a_running_trial_of_a_removed_value_is_abandoned_with_its_dead_driver(open_ledger: Open) -> None:
+def test_a_running_trial_of_a_removed_value_is_abandoned_with_its_dead_driver(
+    open_ledger: Open, finish: Finish
+) -> None:
     ledger = open_ledger()
     ledger.plan()
     claim = ledger.take()
@@ -120,7 +112,7 @@ def test_a_running_trial_of_a_removed_value_is_abandoned_with_its_dead_driver(op
     assert "cell.name=rnn seed=0" in finish(open_ledger())
 
 
-def test_a_retry_after_the_study_has_grown_has_all_choices(open_ledger: Open) -> None:
+def test_a_retry_after_the_study_has_grown_has_all_choices(open_ledger: Open, finish: Finish) -> None:
     ledger = open_ledger("study.retries=1")
     ledger.plan()
     claim = ledger.take()
@@ -133,7 +125,7 @@ CASES = "study.vary={seed: [0]}", "cell.name=lstm"
 WIDE, NARROW = "wide: {cell.hidden_size: 8}", "narrow: {cell.hidden_size: 2, optim.betas: [0.8, 0.9]}"
 
 
-def test_added_cases_are_run_and_a_case_that_comes_back_must_be_the_same(open_ledger: Open) -> None:
+def test_added_cases_are_run_and_a_case_that_comes_back_must_be_the_same(open_ledger: Open, finish: Finish) -> None:
     assert finish(open_ledger(*CASES, f"study.cases={{{WIDE}}}")) == ["case=wide seed=0"]
     both = f"study.cases={{{NARROW}, {WIDE}}}"
     assert finish(open_ledger(*CASES, both)) == ["case=narrow seed=0"]
@@ -158,7 +150,7 @@ def test_added_cases_are_run_and_a_case_that_comes_back_must_be_the_same(open_le
     ],
     ids=["another key", "a key less", "another width", "another objective", "a search", "cases"],
 )
-def test_every_other_difference_is_refused(open_ledger: Open, other: list[str]) -> None:
+def test_every_other_difference_is_refused(open_ledger: Open, other: list[str], finish: Finish) -> None:
     finish(open_ledger())
     before, snapshot = everything(), open_ledger().snapshot
     with pytest.raises(RequestError, match="there is a study `small` already, with another configuration"):
@@ -169,7 +161,7 @@ def test_every_other_difference_is_refused(open_ledger: Open, other: list[str]) 
 @pytest.mark.parametrize("changed", [GROWN, SHRUNK])
 @pytest.mark.parametrize("place", ["this machine", "another machine"])
 def test_a_study_does_not_change_while_a_driver_works_on_it(
-    open_ledger: Open, home: Path, changed: str, place: str
+    open_ledger: Open, home: Path, changed: str, place: str, finish: Finish
 ) -> None:
     ledger = open_ledger()
     lock = FileLock(home / "driver.lock")
@@ -200,7 +192,7 @@ def test_a_snapshot_that_another_process_has_replaced_is_not_overwritten(open_le
     assert open_ledger().snapshot == ledger.snapshot
 
 
-def test_a_kill_at_any_statement_leaves_the_study_as_it_was_or_grown(open_ledger: Open) -> None:
+def test_a_kill_at_any_statement_leaves_the_study_as_it_was_or_grown(open_ledger: Open, finish: Finish) -> None:
     finish(open_ledger())
     before, states = everything(), []
     for statement in range(100):
@@ -253,7 +245,7 @@ def _grow_and_die(open_ledger: Open, statement: int) -> None:
         os._exit(code)
 
 
-def test_lists_are_values_of_a_grid(open_ledger: Open, load: Callable[..., LoadedStudy]) -> None:
+def test_lists_are_values_of_a_grid(open_ledger: Open, load: Callable[..., LoadedStudy], finish: Finish) -> None:
     betas = "study.vary={optim.betas: [[0.9, 0.999], [0.8, 0.99]], seed: [0]}", "cell.name=rnn"
     ledger = open_ledger(*betas)
     ledger.plan()
@@ -275,7 +267,7 @@ def test_lists_are_values_of_a_grid(open_ledger: Open, load: Callable[..., Loade
     assert finish(open_ledger(*more)) == ["optim.betas=[0.5, 0.5] seed=0"]
 
 
-def test_1_and_1_0_are_one_value(open_ledger: Open) -> None:
+def test_1_and_1_0_are_one_value(open_ledger: Open, finish: Finish) -> None:
     key = "cell.options.lstm.forget_bias"
     study: Mapping[str, str] = {each: f"study.vary={{{key}: [{each}], seed: [0]}}" for each in ("1", "1.0", "1.0, 2")}
     assert finish(open_ledger(study["1"], "cell.name=lstm")) == [f"{key}=1 seed=0"]
@@ -298,7 +290,7 @@ def database(request: pytest.FixtureRequest, home: Path, empty_ledger: Path) -> 
 
 
 def test_a_driver_that_begins_while_the_study_grows_waits_and_then_sees_it(
-    database: str, load: Callable[..., LoadedStudy], monkeypatch: pytest.MonkeyPatch
+    database: str, load: Callable[..., LoadedStudy], monkeypatch: pytest.MonkeyPatch, finish: Finish
 ) -> None:
     storages: list[Any] = []
 
@@ -344,7 +336,7 @@ def test_a_driver_that_begins_while_the_study_grows_waits_and_then_sees_it(
             each._backend.engine.dispose()
 
 
-def test_a_search_at_added_points_of_the_grid_is_sampled_as_often(open_ledger: Open) -> None:
+def test_a_search_at_added_points_of_the_grid_is_sampled_as_often(open_ledger: Open, finish: Finish) -> None:
     search = "study.search={optim.lr: {low: 0.001, high: 0.1, log: true}}", "study.samples=2"
     assert len(finish(open_ledger("study.vary={cell.name: [rnn]}", *search))) == 2
     before = everything()

@@ -25,6 +25,7 @@ from undertow.studies.store.storage import open_storage
 from undertow.studies.store.trial import Assignment, Outcome
 
 Open = Callable[..., Ledger]
+Finish = Callable[[Ledger], list[str]]
 
 GROWN = "study.vary={cell.name: [gru, rnn, lstm], seed: [0, 1, 2]}"
 
@@ -51,17 +52,6 @@ def taken(ledger: Ledger) -> Claim:
     return claim
 
 
-def finish(ledger: Ledger) -> list[str]:
-    """Complete every combination that is left; returns them in the order in which they were run."""
-    done = []
-    while ledger.plan():
-        claim = taken(ledger)
-        ledger.report(claim, 1, 0.75)
-        ledger.complete(claim, [0.5], Outcome(metrics={"val/loss": 0.5}, steps=3))
-        done.append(str(claim.combination))
-    return done
-
-
 def everything(file: Path) -> dict[int, Any]:
     """What Optuna's own reader of journals has of each trial but the choices of its parameters."""
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(file)))
@@ -74,7 +64,7 @@ def everything(file: Path) -> dict[int, Any]:
     }  # fmt: skip
 
 
-def test_a_study_is_run_read_and_stopped_as_in_a_database(file: Path, open_ledger: Open) -> None:
+def test_a_study_is_run_read_and_stopped_as_in_a_database(file: Path, open_ledger: Open, finish: Finish) -> None:
     ledger = open_ledger()
     assert ledger.plan() == 4
     assert ledger.fail(taken(ledger), "failed", "it broke", Outcome())
@@ -118,7 +108,9 @@ def test_four_drivers_at_once_take_each_trial_once(open_ledger: Open) -> None:
     assert Counter(found) == {f"cell.name=rnn seed={seed}": 1 for seed in range(12)}
 
 
-def test_a_line_that_a_dead_process_left_incomplete_is_removed_before_the_next(file: Path, open_ledger: Open) -> None:
+def test_a_line_that_a_dead_process_left_incomplete_is_removed_before_the_next(
+    file: Path, open_ledger: Open, finish: Finish
+) -> None:
     ledger = open_ledger()
     ledger.plan()
     claim = taken(ledger)
@@ -164,19 +156,14 @@ def test_a_full_disk_leaves_no_part_of_a_line_and_the_write_is_repeated(
     assert found[0] == file.read_bytes()
 
 
-def test_an_added_value_is_run_and_optuna_reads_all_of_it(file: Path, open_ledger: Open) -> None:
+def test_an_added_value_is_run_and_optuna_reads_all_of_it(file: Path, open_ledger: Open, finish: Finish) -> None:
     watching = Ledger.find(f"journal://{file}", "small") if len(finish(open_ledger())) == 4 else None
     before, mode = everything(file), file.stat().st_mode
     grown = open_ledger(GROWN)
     assert grown.changes == "added cell.name=gru seed=2"
     assert everything(file) == before
-    assert finish(grown) == [
-        "cell.name=gru seed=0",
-        "cell.name=gru seed=1",
-        "cell.name=gru seed=2",
-        "cell.name=rnn seed=2",
-        "cell.name=lstm seed=2",
-    ]
+    added = ("gru seed=0", "gru seed=1", "gru seed=2", "rnn seed=2", "lstm seed=2")
+    assert finish(grown) == [f"cell.name={each}" for each in added]
     assert before.items() <= everything(file).items()
     assert file.stat().st_mode == mode
     trials = Ledger.find(f"journal://{file}", "small").study.trials
@@ -186,7 +173,7 @@ def test_an_added_value_is_run_and_optuna_reads_all_of_it(file: Path, open_ledge
     assert read_status(f"journal://{file}", "small").counts.settled == 9
 
 
-def test_another_study_in_the_journal_stays_as_it_is(file: Path, open_ledger: Open) -> None:
+def test_another_study_in_the_journal_stays_as_it_is(file: Path, open_ledger: Open, finish: Finish) -> None:
     finish(open_ledger("study.name=other"))
     other = [line for line in file.read_bytes().splitlines() if b'"study_id":0' in line]
     finish(open_ledger())
@@ -196,7 +183,7 @@ def test_another_study_in_the_journal_stays_as_it_is(file: Path, open_ledger: Op
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 def test_a_process_that_is_killed_while_the_study_grows_leaves_it_as_it_was(
-    file: Path, open_ledger: Open, call: str, monkeypatch: pytest.MonkeyPatch
+    file: Path, open_ledger: Open, call: str, monkeypatch: pytest.MonkeyPatch, finish: Finish
 ) -> None:
     finish(open_ledger())
     monkeypatch.setattr(journal, "_LINK_SECONDS", 3)
@@ -279,7 +266,7 @@ def test_names_with_special_characters_are_quoted(home: Path) -> None:
     assert journal_file("sqlite:///optuna.db") is None
 
 
-def test_the_file_is_read_once(file: Path, open_ledger: Open) -> None:
+def test_the_file_is_read_once(file: Path, open_ledger: Open, finish: Finish) -> None:
     ledger = open_ledger()
     finish(ledger)
     lines = JournalFile(file)

@@ -14,6 +14,7 @@ reads the trials of a study that has grown with Optuna's own functions.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,72 +57,70 @@ def replace_snapshot(
     from optuna.distributions import CategoricalDistribution, distribution_to_json
 
     written = {name: distribution_to_json(CategoricalDistribution(values)) for name, values in choices.items()}
-    if file := journal_file(url):
-        return _replace_in_journal(file, study, before, after, written, require)
-    return _replace_in_database(url, study, before, after, written, require)
+    replacement = _Replacement(study, before, after, written, require)
+    file = journal_file(url)
+    return replacement.in_journal(file) if file else replacement.in_database(url)
 
 
-def _replace_in_database(
-    url: str,
-    study: int,
-    before: Mapping[str, Any],
-    after: Mapping[str, Any],
-    choices: Mapping[str, str],
-    require: Callable[[Mapping[str, Any]], None],
-) -> bool:
-    from sqlalchemy import create_engine, text
+@dataclass(frozen=True)
+class _Replacement:
+    """What `replace_snapshot` is given, with the choices as Optuna writes them."""
 
-    engine = create_engine(url, **engine_options(url))
-    try:
-        with engine.begin() as connection:
-            # SQLite locks the database at the first write, a server the row of the study, which attributes refer to.
-            write = "UPDATE studies SET study_name = study_name WHERE study_id = :study"
-            row = "SELECT study_id FROM studies WHERE study_id = :study FOR UPDATE"
-            connection.execute(text(write if connection.dialect.name == "sqlite" else row), {"study": study})
-            found = connection.execute(text(_ATTRIBUTES), {"study": study})
-            attributes = {key: json.loads(value) for key, value in found}
-            if attributes.get(SNAPSHOT) != before:
+    study: int
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    choices: Mapping[str, str]
+    require: Callable[[Mapping[str, Any]], None]
+
+    def in_database(self, url: str) -> bool:
+        from sqlalchemy import create_engine, text
+
+        engine, study = create_engine(url, **engine_options(url)), {"study": self.study}
+        try:
+            with engine.begin() as connection:
+                # SQLite locks the database at the first write; a server locks the row, which attributes refer to.
+                write = "UPDATE studies SET study_name = study_name WHERE study_id = :study"
+                row = "SELECT study_id FROM studies WHERE study_id = :study FOR UPDATE"
+                connection.execute(text(write if connection.dialect.name == "sqlite" else row), study)
+                found = connection.execute(text(_ATTRIBUTES), study)
+                if not self._is_due({key: json.loads(value) for key, value in found}):
+                    return False
+                for name, distribution in self.choices.items():
+                    connection.execute(text(_CHANGE_CHOICES), {"choices": distribution, "name": name, **study})
+                snapshot = {"value": json.dumps(self.after), "key": SNAPSHOT, **study}
+                connection.execute(text(_CHANGE_SNAPSHOT), snapshot)
+                return True
+        finally:
+            engine.dispose()
+
+    def in_journal(self, file: Path) -> bool:
+        journal = JournalFile(file)
+        with journal.file_errors(), journal.exclusive():
+            attributes: dict[str, Any] = {}
+            snapshots: list[dict[str, Any]] = []
+            for change in journal.read_logs(0):
+                if change.get("study_id") == self.study and "user_attr" in change:
+                    attributes |= change["user_attr"]
+                    snapshots += [change] if SNAPSHOT in change["user_attr"] else []
+            if not self._is_due(attributes):
                 return False
-            require(attributes)
-            for name, distribution in choices.items():
-                connection.execute(text(_CHANGE_CHOICES), {"choices": distribution, "name": name, "study": study})
-            snapshot = {"value": json.dumps(after), "study": study, "key": SNAPSHOT}
-            connection.execute(text(_CHANGE_SNAPSHOT), snapshot)
+            new = {**snapshots[-1], "worker_id": "undertow", "user_attr": {SNAPSHOT: self.after}}
+            if self.choices:
+                journal.rewrite(self._widened, [new])
+            else:
+                journal.append([new])
             return True
-    finally:
-        engine.dispose()
 
-
-def _replace_in_journal(
-    file: Path,
-    study: int,
-    before: Mapping[str, Any],
-    after: Mapping[str, Any],
-    choices: Mapping[str, str],
-    require: Callable[[Mapping[str, Any]], None],
-) -> bool:
-    journal = JournalFile(file)
-    with journal.file_errors(), journal.exclusive():
-        attributes: dict[str, Any] = {}
-        snapshots: list[dict[str, Any]] = []
-        for change in journal.read_logs(0):
-            if change.get("study_id") == study and "user_attr" in change:
-                attributes |= change["user_attr"]
-                snapshots += [change] if SNAPSHOT in change["user_attr"] else []
-        if attributes.get(SNAPSHOT) != before:
+    def _is_due(self, attributes: Mapping[str, Any]) -> bool:
+        """Whether the study still has the snapshot that is to be replaced; raises what `require` raises."""
+        if attributes.get(SNAPSHOT) != self.before:
             return False
-        require(attributes)
-
-        def widened(change: dict[str, Any]) -> Mapping[str, Any]:
-            """A line that creates a trial has all parameters that a grid varies."""
-            if change.get("study_id") == study and "distributions" in change:
-                names = choices.keys() & change["distributions"].keys()
-                change["distributions"] |= {name: choices[name] for name in names}
-            return change
-
-        new = {**snapshots[-1], "worker_id": "undertow", "user_attr": {SNAPSHOT: after}}
-        if choices:
-            journal.rewrite(widened, [new])
-        else:
-            journal.append([new])
+        self.require(attributes)
         return True
+
+    def _widened(self, change: dict[str, Any]) -> Mapping[str, Any]:
+        """A line of a journal with all choices; one that creates a trial has all parameters that a grid varies."""
+        if change.get("study_id") == self.study and "distributions" in change:
+            names = self.choices.keys() & change["distributions"].keys()
+            change["distributions"] |= {name: self.choices[name] for name in names}
+        return change

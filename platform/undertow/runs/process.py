@@ -106,10 +106,10 @@ def _known_steps(outbox: Outbox) -> dict[str, set[int]]:
 
 
 def main() -> None:
-    """Be one rank of a run over several devices, under torchrun."""
-    from undertow.train.build import build
-    from undertow.train.runtime import denormals_flushed
+    """Be one rank of a run over several devices, under torchrun.
 
+    It registers before it imports torch, which takes seconds: a rank that is killed before is not known to have died.
+    """
     rank = int(os.environ["RANK"])
     folder = RunFolder.open(Path(sys.argv[1]))
     register_rank(folder, rank)
@@ -117,6 +117,9 @@ def main() -> None:
     threading.Thread(target=stop_with_the_run, args=(folder, stop, _SAVE_SECONDS), daemon=True).start()
     with stop.listening():
         try:
+            from undertow.train.build import build
+            from undertow.train.runtime import denormals_flushed
+
             loaded = load_experiment(folder.config, kept=folder.path / "plugins")
             with denormals_flushed(loaded.config.train.flush_denormals):
                 result = execute(folder, build(loaded), stop, progress="--quiet" not in sys.argv, rank=rank)

@@ -82,6 +82,18 @@ def test_a_rank_that_cannot_build_the_run_records_the_reason(folder: RunFolder) 
     assert "config.yaml" in result.reason
 
 
+def test_a_rank_that_is_killed_while_it_imports_torch_has_died(folder: RunFolder, tmp_path: Path) -> None:
+    (folder.path / "ranks").mkdir()
+    modules = tmp_path / "modules"
+    modules.mkdir()
+    (modules / "torch.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    path = os.pathsep.join([str(modules), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", "undertow.runs.process", str(folder.path)]
+    done = subprocess.run(command, env={**os.environ, "RANK": "1", "PYTHONPATH": path}, check=False, timeout=120)
+    assert done.returncode == -9
+    assert ranks.dead_ranks(folder).startswith("rank 1 (process ")
+
+
 def test_a_rank_that_starts_too_late_ends_at_once(folder: RunFolder) -> None:
     (folder.path / "ranks").mkdir()
     ranks.register_rank(folder, 0).release()

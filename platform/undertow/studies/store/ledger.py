@@ -18,14 +18,15 @@ ledger then shows the combinations that the study has now; the trials of all oth
 The queue is kept short: Optuna reads all of it whenever a trial is taken out.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from undertow.config.space import Combination, Params, Scalar, Value, choice_of
-from undertow.errors import RequestError
+from undertow.errors import RequestError, UndertowError
 from undertow.studies.plan.load import LoadedStudy
 from undertow.studies.plan.sampling import make_pruner, make_sampler, suggest
 from undertow.studies.store.heartbeat import DRIVER, is_running
@@ -151,6 +152,26 @@ class Ledger:
         except KeyError:
             return False
         return found == self._id
+
+    @contextmanager
+    def deletion_named(self, home: Path) -> Iterator[None]:
+        """Raise one clear error if the study is deleted from its database while the block works on it.
+
+        Args:
+            home: Where the run folders of its trials are.
+
+        Raises:
+            UndertowError: It was deleted.
+        """
+        try:
+            yield
+        except (KeyError, ValueError) as error:  # what Optuna raises for a study or a trial that it does not find
+            if self.exists():
+                raise
+            raise UndertowError(
+                f"{self.name}: the study was deleted from its database while it ran; its trials were ended. "
+                f"Their run folders are still in {home}. The same command starts the study anew"
+            ) from error
 
     @cached_property
     def total(self) -> int:

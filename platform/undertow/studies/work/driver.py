@@ -20,7 +20,7 @@ from undertow._system.stopping import StopRequest
 from undertow.config.schema import ExperimentConfig
 from undertow.config.space import written
 from undertow.config.study_schema import ObjectiveConfig
-from undertow.errors import RequestError, UndertowError
+from undertow.errors import RequestError
 from undertow.runs.result import OUT_OF_MEMORY, Result
 from undertow.studies.plan.load import LoadedStudy
 from undertow.studies.store.counts import Counts, count
@@ -134,15 +134,8 @@ class Driver:
             UndertowError: The study was deleted from the database.
         """
         self._home.mkdir(parents=True, exist_ok=True)
-        try:
+        with self._ledger.deletion_named(self._home):
             return self._run_locked(stop)
-        except (KeyError, ValueError) as error:  # what Optuna raises for a study or a trial that it does not find
-            if self._ledger.exists():
-                raise
-            raise UndertowError(
-                f"{self._ledger.name}: the study was deleted from its database while it ran; its trials were ended. "
-                f"Their run folders are still in {self._home}. The same command starts the study anew"
-            ) from error
 
     def _run_locked(self, stop: StopRequest) -> Counts:
         with self._lock.held():

@@ -1,66 +1,19 @@
-"""Studies with faults: a cell that fails as its option says, and a view that records how trials end."""
+"""Studies with faults, and what runs them: this process, one as a user starts it, or one that costs no imports."""
 
-from collections.abc import Callable, Sequence
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from undertow.cli import main
 from undertow.studies.plan.load import LoadedStudy, load_study
-
-BOMB = """
-import os, signal, time
-from typing import Literal
-import torch
-from torch import nn
-from undertow import Cell, CellSpec, Options, hookimpl
-
-
-class BombOptions(Options):
-    mode: Literal["fine", "raise", "die", "memory", "nan", "hang", "once", "slow", "wait"] = "fine"
-
-
-class Bomb(Cell):
-    def __init__(self, input_size, hidden_size, options, length):
-        super().__init__(input_size, hidden_size, options, length)
-        self.mode, self.steps = options.mode, 0
-        self.input_map = nn.Linear(input_size, hidden_size)
-
-    def initial_state(self, batch_size):
-        return (self.input_map.weight.new_zeros(batch_size, self.hidden_size),)
-
-    def project(self, x_TBI):
-        return self.input_map(x_TBI)
-
-    def step(self, z_BH, state):
-        self.steps += self.training
-        if self.mode == "slow" and self.training and not os.path.exists("fast"):
-            time.sleep(0.05)
-        if self.steps > 5:
-            self.fail()
-        h_BH = torch.tanh(z_BH)
-        return (h_BH * float("nan") if self.mode == "nan" and self.steps > 5 else h_BH,)
-
-    def fail(self):
-        if self.mode == "raise":
-            raise ValueError("it broke")
-        if self.mode == "die":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if self.mode == "memory":
-            torch.ones(2**28)
-        if self.mode == "hang":
-            time.sleep(3600)
-        while self.mode == "wait" and os.path.exists("shut"):
-            time.sleep(0.05)
-        if self.mode == "once" and not os.path.exists("failed-once"):
-            open("failed-once", "w").close()
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-@hookimpl
-def undertow_register_cells():
-    yield CellSpec(name="bomb", summary="fails on request", factory=":Bomb", options=BombOptions, state=("h",))
-"""
+from undertow.studies.work.executor import LocalExecutor, _empty_main
 
 STUDY = """\
 question: What survives?
@@ -93,7 +46,7 @@ class Notes:
 @pytest.fixture
 def bombs(home: Path) -> Callable[..., LoadedStudy]:
     """Load the study of the cell that fails."""
-    (home / "bomb.py").write_text(BOMB)
+    shutil.copy(Path(__file__).with_name("bomb.py"), home)
     (home / "bombs.yaml").write_text(STUDY)
 
     def bombs(*overrides: str, modes: Sequence[str] = ("fine",)) -> LoadedStudy:
@@ -117,3 +70,104 @@ def home(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mlflow.db").write_bytes(empty_store.read_bytes())
     return tmp_path
+
+
+@pytest.fixture
+def call(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Run a command in this process, which has imported all libraries; returns its exit code and what it printed."""
+
+    def call(*words: str) -> tuple[int, str]:
+        capfd.readouterr()
+        code = main(words)
+        return code, "".join(capfd.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def meanwhile(until: Callable[..., Any]) -> Iterator[Callable[..., None]]:
+    """Do something in a thread as soon as a condition is true, while the main thread runs a study."""
+    threads: list[threading.Thread] = []
+
+    def meanwhile(condition: Callable[[], Any], action: Callable[[], Any]) -> None:
+        def wait() -> None:
+            until(condition)
+            action()
+
+        threads.append(threading.Thread(target=wait))
+        threads[-1].start()
+
+    yield meanwhile
+    for thread in threads:
+        thread.join()
+
+
+@pytest.fixture
+def start(home: Path) -> Iterator[Callable[[list[str]], "subprocess.Popen[str]"]]:
+    """Start commands in a process group of their own, as a shell does; what they print is in the file `errors`."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(command: list[str]) -> "subprocess.Popen[str]":
+        with (home / "errors").open("a") as errors:  # a pipe would stay open for as long as a child lives
+            started.append(subprocess.Popen(command, stdout=errors, stderr=errors, text=True, process_group=0))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+class Forked:
+    """A command in a process that is forked from one which has imported everything: its trials are so, too.
+
+    Args:
+        words: The command line.
+        output: The file for what it prints.
+        environment: Its environment.
+        before: Python code to execute before the command.
+    """
+
+    def __init__(self, words: Sequence[str], output: Path, environment: dict[str, str], before: str = "") -> None:
+        self.output = output
+        code = "\n".join([
+            "import os, sys",
+            f"os.environ.clear(); os.environ.update({environment!r})",
+            f"for each in (1, 2): os.dup2(os.open({str(output)!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND), each)",
+            "sys.stdout, sys.stderr = os.fdopen(1, 'w', closefd=False), os.fdopen(2, 'w', buffering=1, closefd=False)",
+            before,
+            "from undertow.cli import main",
+            f"sys.exit(main({list(words)!r}))",
+        ])  # fmt: skip
+        self._process = get_context("forkserver").Process(target=exec, args=[code, {}])
+        with _empty_main():
+            self._process.start()
+        self.pid = self._process.pid
+        self.kill = self._process.kill
+
+    def ended(self, code: int = 0) -> str:
+        """What it has printed, after it ended with this exit code."""
+        self._process.join(300)
+        assert self._process.exitcode == code, self.output.read_text()
+        return self.output.read_text()
+
+    def is_running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.is_alive()
+
+
+@pytest.fixture
+def fork(home: Path) -> Iterator[Callable[..., Forked]]:
+    """Start commands that cost no imports, each with a home of its own below the working folder."""
+    started: list[Forked] = []
+    LocalExecutor()  # starts the process from which they are forked
+
+    def fork(*words: str, at: str = "here", before: str = "", **environment: str) -> Forked:
+        variables = {**os.environ, "UNDERTOW_HOME": str(home / at), **environment}
+        started.append(Forked(words, home / f"output-{len(started)}", variables, before))
+        return started[-1]
+
+    yield fork
+    for each in started:
+        each.kill()
+        each._process.join()

@@ -6,7 +6,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -22,10 +23,13 @@ from undertow.studies.work.driver import ProgressView
 
 Bombs = Callable[..., LoadedStudy]
 Until = Callable[..., None]
+Call = Callable[..., tuple[int, str]]
+Start = Callable[..., "subprocess.Popen[str]"]
 
 pytestmark = pytest.mark.slow
 
 SLOW = ["--set", "study.vary={cell.options.bomb.mode: [slow], seed: [0, 1, 2]}", "--set", "train.max_steps=60"]
+WAITING = ["--set", "study.vary={cell.options.bomb.mode: [wait], seed: [0, 1, 2]}"]
 
 
 def read(home: Path) -> StudyResults:
@@ -33,19 +37,10 @@ def read(home: Path) -> StudyResults:
 
 
 @pytest.fixture
-def drive(home: Path, bombs: Bombs) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+def drive(start: Start, bombs: Bombs) -> Start:
     """Start drivers as a user does."""
-    started: list[subprocess.Popen[str]] = []
-
-    def drive(*arguments: str) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-m", "undertow.cli", "study", "run", "bombs.yaml", *arguments]
-        started.append(subprocess.Popen(command, cwd=home, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
-        return started[-1]
-
-    yield drive
-    for process in started:
-        process.kill()
-        process.communicate()
+    bombs()
+    return lambda *words: start([sys.executable, "-m", "undertow.cli", "study", "run", "bombs.yaml", *words])
 
 
 def is_training(home: Path) -> bool:
@@ -73,37 +68,44 @@ def assert_complete_once(home: Path) -> None:
 
 
 def test_a_killed_driver_leaves_no_process_and_the_next_driver_continues(
-    home: Path, drive: Callable[..., "subprocess.Popen[str]"], until: Until
+    home: Path, drive: Start, call: Call, until: Until
 ) -> None:
     first = drive(*SLOW)
     until(lambda: is_training(home))
     first.kill()
     first.wait()
     until(lambda: not processes_of(home))
-    assert drive(*SLOW).wait(240) == 0
+    assert call("study", "run", "bombs.yaml", *SLOW)[0] == 0
     assert_complete_once(home)
     assert max(trial.attempts for trial in read(home).combinations) == 2
 
 
 def test_a_second_driver_takes_over_from_one_that_is_killed(
-    home: Path, drive: Callable[..., "subprocess.Popen[str]"], until: Until
+    home: Path, drive: Start, call: Call, meanwhile: Callable[..., None], until: Until
 ) -> None:
-    first, second = drive(*SLOW, "--workers", "1"), drive(*SLOW, "--workers", "1")
-    until(lambda: len(list(home.glob("*/checkpoints/last.ckpt"))) == 2)
-    first.kill()
-    assert second.wait(240) == 0
+    shut = home / "shut"
+    shut.touch()
+    first = drive(*WAITING, "--workers", "1")
+    until(lambda: is_training(home))
+
+    def kill() -> None:
+        first.kill()
+        shut.unlink()
+
+    meanwhile(lambda: len(list(home.glob("*/checkpoints/last.ckpt"))) == 2, kill)
+    assert call("study", "run", "bombs.yaml", *WAITING, "--workers", "1")[0] == 0
     assert_complete_once(home)
 
 
 def test_ctrl_c_saves_the_running_trials_and_a_second_one_kills_them(
-    home: Path, drive: Callable[..., "subprocess.Popen[str]"], until: Until
+    home: Path, drive: Start, call: Call, meanwhile: Callable[..., None], until: Until
 ) -> None:
     once = drive(*SLOW)
     until(lambda: is_training(home))
     once.send_signal(signal.SIGINT)
-    _, err = once.communicate(timeout=180)
-    assert once.returncode == 1
-    assert "stopped by SIGINT with 0 of 3 combinations settled. The same command continues with the rest" in err
+    assert once.wait(180) == 1
+    expected = "stopped by SIGINT with 0 of 3 combinations settled. The same command continues with the rest"
+    assert expected in (home / "errors").read_text()
     assert {trial.state for trial in read(home).combinations} == {"stopped", "waiting"}
 
     twice = drive(*SLOW)
@@ -112,44 +114,58 @@ def test_ctrl_c_saves_the_running_trials_and_a_second_one_kills_them(
     time.sleep(0.05)
     twice.send_signal(signal.SIGINT)
     assert twice.wait(60) != 0
-
-    assert drive(*SLOW).wait(240) == 0
-    assert_complete_once(home)
     until(lambda: not processes_of(home))
 
-
-def test_a_study_stops_on_request(home: Path, drive: Callable[..., "subprocess.Popen[str]"], until: Until) -> None:
-    driver = drive(*SLOW)
-    until(lambda: is_training(home))
-    subprocess.run([sys.executable, "-m", "undertow.cli", "study", "stop", "bombs"], cwd=home, check=True)
-    _, err = driver.communicate(timeout=180)
-    assert "stopped by `undertow study stop`" in err
+    assert call("study", "run", "bombs.yaml", *SLOW)[0] == 0
+    assert_complete_once(home)
 
 
 def test_eight_slots_of_two_drivers_run_each_of_48_combinations_once(
-    home: Path, drive: Callable[..., "subprocess.Popen[str]"]
+    home: Path, drive: Start, call: Call, until: Until
 ) -> None:
     grid = ["--set", f"study.vary={{seed: {list(range(48))}}}", "--set", "train.max_steps=2", "--workers", "4"]
-    drivers = [drive(*grid), drive(*grid)]
-    errors = [driver.communicate(timeout=240)[1] for driver in drivers]
-    assert [driver.returncode for driver in drivers] == [0, 0], errors
+    other = drive(*grid)
+    until(lambda: list(home.glob("bomb-*/outbox.jsonl")))
+    code, output = call("study", "run", "bombs.yaml", *grid)
+    assert (code, other.wait(240)) == (0, 0), output + (home / "errors").read_text()
     assert_complete_once(home)
     assert [trial.attempts for trial in read(home).combinations] == [1] * 48
 
 
 def test_a_driver_waits_for_a_ledger_that_is_locked_for_ten_seconds(
-    home: Path, drive: Callable[..., "subprocess.Popen[str]"], until: Until
+    home: Path, bombs: Bombs, call: Call, meanwhile: Callable[..., None]
 ) -> None:
-    driver = drive(*SLOW)
-    until(lambda: is_training(home))
-    with sqlite3.connect(home / "optuna.db", isolation_level=None) as blocker:
-        blocker.execute("BEGIN EXCLUSIVE")
-        time.sleep(10)
-        assert driver.poll() is None
-        blocker.execute("ROLLBACK")
-    assert driver.wait(240) == 0
+    bombs()
+    found = []
+
+    def lock() -> None:
+        with closing(sqlite3.connect(home / "optuna.db", isolation_level=None)) as blocker:
+            blocker.execute("BEGIN EXCLUSIVE")
+            time.sleep(10)
+            found.append("locked")
+            blocker.execute("ROLLBACK")
+
+    meanwhile(lambda: is_training(home), lock)
+    assert call("study", "run", "bombs.yaml", *SLOW)[0] == 0
+    assert found == ["locked"], "it has ended before"
     assert_complete_once(home)
     assert [trial.attempts for trial in read(home).combinations] == [1, 1, 1]
+
+
+def test_a_study_that_is_deleted_after_its_last_trial_ends_with_one_line(
+    home: Path, bombs: Bombs, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import optuna
+
+    def read(ledger: Ledger) -> StudyResults:
+        optuna.delete_study(study_name="bombs", storage=f"sqlite:///{home}/optuna.db")
+        return read_results(ledger)
+
+    monkeypatch.setattr("undertow.studies.run.read_results", read)
+    bombs()
+    code, output = call("study", "run", "bombs.yaml")
+    assert code == 1
+    assert "error: bombs: the study was deleted from its database while it ran" in output
 
 
 def test_a_missing_plugin_is_an_error_on_resume(home: Path, bombs: Bombs, notes: ProgressView) -> None:

@@ -6,7 +6,7 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from undertow.studies.store.results import read_results
 from undertow.studies.work.driver import ProgressView
 
 Until = Callable[..., Any]
-Start = Callable[..., "subprocess.Popen[str]"]
+Start = Callable[[list[str]], "subprocess.Popen[str]"]
+Call = Callable[..., tuple[int, str]]
 
 pytestmark = pytest.mark.slow
 
@@ -49,22 +50,6 @@ def script(before: str = "", *, progress: bool = False, **train: Any) -> list[st
     config = {**CONFIG, "train": {**CONFIG["train"], **train}}
     code = f"import undertow\n{before}\nundertow.run({config!r}, progress={progress})"
     return [sys.executable, "-c", code]
-
-
-@pytest.fixture
-def start(home: Path) -> Iterator[Start]:
-    """Start processes, each in a process group of its own, as a shell does."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(command: list[str]) -> "subprocess.Popen[str]":
-        with (home / "errors").open("a") as errors:  # a pipe would stay open for as long as a child lives
-            started.append(subprocess.Popen(command, stdout=errors, stderr=errors, text=True, process_group=0))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
 
 
 def steps(home: Path) -> int:
@@ -140,7 +125,7 @@ def test_two_ranks_save_on_a_signal_to_every_process(home: Path, start: Start, u
 
 @pytest.mark.long
 def test_a_trial_whose_rank_is_killed_is_retried(
-    home: Path, bombs: Callable[..., LoadedStudy], start: Start, until: Until
+    home: Path, bombs: Callable[..., LoadedStudy], call: Call, meanwhile: Callable[..., None]
 ) -> None:
     """The other rank loses its connection to it, which is no failure of the trial."""
     bombs()
@@ -151,33 +136,40 @@ def test_a_trial_whose_rank_is_killed_is_retried(
         "strategy: ddp, checkpoint: {every: 2}}",
     ]
     words = [word for each in sets for word in ("--set", each)]
-    process = start([sys.executable, "-m", "undertow.cli", "study", "run", "bombs.yaml", *words])
-    until(lambda: list(home.glob("bomb-*/checkpoints/last.ckpt")))
-    (lock,) = home.glob("bomb-*/ranks/1.lock")
-    rank = int(lock.read_text())
-    os.kill(rank, signal.SIGKILL)
-    Path("fast").touch()
-    assert process.wait(300) == 0, (home / "errors").read_text()
+    ranks: list[int] = []
+
+    def kill() -> None:
+        (lock,) = home.glob("bomb-*/ranks/1.lock")
+        ranks.append(int(lock.read_text()))
+        os.kill(ranks[0], signal.SIGKILL)
+        Path("fast").touch()
+
+    meanwhile(lambda: list(home.glob("bomb-*/checkpoints/last.ckpt")), kill)
+    code, output = call("study", "run", "bombs.yaml", *words)
+    assert code == 0, output
     (trial,) = read_results(Ledger.find(f"sqlite:///{home}/optuna.db", "bombs")).combinations
     assert (trial.state, trial.attempts) == ("complete", 2)
-    assert f"rank 1 (process {rank}) died" in (Path(trial.folder) / "outbox.jsonl").read_text()
+    assert f"rank 1 (process {ranks[0]}) died" in (Path(trial.folder) / "outbox.jsonl").read_text()
 
 
 def test_a_trial_saves_on_a_signal_to_it_alone(
-    home: Path, bombs: Callable[..., LoadedStudy], start: Start, until: Until
+    home: Path, bombs: Callable[..., LoadedStudy], call: Call, meanwhile: Callable[..., None]
 ) -> None:
     """It is then retried, as any trial whose process ended before its time, and continues at its checkpoint."""
     bombs()
     sets = ["study.vary={cell.options.bomb.mode: [slow]}", "study.retries=1", "train.max_steps=60"]
     words = [word for each in sets for word in ("--set", each)]
-    process = start([sys.executable, "-m", "undertow.cli", "study", "run", "bombs.yaml", *words])
-    until(lambda: list(home.glob("bomb-*/checkpoints/last.ckpt")))
-    (lock,) = home.glob("bomb-*/lock")
-    os.kill(int(lock.read_text()), signal.SIGHUP)
-    assert process.wait(300) == 0, (home / "errors").read_text()
+
+    def hang_up() -> None:
+        (lock,) = home.glob("bomb-*/lock")
+        os.kill(int(lock.read_text()), signal.SIGHUP)
+
+    meanwhile(lambda: list(home.glob("bomb-*/checkpoints/last.ckpt")), hang_up)
+    code, output = call("study", "run", "bombs.yaml", *words)
+    assert code == 0, output
     (trial,) = read_results(Ledger.find(f"sqlite:///{home}/optuna.db", "bombs")).combinations
     assert (trial.state, trial.attempts) == ("complete", 2)
-    assert "stopped by SIGHUP after step" in (lock.parent / "outbox.jsonl").read_text()
+    assert "stopped by SIGHUP after step" in (Path(trial.folder) / "outbox.jsonl").read_text()
 
 
 @pytest.mark.long
@@ -198,19 +190,20 @@ def test_a_pruned_trial_of_two_ranks_with_data_workers_is_pruned(
 
 
 def test_a_study_that_is_deleted_while_it_runs_ends_with_one_line(
-    home: Path, bombs: Callable[..., LoadedStudy], start: Start, until: Until
+    home: Path, bombs: Callable[..., LoadedStudy], call: Call, meanwhile: Callable[..., None], until: Until
 ) -> None:
     import optuna
 
     bombs()
     vary = ["--set", "study.vary={cell.options.bomb.mode: [slow], seed: [0, 1, 2]}", "--set", "train.max_steps=400"]
-    process = start([sys.executable, "-m", "undertow.cli", "study", "run", "bombs.yaml", *vary])
-    until(lambda: list(home.glob("bomb-*/checkpoints/last.ckpt")))
-    optuna.delete_study(study_name="bombs", storage=f"sqlite:///{home}/optuna.db")
-    assert process.wait(300) == 1
-    errors = (home / "errors").read_text()
-    assert "error: bombs: the study was deleted from its database while it ran" in errors
-    assert "Traceback" not in errors
+    meanwhile(
+        lambda: list(home.glob("bomb-*/checkpoints/last.ckpt")),
+        lambda: optuna.delete_study(study_name="bombs", storage=f"sqlite:///{home}/optuna.db"),
+    )
+    code, output = call("study", "run", "bombs.yaml", *vary)
+    assert code == 1
+    assert "error: bombs: the study was deleted from its database while it ran" in output
+    assert "Traceback" not in output
     until(lambda: not [each for each in home.glob("bomb-*/lock") if is_locked(each)])
 
 

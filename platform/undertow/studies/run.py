@@ -186,12 +186,13 @@ def run_study(
             )
             driver = RayDrivers(place, loaded, ledger, job, watch)
         try:
-            counts = driver.run(stop)
+            with ledger.deletion_named(home):
+                counts = driver.run(stop)
+                results = read_results(ledger)
         except BaseException:  # re-raised: MLflow must not show the study as running
             if parent is not None:
                 parent.close("KILLED")
             raise
-        results = read_results(ledger)
         # The driver that ends a study writes the report, even if another driver held the parent run at the start.
         with _noting(note, f"the trials of {loaded.name} have ended, but its own run cannot be recorded"):
             parent = parent or ParentRun.open(home, loaded, uuid, made_from)

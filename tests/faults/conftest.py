@@ -160,7 +160,7 @@ class Forked:
 def fork(home: Path) -> Iterator[Callable[..., Forked]]:
     """Start commands that cost no imports, each with a home of its own below the working folder."""
     started: list[Forked] = []
-    LocalExecutor()  # starts the process from which they are forked
+    LocalExecutor(["optuna", "undertow.studies.run"])  # starts the process from which they are forked
 
     def fork(*words: str, at: str = "here", before: str = "", **environment: str) -> Forked:
         variables = {**os.environ, "UNDERTOW_HOME": str(home / at), **environment}

@@ -2,19 +2,17 @@
 
 import json
 import os
+import signal
 import socket
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
+from undertow._system.lock import FileLock
 from undertow.cli.commands import doctor
 from undertow.cli.output.links import where_to_look
 from undertow.errors import RequestError
@@ -30,7 +28,7 @@ from undertow.tracking.records import ExperimentTag, Metric, items
 
 Bombs = Callable[..., LoadedStudy]
 NewDatabase = Callable[..., str]
-Cli = Callable[..., "subprocess.Popen[str]"]
+Cli = Callable[..., Any]
 Until = Callable[..., None]
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgresql]
@@ -46,36 +44,24 @@ train: {max_steps: 30, val_every: 10, val_examples: 32, batch_size: 8}
 probes: [{name: gradient-profile, every: 10}]
 """
 OTHER_MACHINE = """
-import sys
 import undertow.studies.work.driver, undertow.studies.store.heartbeat
-from undertow.cli import main
 
-undertow.studies.work.driver.machine = lambda: sys.argv[1]
+undertow.studies.work.driver.machine = lambda: {machine!r}
 undertow.studies.work.driver._HEARTBEAT_SECONDS = 0.5
 undertow.studies.store.heartbeat.STALE_SECONDS = 4.0
-sys.exit(main(sys.argv[2:]))
 """
-"""The command line on what drivers take for another machine, with shorter times between heartbeats."""
+"""What drivers take for another machine, with shorter times between heartbeats."""
 
 
 @pytest.fixture
-def cli(home: Path, bombs: Bombs) -> Iterator[Cli]:
-    """Start commands as a user does, each with a home of its own, as on a machine of its own."""
+def cli(bombs: Bombs, fork: Cli) -> Cli:
+    """Start commands, each with a home of its own, as on a machine of its own."""
     bombs()  # writes the study's files
-    started: list[subprocess.Popen[str]] = []
 
-    def cli(
-        *arguments: str, at: str = "here", machine: str | None = None, **environment: str
-    ) -> "subprocess.Popen[str]":
-        command = [sys.executable, *(["-c", OTHER_MACHINE, machine] if machine else ["-m", "undertow.cli"]), *arguments]
-        variables = {**os.environ, "UNDERTOW_HOME": str(home / at), **environment}
-        started.append(subprocess.Popen(command, cwd=home, env=variables, text=True, stdout=-1, stderr=-1))
-        return started[-1]
+    def cli(*words: str, machine: str | None = None, **options: str) -> Any:
+        return fork(*words, before=OTHER_MACHINE.format(machine=machine) if machine else "", **options)
 
-    yield cli
-    for process in started:
-        process.kill()
-        process.communicate()
+    return cli
 
 
 @pytest.fixture
@@ -84,20 +70,11 @@ def stores(new_database: NewDatabase, tracked: str) -> dict[str, str]:
     return {"UNDERTOW_STUDY_URI": new_database(), "MLFLOW_TRACKING_URI": new_database(tracked)}
 
 
-def trial_of(driver: "subprocess.Popen[str]") -> psutil.Process | None:
-    """The process that trains for a driver."""
-    for process in psutil.Process(driver.pid).children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            if any(file.path.endswith("/output.log") for file in process.open_files()):
-                return process
-    return None
-
-
-def ended(process: "subprocess.Popen[str]", code: int = 0) -> str:
-    """The output of a process, after it ended with this exit code."""
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == code, err
-    return out + err
+def trial_of(home: Path) -> int | None:
+    """The process that trains in this home; only a trial that trains has saved its state."""
+    saved = [path.parents[1] for path in home.glob("bomb-*/checkpoints/last.ckpt")]
+    held = [FileLock(folder / "lock") for folder in saved if FileLock(folder / "lock").is_held()]
+    return held[0].holder() if held else None
 
 
 def results(stores: dict[str, str]) -> StudyResults:
@@ -132,18 +109,17 @@ def test_four_drivers_share_one_grid_in_empty_databases_and_no_password_is_writt
     homes = ("one", "two", "three", "four")
     work = ["study", "run", "bombs.yaml", *FINE, "--set", uri, "--set", storage, "--workers", "1"]
     drivers = [cli(*work, at=at) for at in homes]
-    written = "".join(ended(driver) for driver in drivers)
+    written = "".join(driver.ended() for driver in drivers)
     assert [trial.attempts for trial in results(stores).combinations] == [1] * 8
-    written += "".join(ended(cli("sync", str(home / at))) for at in homes)
+    written += "".join(cli("sync", str(home / at)).ended() for at in homes)
     assert runs(postgresql, stores, "undertow.trial") == {"FINISHED": 8}
     assert runs(postgresql, stores, "undertow.kind") == {"FINISHED": 1}
 
     where = ["--storage", stores["UNDERTOW_STUDY_URI"]]
-    status = cli("study", "status", "bombs", *where, "--json")
-    report = cli("study", "report", "bombs", *where, "--output", "report.html", "--json")
-    document = json.loads(ended(status))
+    document = json.loads(cli("study", "status", "bombs", *where, "--json").ended())
+    report = cli("study", "report", "bombs", *where, "--output", "report.html", "--json").ended()
     assert (document["settled"], document["total"], document["drivers"]) == (8, 8, {})
-    written += str(document) + ended(report) + (home / "report.html").read_text()
+    written += str(document) + report + (home / "report.html").read_text()
     written += "".join(stored(postgresql, url) for url in stores.values())
     private = {path for path in home.rglob("run.json") if path.stat().st_mode & 0o077 == 0}
     files = [path for path in home.rglob("*") if path.is_file() and path not in private]
@@ -164,18 +140,18 @@ def test_a_driver_and_the_trial_of_another_are_killed_and_the_study_completes(
     one, other = [
         cli(*work, at=at, machine=machine, **stores) for at, machine in zip(("one", "other"), machines, strict=True)
     ]
-    until(lambda: trial_of(one) and trial_of(other), seconds=240)
-    trial = trial_of(other)
+    until(lambda: trial_of(home / "one") and trial_of(home / "other"), seconds=240)
+    trial = trial_of(home / "other")
     assert trial
     one.kill()
-    trial.kill()
+    os.kill(trial, signal.SIGKILL)
     shut.unlink()
-    ended(other)
+    other.ended()
     study = results(stores)
     assert [trial.state for trial in study.combinations] == ["complete"] * 3
     assert sorted(trial.attempts for trial in study.combinations) == [1, 2, 2]
-    ended(cli("sync", str(home / "one")))
-    ended(cli("sync", str(home / "other")))
+    cli("sync", str(home / "one")).ended()
+    cli("sync", str(home / "other")).ended()
     # The run of the dead driver stays in its home and ends there; the killed trial was resumed in its own run.
     assert runs(postgresql, stores, "undertow.trial") == {"FINISHED": 3, "KILLED": 1}
 
@@ -189,30 +165,30 @@ def test_a_study_is_stopped_by_its_address_and_outlives_a_crash_of_the_server(
     shut.touch()
     where = ["--storage", stores["UNDERTOW_STUDY_URI"]]
     first = cli("study", "run", "bombs.yaml", *GATED, **stores)
-    until(lambda: trial_of(first), seconds=240)
-    document = json.loads(ended(cli("study", "status", "bombs", *where, "--json")))
+    until(lambda: trial_of(home / "here"), seconds=240)
+    document = json.loads(cli("study", "status", "bombs", *where, "--json").ended())
     assert [*document["drivers"].values()] == [[first.pid]]
     assert document["running"]
-    ended(cli("study", "stop", "bombs", *where))
+    cli("study", "stop", "bombs", *where).ended()
     time.sleep(4)  # until the driver has read the request
     shut.unlink()
-    assert "stopped by `undertow study stop`" in ended(first, 1)
+    assert "stopped by `undertow study stop`" in first.ended(1)
 
     # Stopped combinations get another trial; the crash of the server must cost none.
     attempts = [max(1, trial.attempts + (trial.state == "stopped")) for trial in results(stores).combinations]
     shut.touch()
     second = cli("study", "run", "bombs.yaml", *GATED, **stores)
-    until(lambda: trial_of(second), seconds=240)
+    until(lambda: trial_of(home / "here"), seconds=240)
     postgresql.stop("immediate")
     shut.unlink()  # so that runs end while the server is down
     time.sleep(4)
-    assert second.poll() is None
+    assert second.is_running()
     postgresql.start()
-    ended(second)
+    second.ended()
     assert [(trial.state, trial.attempts) for trial in results(stores).combinations] == [
         ("complete", n) for n in attempts
     ]
-    ended(cli("sync", str(home / "here")))
+    cli("sync", str(home / "here")).ended()
     assert runs(postgresql, stores, "undertow.trial") == {"FINISHED": 3}
 
 
@@ -221,8 +197,8 @@ def test_a_run_is_in_the_database_with_every_row_once(
 ) -> None:
     bare = stores["MLFLOW_TRACKING_URI"].replace("postgresql+psycopg", "postgresql")
     (home / "digits.yaml").write_text(RUN)
-    ended(cli("run", "digits.yaml", "--set", f"track.uri={bare}"))
-    ended(cli("sync", str(home / "here")))
+    cli("run", "digits.yaml", "--set", f"track.uri={bare}").ended()
+    cli("sync", str(home / "here")).ended()
     [outbox] = (home / "here").glob("*/outbox.jsonl")
     rows = [
         (item.key, item.step, item.timestamp, item.value)

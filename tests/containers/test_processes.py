@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -29,44 +30,14 @@ DOCKER = ROOT / "docker"
 STUDY = """\
 question: Is it all there?
 task: {name: digit}
-cell: {name: gate, hidden_size: 4}
+cell: {name: bomb, hidden_size: 4, options: {bomb: {mode: wait}}}
 train: {max_steps: 20, val_every: 10, val_examples: 32, batch_size: 8, checkpoint: {every: 2}}
 probes: []
-plugins: {files: [gate.py]}
+plugins: {files: [bomb.py]}
 study: {name: gated, vary: {seed: [0, 1, 2, 3, 4, 5]}, workers: 1, retries: 1}
 """
-GATE = """
-import os, pathlib, time
-import torch
-from torch import nn
-from undertow import Cell, CellSpec, hookimpl
-
-FOLDER = pathlib.Path(FOLDER_HERE)
-
-
-class Gate(Cell):
-    def __init__(self, input_size, hidden_size, options, length):
-        super().__init__(input_size, hidden_size, options, length)
-        self.steps, self.input_map = 0, nn.Linear(input_size, hidden_size)
-
-    def initial_state(self, batch_size):
-        return (self.input_map.weight.new_zeros(batch_size, self.hidden_size),)
-
-    def project(self, x_TBI):
-        return self.input_map(x_TBI)
-
-    def step(self, z_BH, state):
-        self.steps += self.training
-        while self.steps == 5 and (FOLDER / "shut").exists():
-            (FOLDER / f"waiting-{os.getpid()}").touch()
-            time.sleep(0.05)
-        return (torch.tanh(z_BH),)
-
-
-@hookimpl
-def undertow_register_cells():
-    yield CellSpec(name="gate", summary="waits at its fifth step while a file exists", factory=":Gate", state=("h",))
-"""
+CELL = ROOT / "tests" / "faults" / "bomb.py"
+"""Its trials wait at their sixth step while the file `shut` is in the working folder."""
 
 
 class Platform:
@@ -211,11 +182,11 @@ def test_nothing_is_lost_when_a_worker_and_the_database_are_killed(
     experiments, home = platform.folder / "experiments", platform.folder / "runs"
     experiments.mkdir()
     (experiments / "gated.yaml").write_text(STUDY)
-    (experiments / "gate.py").write_text(GATE.replace("FOLDER_HERE", repr(str(platform.folder))))
+    shutil.copy(CELL, experiments)
     shut = platform.folder / "shut"
     shut.touch()
     first, second = platform.start("worker"), platform.start("worker")
-    until(lambda: len(list(platform.folder.glob("waiting-*"))) == 2)
+    until(lambda: len(list(home.glob("bomb-*/checkpoints/last.ckpt"))) == 2)
     platform.command(*platform.compose["worker"].health)
 
     kill(first)

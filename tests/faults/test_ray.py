@@ -7,6 +7,7 @@ one CPU, so one driver; the nodes `late` and `other` are set up as machines of t
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -57,42 +58,13 @@ for line in sys.stdin:
 cluster.shutdown()
 """
 
-CELL = """
-import os, time
-import torch
-from torch import nn
-from undertow import Cell, CellSpec, hookimpl
-
-
-class Brake(Cell):
-    def __init__(self, input_size, hidden_size, options, length):
-        super().__init__(input_size, hidden_size, options, length)
-        self.input_map = nn.Linear(input_size, hidden_size)
-
-    def initial_state(self, batch_size):
-        return (self.input_map.weight.new_zeros(batch_size, self.hidden_size),)
-
-    def project(self, x_TBI):
-        return self.input_map(x_TBI)
-
-    def step(self, z_BH, state):
-        if self.training and os.path.exists("BRAKE"):
-            time.sleep(0.5)
-        return (torch.tanh(z_BH),)
-
-
-@hookimpl
-def undertow_register_cells():
-    yield CellSpec(name="brake", summary="slow while a file exists", factory=":Brake", state=("h",))
-"""
-
 STUDY = """\
 question: What survives?
 task: {name: digit}
-cell: {name: brake, hidden_size: 4}
+cell: {name: bomb, hidden_size: 4, options: {bomb: {mode: slow, pause: 0.5}}}
 train: {max_steps: 12, val_every: 6, val_examples: 32, batch_size: 8, threads: 1, checkpoint: {every: 2}}
 probes: []
-plugins: {files: [brake.py]}
+plugins: {files: [bomb.py]}
 study:
   name: fleet
   vary: {cell.hidden_size: [4, 8], seed: [SEEDS]}
@@ -226,7 +198,8 @@ def submit(home: Path, nodes: RayNodes, address: str) -> Iterator[Callable[..., 
         return started[-1]
 
     (home / "fleet.yaml").write_text(STUDY.replace("SEEDS", ", ".join(map(str, range(24)))))
-    (home / "brake.py").write_text(CELL.replace("BRAKE", str(home / "brake")))
+    shutil.copy(Path(__file__).with_name("bomb.py"), home)
+    (home / "fast").touch()
     yield submit
     for each in started:
         each.process.kill()
@@ -240,7 +213,7 @@ def test_each_combination_runs_once_whatever_happens_to_the_nodes_and_the_submit
     stores = {"UNDERTOW_STUDY_URI": database, "MLFLOW_TRACKING_URI": server}
     first = submit(**stores)
     until(lambda: "complete " in first.output.read_text())
-    (home / "brake").touch()
+    (home / "fast").unlink()
     ledger = Ledger.find(database, "fleet")
 
     def trials(state: str, where: Path = home) -> list[Any]:
@@ -249,11 +222,11 @@ def test_each_combination_runs_once_whatever_happens_to_the_nodes_and_the_submit
 
     # A node is lost and another one is added, after the scratch plugin has gone from the folder of the user.
     until(lambda: len(trials("RUNNING")) == 3)  # on every node that can run the study
-    (home / "brake.py").rename(home / "away")
+    (home / "bomb.py").rename(home / "away")
     nodes.remove("one")
     nodes.add("late", UNDERTOW_HOME=str(home / "late"))
     until(lambda: trials("COMPLETE", home / "late"))
-    [copy] = (home / "late").glob("fleet-*/plugins/brake.py")
+    [copy] = (home / "late").glob("fleet-*/plugins/bomb.py")
     assert copy.read_bytes() == (home / "away").read_bytes()
     until(lambda: "(one): its driver is lost" in first.output.read_text())
     refused = f"(other) is refused: it has undertow-cells 9.9, this machine has {version('undertow-cells')}"
@@ -261,12 +234,12 @@ def test_each_combination_runs_once_whatever_happens_to_the_nodes_and_the_submit
 
     # The submitting process is killed and started again, and then stopped by Ctrl-C.
     first.process.kill()
-    (home / "brake").unlink()
-    (home / "away").rename(home / "brake.py")
+    (home / "fast").touch()
+    (home / "away").rename(home / "bomb.py")
     done = len(trials("COMPLETE"))
     second = submit("--workers", "1", **stores)  # the start of a driver costs more than ten trials
     until(lambda: len(trials("COMPLETE")) > done)
-    (home / "brake").touch()
+    (home / "fast").unlink()
     until(lambda: len(trials("RUNNING")) == 1)
     os.kill(second.process.pid, signal.SIGINT)
     assert "stopped by SIGINT with " in second.ended(1)
@@ -275,7 +248,7 @@ def test_each_combination_runs_once_whatever_happens_to_the_nodes_and_the_submit
     assert saved
     assert all(list(Path(trial.assignment.folder).glob("checkpoints/*.ckpt")) for trial in saved)
 
-    (home / "brake").unlink()
+    (home / "fast").touch()
     assert "Report: " in submit("--workers", "1", **stores).ended(0)
     results = read_results(ledger)
     assert len(results.combinations) == 48

@@ -8,14 +8,10 @@ T time, B batch, H hidden, K lags.
 from collections.abc import Callable, Mapping
 from unittest.mock import patch
 
-import numpy as np
-import torch
-
+from benchmarks.profiled import profiled
 from benchmarks.row import Row
 from benchmarks.timing import device, in_ms, interleaved, peak_bytes, ratios, training_step
-from undertow import Batch, Measurement, Subject
-from undertow.config.load import load_mapping
-from undertow.nn import build_model, build_probes, build_task, isolated, unroll_by_steps
+from undertow.nn import unroll_by_steps
 
 _FUSED, _STEPPED = ("rnn", "lstm", "gru"), ("mgu", "lem")
 _STEP, _PROFILE = "training step", "gradient profile"
@@ -59,26 +55,8 @@ def _memory(contestants: Contestants, one: str, other: str) -> Row:
 
 def _contestants(cell: str, T: int, B: int, H: int, K: int) -> Contestants:
     """A training step and a gradient profile of one cell, the fastest way it has and, if that is fused, by steps."""
-    loaded = load_mapping(
-        {
-            "task": {"name": "adding", "length": T},
-            "cell": {"name": cell, "hidden_size": H},
-            "probes": [{"name": "gradient-profile", "options": {"lags": K}}],
-        }
-    )
-    torch.manual_seed(0)
-    task = build_task(loaded)
-    model = build_model(loaded, task).to(device())
-    probe = build_probes(loaded)["gradient-profile"]
-    batch = Batch(*(tensor.to(device()) for tensor in task.batch("val", np.arange(B))))
-    state = loaded.registry.cell(cell).state
-    subject = Subject(model=model, task=task, batch=batch, state=state, step=0, seconds_per_step=None, batch_size=B)
-
-    def profile() -> Measurement:
-        with isolated(model):
-            return probe.measure(subject)
-
-    ways = {f"{_STEP}, {cell}": training_step(model, batch), f"{_PROFILE}, {cell}": profile}
+    one = profiled(cell, T, B, H, K)
+    ways = {f"{_STEP}, {cell}": training_step(one.model, one.batch), f"{_PROFILE}, {cell}": one.profile}
     if cell in _FUSED:
         ways |= {f"{name} by steps": _by_steps(way) for name, way in ways.items()}
     return ways

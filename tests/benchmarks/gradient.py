@@ -1,23 +1,21 @@
 """Cost of one gradient profile in training steps on the same batch, and the cost of the same curve by unrolling.
 
-The profile is the whole probe as a run executes it: cuts, gradients, norms, curves, and the random state held. All run
-on one thread and are timed in CPU seconds, a few rounds at a time, of which the fastest counts.
+The profile is the whole probe as a run executes it. All run on one thread and are timed in CPU seconds, a few rounds at a time, of which the fastest counts.
 T time, B batch, H hidden, K lags.
 """
 
 from collections.abc import Sequence
 from typing import cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from benchmarks.peers.unrolled import norms_by_step
+from benchmarks.profiled import profiled
 from benchmarks.row import Row
-from benchmarks.timing import cpu_now, device, in_ms, interleaved, ratios_of_minima, training_step
-from undertow.api.contract import Batch, Measurement, Subject, Task
-from undertow.config.load import load_mapping
-from undertow.nn import SequenceModel, build_model, build_probes, build_task, isolated
+from benchmarks.timing import cpu_now, in_ms, interleaved, ratios_of_minima, training_step
+from undertow.api.contract import Batch, Task
+from undertow.nn import SequenceModel
 from undertow_probes.gradient_profile import gradient_norms
 
 _STEP, _PROFILE, _UNROLLED = "training step", "profile", "unrolled"
@@ -36,31 +34,15 @@ def measure(quick: bool) -> list[Row]:
 
 def _rows(cell: str, quick: bool) -> list[Row]:
     T, B, H, K, rounds, at_once = (48, 8, 16, 8, 3, 1) if quick else (512, 32, 128, 32, 15, 5)
-    loaded = load_mapping(
-        {
-            "task": {"name": "adding", "length": T},
-            "cell": {"name": cell, "hidden_size": H},
-            "probes": [{"name": "gradient-profile", "options": {"lags": K}}],
-        }
-    )
-    torch.manual_seed(0)
-    task = build_task(loaded)
-    model = build_model(loaded, task).to(device())
-    probe = build_probes(loaded)["gradient-profile"]
-    batch = Batch(*(tensor.to(device()) for tensor in task.batch("val", np.arange(B))))
-    state = loaded.registry.cell(cell).state
-    subject = Subject(model=model, task=task, batch=batch, state=state, step=0, seconds_per_step=None, batch_size=B)
-
-    def profile() -> Measurement:
-        with isolated(model):
-            return probe.measure(subject)
+    one = profiled(cell, T, B, H, K)
+    model, task, batch = one.model, one.task, one.batch
 
     def unrolled() -> list[Tensor]:
         return _unrolled(model, batch)
 
-    contestants = {_STEP: training_step(model, batch), _PROFILE: profile, _UNROLLED: unrolled}
+    contestants = {_STEP: training_step(model, batch), _PROFILE: one.profile, _UNROLLED: unrolled}
     seconds = interleaved(contestants, rounds, cpu_now)
-    lags = profile().curves["gradient/input/by_lag"].steps
+    lags = one.profile().curves["gradient/input/by_lag"].steps
     apart = _largest_difference(model, task, batch, lags, unrolled())
     sizes = f"T={T} B={B} H={H} K={K}, which is {len(lags)} cuts; CPU seconds, one thread"
     return [

@@ -12,6 +12,7 @@ import pytest
 
 from undertow.plugins.host import load_plugins
 from undertow.testing import TaskConformance
+from undertow.train.job import is_solved
 
 REGISTRY = load_plugins()
 SHIPPED = [name for name, entry in REGISTRY.tasks.items() if entry.plugin.distribution.startswith("undertow-")]
@@ -67,7 +68,10 @@ SKIPS = {
 class ShippedTask(TaskConformance):
     def test_is_what_its_spec_says(self) -> None:
         super().test_is_what_its_spec_says()
-        assert self.build().trivial_loss, "a shipped task states its trivial loss"
+        task = self.build()
+        assert task.trivial_loss, "a shipped task states its trivial loss"
+        metrics = dict.fromkeys(("val/loss", *(f"val/{name}" for name in task.metrics())), 0.0)
+        assert not task.solved or is_solved(task.solved, metrics) is not None, "a run can tell whether it has solved it"
 
 
 def cases() -> Iterator[Any]:

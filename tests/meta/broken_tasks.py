@@ -1,7 +1,7 @@
 """Tasks with one fault each; as `broken_cells`."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -47,6 +47,7 @@ class SupervisedStepsAreMarked(RightTask):
     inputs = Tokens(3)
     output_size = 3
     trivial_loss = float(np.log(3))
+    trivial_scores: ClassVar[Mapping[str, float]] = {}
 
     def batch(self, split: Split, indices: Any) -> Batch:
         x_BT = torch.from_numpy(draws.integers(self.seed, self.stream(split), indices, self.length, 3))
@@ -77,6 +78,8 @@ class NotANumber(MeanSquaredError):
 
 class LossAndMetricsTakeWhatTrainingGives(RightTask):
     """Its metric is NaN."""
+
+    trivial_scores: ClassVar[Mapping[str, float]] = {}
 
     def metrics(self) -> Mapping[str, Metric]:
         return {"error": NotANumber()}
@@ -156,6 +159,18 @@ class TrivialLossIsWhatGuessingCosts(RightTask):
     """It states the loss of the constant 0.6; the best one is 0.5."""
 
     trivial_loss = 1 / 12 + 0.1**2
+
+
+class TrivialLossIsWhatGuessingCostsByScore(RightTask):
+    """It states the error of the constant 0.6; the best one is 0.5."""
+
+    trivial_scores: ClassVar[Mapping[str, float]] = {"error": 1 / 12 + 0.1**2}
+
+
+class IsWhatItsSpecSaysOfScores(RightTask):
+    """It states a score that is no metric."""
+
+    trivial_scores: ClassVar[Mapping[str, float]] = {"accuracy": 0.5}
 
 
 BROKEN = [each for each in list(globals().values()) if isinstance(each, type) and issubclass(each, RightTask)]

@@ -7,8 +7,10 @@ import pytest
 
 import undertow
 from undertow._system.cpus import usable_cpus
+from undertow.config.schema import TrainConfig
 from undertow.errors import RequestError
 from undertow.studies import run
+from undertow.train import devices
 
 
 @pytest.fixture
@@ -60,3 +62,11 @@ def test_a_study_divides_the_cores_of_its_quota(tmp_path: Path, monkeypatch: pyt
     config = {"task": {"name": "adding"}, "cell": {"name": "rnn"}, "study": {"name": "small", "vary": {"seed": [0]}}}
     with pytest.raises(RequestError, match="3 cores to divide"):
         undertow.study(config, home=tmp_path, progress=False)
+
+
+def test_a_run_has_at_most_one_process_for_each_core_of_its_quota(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "usable_cpus", lambda: 3)
+    config = TrainConfig(accelerator="cpu", devices=3, batch_size=12)
+    assert devices.resolve_devices(config).count == 3
+    with pytest.raises(RequestError, match="4 CPU processes requested, this process may use 3 cores"):
+        devices.resolve_devices(config.model_copy(update={"devices": 4}))

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from undertow._system.atomic import write_atomically
+from undertow._system.cpus import usable_cpus
 from undertow._system.lock import FileLock
 from undertow._system.stopping import StopRequest, leave_closed_terminal, signals_blocked
 from undertow.runs.result import Result
@@ -63,7 +64,7 @@ def execute_on_ranks(folder: RunFolder, devices: "Devices", stop: StopRequest, *
     _registry(folder).mkdir()
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", str(devices.count), "-m", "undertow.runs.process", str(folder.path)]
-    threads = str(max(1, (os.cpu_count() or 1) // devices.count))  # otherwise every rank takes all cores
+    threads = str(max(1, usable_cpus() // devices.count))  # else every rank has one for each core
     with signals_blocked():
         torchrun = subprocess.Popen(
             command if progress else [*command, "--quiet"],

@@ -1,7 +1,7 @@
-"""The loss of the best answer that ignores the input, found by minimising the loss of the task.
+"""The loss and scores of the best answer that ignores the input, found by minimising the loss of the task.
 
     measured = measure_trivial_loss(task)
-    measured.loss, measured.error
+    measured.loss, measured.error, measured.scores
 
 An answer that ignores the input is a constant: one vector, or, where every step has a target, one for all steps or one
 for each, whichever is better. L-BFGS fits the constant to some examples for any loss. It starts from the mean of the
@@ -13,6 +13,7 @@ B batch, T time, O output, N examples.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,7 @@ from torch.nn import functional
 
 from undertow.api.contract import Batch, Split, Task
 from undertow.draws import permutation
+from undertow.train.scores import update_metric
 
 _FITTED = 2_000_000
 """The most numbers that the constant is fitted to."""
@@ -39,11 +41,13 @@ class TrivialLoss:
         loss: The loss of the best constant.
         error: Its standard error, from the variance over examples.
         examples: The number of examples it was measured on.
+        scores: The scores of the same constant by the metrics of `Task.trivial_scores`, on the same examples.
     """
 
     loss: float
     error: float
     examples: int
+    scores: Mapping[str, float]
 
 
 def measure_trivial_loss(task: Task) -> TrivialLoss:
@@ -59,14 +63,18 @@ def measure_trivial_loss(task: Task) -> TrivialLoss:
     else:
         fit_on, others = np.arange(fitted), np.arange(fitted, fitted + _MEASURED // width)
     constants = _fit(task, task.batch(split, fit_on))
+    metrics = [{k: v for k, v in task.metrics().items() if k in task.trivial_scores} for _ in constants]
     totals, squares, counted = torch.zeros(len(constants)), torch.zeros(len(constants)), 0
     totals, squares = totals.double(), squares.double()
     chunk = max(min(_FITTED // width, 8_192), 1)
-    best, error = math.inf, math.inf
+    best, error, chosen = math.inf, math.inf, 0
     for start in range(0, min(len(others), max(_MEASURED // width, chunk)), chunk):
         batch = task.batch(split, others[start : start + chunk])
         with torch.no_grad():
             losses_KB = torch.stack([_losses(task, constant, batch) for constant in constants]).double()
+            for constant, of_constant in zip(constants, metrics, strict=True):
+                for metric in of_constant.values():
+                    update_metric(metric, task, _answers(task, constant, batch), batch.target, supervised(task, batch))
         totals, squares = totals + losses_KB.sum(1), squares + losses_KB.square().sum(1)
         counted += losses_KB.shape[1]
         means = totals / counted
@@ -75,7 +83,7 @@ def measure_trivial_loss(task: Task) -> TrivialLoss:
         error = math.sqrt(max(float(squares[chosen]) / counted - best**2, 0.0) / counted)
         if counted >= 4 * chunk and error < _CLOSE * best:
             break
-    return TrivialLoss(best, error, counted)
+    return TrivialLoss(best, error, counted, {name: float(each.compute()) for name, each in metrics[chosen].items()})
 
 
 def _numbers(task: Task, batch: Batch) -> int:
@@ -90,10 +98,21 @@ def answers_shape(task: Task, batch: Batch) -> tuple[int, ...]:
     return (len(batch.input), task.writes) if task.writes else (len(batch.input),)
 
 
+def supervised(task: Task, batch: Batch) -> Tensor:
+    """Which answers count in training, in the shape of the answers."""
+    mask = task.supervised(batch)
+    return torch.ones(answers_shape(task, batch), dtype=torch.bool) if mask is None else mask
+
+
+def _answers(task: Task, constant: Tensor, batch: Batch) -> Tensor:
+    """The constant as the output of a network for a batch."""
+    return constant.expand(*answers_shape(task, batch), task.output_size)
+
+
 def _losses(task: Task, constant: Tensor, batch: Batch) -> Tensor:
     """The mean loss of each example's answers, weighted so that the mean over examples is that over answers."""
     examples = len(batch.target)
-    losses = task.loss(constant.expand(*answers_shape(task, batch), task.output_size), batch.target)
+    losses = task.loss(_answers(task, constant, batch), batch.target)
     mask = task.supervised(batch)
     if mask is None:
         return losses.reshape(examples, -1).mean(1)
@@ -115,8 +134,7 @@ def _start(task: Task, batch: Batch, *, each_step: bool) -> Tensor:
         seen = target.float()
     else:
         seen = functional.one_hot(target.clamp(0, task.output_size - 1), task.output_size).float()
-    mask = task.supervised(batch)
-    weight = torch.ones(seen.shape[:-1]) if mask is None else mask.float()
+    weight = supervised(task, batch).float()
     over = 0 if each_step else tuple(range(seen.ndim - 1))
     count = weight.sum(over).clamp(min=1.0).unsqueeze(-1)
     mean = (seen * weight.unsqueeze(-1)).sum(over) / count

@@ -1,11 +1,11 @@
 """Where a run trains: `train.accelerator`, `devices` and `strategy`, resolved on this machine."""
 
-import os
 from dataclasses import dataclass
 
 import torch
 from pytorch_lightning.strategies import StrategyRegistry
 
+from undertow._system.cpus import usable_cpus
 from undertow.config.schema import TrainConfig
 from undertow.errors import RequestError, did_you_mean
 
@@ -44,8 +44,8 @@ def resolve_devices(config: TrainConfig) -> Devices:
             f"train.devices: {count} {config.accelerator} device(s) requested, {gpus} on this machine"
             + ("; use `train.accelerator=cpu`" if gpus == 0 else "")
         )
-    if accelerator == "cpu" and count > (cpus := os.cpu_count() or 1):
-        raise RequestError(f"train.devices: {count} CPU processes requested, this machine has {cpus} cores")
+    if accelerator == "cpu" and count > (cpus := usable_cpus()):
+        raise RequestError(f"train.devices: {count} CPU processes requested, this process may use {cpus} cores")
     if config.batch_size % count:
         raise RequestError(
             f"train.batch_size: {config.batch_size} examples cannot be divided evenly among {count} devices"

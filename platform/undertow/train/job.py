@@ -109,7 +109,7 @@ def trivial_scores(task: Task) -> dict[str, float]:
 
 def is_solved(solved: str, metrics: Mapping[str, float]) -> bool | None:
     """Whether metrics fulfil `Task.solved`, such as ``val/loss < 0.05``; None where it states no such condition."""
-    found = re.match(r"(\S+) ([<>]) ([0-9.eE+-]+)(,|$)", solved)
+    found = re.match(r"(\S+) ([<>]) ([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)(?:,|$)", solved, re.IGNORECASE)
     if found is None or found[1] not in metrics:
         return None
     value, limit = metrics[found[1]], float(found[3])

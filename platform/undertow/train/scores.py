@@ -14,6 +14,14 @@ from undertow.api.contract import Batch, Task
 from undertow.nn.losses import supervised_losses
 
 
+def update_metric(metric: Metric, task: Task, output: Tensor, target: Tensor, mask: Tensor) -> None:
+    """Add the answers that count: of a task that writes, whole sequences with target -1 at the steps that do not."""
+    if task.writes:
+        metric.update(output, target.where(mask, -1))
+    else:
+        metric.update(output[mask], target[mask])
+
+
 class Scores(nn.Module):
     """Accumulates over batches, and over ranks.
 
@@ -32,10 +40,7 @@ class Scores(nn.Module):
         losses, mask = supervised_losses(self.task, output, batch)
         self.loss.update(losses)
         for _, metric in self._metrics():
-            if self.task.writes:
-                metric.update(output, batch.target.where(mask, -1))
-            else:
-                metric.update(output[mask], batch.target[mask])
+            update_metric(metric, self.task, output, batch.target, mask)
 
     def compute(self) -> dict[str, Tensor]:
         """Return the loss and every metric by name, over all batches since the last call."""

@@ -56,6 +56,7 @@ BUILDABLE = """
 
         def __init__(self, options, length, seed):
             self.length, self.trivial_loss = length, 1 / length
+            self.trivial_scores = {"accuracy": 0.2, "delay": 40.0}
 
         def size(self, split):
             return 1200 if split == "train" else None

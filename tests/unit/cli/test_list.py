@@ -243,10 +243,16 @@ def test_a_built_task_is_described_with_its_trivial_loss_and_when_it_is_solved(c
         "output_size": 5,
         "examples": {"train": 1200, "val": None, "test": None},
         "trivial_loss": 0.02,
+        "trivial_scores": {"accuracy": 0.2, "delay": 40.0},
         "solved": "when _all_ arrive",
     }
     lines = [" ".join(line.split()) for line in call(*words).out.splitlines()]
-    for line in ("inputs width 2", "examples train 1,200, val endless, test endless", "trivial loss 0.02 at 50 steps"):
+    for line in (
+        "inputs width 2",
+        "examples train 1,200, val endless, test endless",
+        "trivial loss 0.02 at 50 steps",
+        "trivial scores accuracy 0.2, delay 40",
+    ):
         assert line in lines
 
 

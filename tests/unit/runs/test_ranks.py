@@ -124,6 +124,22 @@ def test_the_reason_of_a_stopped_run_is_the_request_even_if_another_rank_was_fas
     assert result.reason == "stopped by SIGTERM after step 7"
 
 
+def test_the_ranks_share_the_cores_that_the_process_may_use(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Started(Exception):
+        pass
+
+    def popen(command: list[str], *, env: dict[str, str], **options: Any) -> None:
+        raise Started(env["OMP_NUM_THREADS"])
+
+    monkeypatch.setattr(ranks, "usable_cpus", lambda: 7)
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for devices, threads in ((2, "3"), (8, "1")):
+        with pytest.raises(Started, match=threads):
+            ranks.execute_on_ranks(folder, Devices("cpu", devices, "ddp", "cpu"), StopRequest(), progress=False)
+        ranks.end_ranks(folder)
+
+
 TORCHRUN = """
 import os, signal, subprocess, sys
 from pathlib import Path

@@ -55,11 +55,15 @@ def test_three_moves_are_equally_frequent_at_every_step(kind: type[Counter]) -> 
     assert (share_TK - torch.tensor([1 / 3, 1 / 3, 1 / 3, 0])).abs().max() < 0.015
 
 
-def entropy_after(moves: int) -> float:
-    """The entropy of the place, by counting every walk."""
+def shares_after(moves: int) -> list[float]:
+    """The share of each place, by counting every walk."""
     ends = [place(list(walk)) for walk in product(range(3), repeat=moves)]
-    share = [ends.count(j) / len(ends) for j in range(5)]
-    return -sum(p * math.log(p) for p in share if p)
+    return [ends.count(j) / len(ends) for j in range(5)]
+
+
+def entropy_after(moves: int) -> float:
+    """The entropy of the place."""
+    return -sum(p * math.log(p) for p in shares_after(moves) if p)
 
 
 @pytest.mark.parametrize("length", [1, 2, 5])
@@ -67,6 +71,14 @@ def test_trivial_loss_is_the_entropy_of_all_walks(length: int) -> None:
     assert examples(CycleNavigation, length)[0].trivial_loss == pytest.approx(entropy_after(length))
     each = [entropy_after(moves) for moves in range(1, length + 1)]
     assert examples(CycleNavigationRunning, length)[0].trivial_loss == pytest.approx(sum(each) / length)
+
+
+@pytest.mark.parametrize("length", [1, 2, 5])
+def test_trivial_accuracy_is_the_share_of_the_most_frequent_place_of_all_walks(length: int) -> None:
+    most = [max(shares_after(moves)) for moves in range(1, length + 1)]
+    assert examples(CycleNavigation, length)[0].trivial_scores == {"accuracy": pytest.approx(most[-1])}
+    running = examples(CycleNavigationRunning, length)[0]
+    assert running.trivial_scores == {"accuracy": pytest.approx(sum(most) / length)}
 
 
 def test_trivial_loss_is_ln_5_for_a_long_walk_and_a_little_less_when_running() -> None:

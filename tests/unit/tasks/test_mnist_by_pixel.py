@@ -107,6 +107,7 @@ def test_cues_are_the_steps_with_a_pixel_and_equal_probabilities_cost_ln_10(fold
     assert of.cues(batch).tolist() == [list(range(196))] * 10
     assert of.loss(torch.zeros(10, 10), batch.target).mean().item() == pytest.approx(of.trivial_loss)
     assert of.trivial_loss == math.log(10)
+    assert of.trivial_scores == {"accuracy": everything(of, "train").target.bincount().max().item() / of.size("train")}
 
 
 def test_files_are_read_once(folder: str) -> None:

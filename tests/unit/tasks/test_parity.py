@@ -59,6 +59,7 @@ def test_predicting_by_frequency_costs_the_trivial_loss(kind: type[Counter], lon
     assert losses.shape == batch.target.shape
     assert losses[counted].mean().item() == pytest.approx(task.trivial_loss, rel=0.01)
     assert task.trivial_loss == pytest.approx(math.log(2))
+    assert task.trivial_scores["accuracy"] == pytest.approx(1 / 2)
 
 
 @both

@@ -74,6 +74,7 @@ def test_predicting_by_frequency_costs_the_trivial_loss(values: int) -> None:
     assert losses.shape == (5000, 20)
     assert losses[counted_BT].mean().item() == pytest.approx(task.trivial_loss, rel=0.01)
     assert task.trivial_loss == math.log(values)
+    assert task.trivial_scores == {"accuracy": 1 / values}
     assert task.output_size == values
 
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from undertow import Task
 from undertow_tasks.formal.binary_addition import BinaryAddition
 from undertow_tasks.formal.options import ReverseOptions, SortOptions
 from undertow_tasks.formal.reverse import Reverse
+from undertow_tasks.formal.rewriting import Rewriting
 from undertow_tasks.formal.sort import Sort
-from undertow_tasks.formal.strings import strings
+from undertow_tasks.formal.strings import share, strings
 
 SPLITS = ("train", "val", "test")
 
@@ -23,6 +23,7 @@ def test_every_string_is_in_exactly_one_split(length: int, alphabet: int) -> Non
     }
     assert sum(map(len, found.values())) == len(set.union(*found.values())) == alphabet**length
     assert all(0 <= symbol < alphabet for each in found["val"] for symbol in each)
+    assert all(len(each) == share(split, alphabet) * alphabet**length for split, each in found.items())
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -35,7 +36,7 @@ def test_every_symbol_is_equally_frequent_at_every_step_and_after_every_other(sp
     assert np.abs(together - 1 / alphabet**2).max() < 0.01
 
 
-def make(kind: str, length: int) -> Task:
+def make(kind: str, length: int) -> Rewriting:
     if kind == "reverse":
         return Reverse(ReverseOptions(alphabet=5), length, 0)
     return Sort(SortOptions(alphabet=5), length, 0) if kind == "sort" else BinaryAddition(SortOptions(), length, 0)
@@ -51,6 +52,17 @@ def test_best_constant_for_each_step_costs_the_trivial_loss(kind: str, length: i
     losses = task.loss(frequency_UO.clamp(min=1e-12).log().expand(20_000, -1, -1), batch.target)
     assert losses.shape == batch.target.shape == (20_000, task.writes)
     assert losses.mean().item() == pytest.approx(task.trivial_loss, rel=0.005)
+
+
+@pytest.mark.parametrize(
+    ("kind", "length"), [("reverse", 3), ("sort", 5), ("sort", 7), ("binary-addition", 10), ("binary-addition", 11)]
+)
+def test_the_trivial_score_is_the_share_of_the_most_frequent_answer_of_all_strings(kind: str, length: int) -> None:
+    task = make(kind, length)
+    every = torch.cartesian_prod(*[torch.arange(task.alphabet)] * task.symbols)
+    counts = task.rewritten(task.to_input(every)).unique(dim=0, return_counts=True)[1]
+    of_the_split = share("val", task.alphabet) if kind == "reverse" else 1.0
+    assert task.trivial_scores["exact_match"] == pytest.approx(counts.max().item() / (len(every) * of_the_split))
 
 
 @pytest.mark.parametrize("kind", ["reverse", "sort", "binary-addition"])

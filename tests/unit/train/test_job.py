@@ -1,9 +1,11 @@
 """Training: what it records, how it ends, and that probes and interruptions do not change it."""
 
+import math
 import os
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 import pytorch_lightning as pl
@@ -15,7 +17,7 @@ from undertow.errors import Diverged, Interrupted, UndertowError
 from undertow.nn import build_model, build_task
 from undertow.train.build import build
 from undertow.train.callbacks.checkpoints import BEST, LAST
-from undertow.train.job import train
+from undertow.train.job import is_solved, train
 from undertow.train.record import Record
 from undertow.train.runtime import denormals_flushed
 
@@ -345,6 +347,75 @@ print(pages() < first / 10)
     if kept != "True":
         pytest.skip("the C library is not glibc")
     assert fewer == "True"
+
+
+@pytest.mark.parametrize(
+    ("solved", "metrics", "expected"),
+    [
+        ("val/loss < 0.05", {"val/loss": 0.04}, True),
+        ("val/loss < 0.05", {"val/loss": 0.05}, False),
+        ("val/loss < 0.05", {"val/loss": math.nan}, False),
+        ("val/accuracy > 0.99", {"val/accuracy": 0.995, "val/loss": 7.0}, True),
+        ("val/accuracy > 0.99", {"val/accuracy": 0.99}, False),
+        ("val/loss < 0.017, a tenth of the trivial loss", {"val/loss": 0.016}, True),
+        ("val/loss < 1.5e-3", {"val/loss": 2e-3}, False),
+        ("val/accuracy > 0.99", {"val/loss": 0.0}, None),
+        ("val/loss < 0.05 or less", {"val/loss": 0.0}, None),
+        ("val/loss < 1-2", {"val/loss": 0.0}, None),
+        ("when all arrive", {"val/loss": 0.0}, None),
+        ("", {"val/loss": 0.0}, None),
+    ],
+)
+def test_whether_a_task_is_solved_is_read_from_its_condition(
+    solved: str, metrics: dict[str, float], expected: bool | None
+) -> None:
+    assert is_solved(solved, metrics) is expected
+
+
+GOALS = """
+    from undertow import Lengths, TaskSpec, hookimpl
+    from undertow_tasks.memory.options import TemporalOrderOptions
+    from undertow_tasks.memory.temporal_order import TemporalOrder
+
+    class Easy(TemporalOrder):
+        solved = "val/loss < 1e3, which every network has"
+
+        def __init__(self, options, length, seed):
+            super().__init__(options, length, seed)
+            self.trivial_scores = {"delay": 3.0, **self.trivial_scores}
+
+    class Unstated(Easy):
+        solved = "soon"
+
+        def __init__(self, options, length, seed):
+            super().__init__(options, length, seed)
+            self.trivial_loss, self.trivial_scores = None, {}
+
+    @hookimpl
+    def undertow_register_tasks():
+        for each in (Easy, Unstated):
+            yield TaskSpec(
+                name=each.__name__.lower(), summary="x", factory=":" + each.__name__, options=TemporalOrderOptions,
+                shape="many-to-one", lengths=Lengths(default=20, minimum=20), metrics={"accuracy": "max"},
+            )
+"""
+
+
+@pytest.mark.parametrize(
+    ("task", "recorded"),
+    [
+        ("temporal-order", {"trivial_loss": {0: math.log(4)}, "trivial_accuracy": {0: 0.25}, "solved": {5: 0.0}}),
+        ("easy", {"trivial_loss": {0: math.log(4)}, "trivial_accuracy": {0: 0.25}, "solved": {5: 1.0}}),
+        ("unstated", {}),
+    ],
+)
+def test_what_guessing_scores_and_whether_the_task_is_solved_are_recorded(
+    run_job, tmp_path: Path, task: str, recorded: dict[str, dict[int, float]]
+) -> None:
+    (tmp_path / "goals.py").write_text(dedent(GOALS))
+    job = run_job(f"task={{name: {task}, length: 20}}", "train.max_steps=5", plugins=[tmp_path / "goals.py"])
+    names = {name for name, _, _ in job.journal.rows if name.startswith("task/")}
+    assert {name: job.journal.series(name) for name in names} == {f"task/{k}": v for k, v in recorded.items()}
 
 
 def test_callbacks_that_have_nothing_to_do_are_not_installed(run_job, monkeypatch) -> None:

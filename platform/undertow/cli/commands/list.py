@@ -25,7 +25,7 @@ def list_command(
     /,
     *,
     source: Annotated[str | None, Parameter(name="--from", help="Only those of this distribution.")] = None,
-    build: Annotated[bool, Parameter(help="Build each, to show its parameters or its trivial loss.")] = False,
+    build: Annotated[bool, Parameter(help="Build each, to show its parameters or its trivial scores.")] = False,
     width: Annotated[int | None, Parameter(help="Build cells with this number of units. Default: 128.")] = None,
     inputs: Annotated[int | None, Parameter(help="Build cells for inputs of this width. Default: 1.")] = None,
     length: Annotated[int | None, Parameter(help="Time steps to build for. Default: 100, or the task's own.")] = None,

@@ -121,8 +121,14 @@ def _task_properties(built: Mapping[str, Any]) -> dict[str, str]:
         "outputs": f"{built['output_size']:,}",
         "examples": ", ".join(f"{split} {'endless' if size is None else f'{size:,}'}" for split, size in examples),
         "trivial loss": "" if trivial is None else f"{trivial:.4g} at {built['length']:,} steps",
+        "trivial scores": trivial_scores_of(built),
         "solved": built["solved"],
     }
+
+
+def trivial_scores_of(built: Mapping[str, Any]) -> str:
+    """Return ``accuracy 0.5``: the scores of the best answer that ignores the input, where the task states them."""
+    return ", ".join(f"{name} {score:.4g}" for name, score in built.get("trivial_scores", {}).items())
 
 
 def _type(field: Mapping[str, Any]) -> str:

@@ -35,7 +35,7 @@ def describe_built(registry: Registry, spec: CellSpec | TaskSpec, sizes: Sizes) 
 
     Returns:
         For a cell: the number of its parameters, each parameter tensor, the size of its state, and what runs it over
-        time. For a task: its inputs, outputs, examples, trivial loss and when it counts as solved.
+        time. For a task: its inputs, outputs, examples, trivial loss and scores, and when it counts as solved.
 
     Raises:
         RequestError: It cannot be built with these sizes; the message gives the reason.
@@ -106,5 +106,6 @@ def _describe_task(registry: Registry, spec: TaskSpec, sizes: Sizes) -> dict[str
         "output_size": task.output_size,
         "examples": examples,
         "trivial_loss": task.trivial_loss,
+        "trivial_scores": dict(task.trivial_scores),
         "solved": task.solved,
     }

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from undertow.cli.output.console import emit, out
-from undertow.cli.output.describe import Kind, inputs_of
+from undertow.cli.output.describe import Kind, inputs_of, trivial_scores_of
 from undertow.cli.output.tables import format_value
 from undertow.errors import RequestError
 
@@ -128,6 +128,7 @@ def _task(document: Document) -> dict[str, str]:
     if built:
         trivial = built.get("trivial_loss")
         row["trivial loss"] = "" if trivial is None else f"{trivial:.4g}"
+        row["trivial scores"] = trivial_scores_of(built)
         row["solved"] = _prose(built.get("solved", ""))
     return row | _options_and_source(document)
 

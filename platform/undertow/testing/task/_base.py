@@ -4,12 +4,10 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from undertow.api.contract import Batch, Split, Task
 from undertow.api.spec import TaskSpec
 from undertow.testing.conformance import Conformance
-from undertow.testing.trivial_loss import answers_shape
 
 
 class TaskChecks(Conformance):
@@ -44,12 +42,6 @@ def indices_of(task: Task, split: Split, wanted: int | tuple[int, ...]) -> Any:
     if isinstance(wanted, int):
         return np.arange(wanted if size is None else min(size, wanted))
     return np.array([index if size is None else index % size for index in wanted])
-
-
-def supervised(task: Task, batch: Batch) -> Tensor:
-    """Which answers count in training, in the shape of the answers."""
-    mask = task.supervised(batch)
-    return torch.ones(answers_shape(task, batch), dtype=torch.bool) if mask is None else mask
 
 
 def same(one: Batch, other: Batch) -> bool:

@@ -1,7 +1,9 @@
-"""Checks of what a task states about its answers: the cues they depend on, and the loss of the best constant answer.
+"""Checks of what a task states about its answers: the cues they depend on, and what the best constant answer scores.
 
 B batch, T time read, C cues.
 """
+
+import math
 
 import numpy as np
 import torch
@@ -20,7 +22,7 @@ _MUST_CHANGE = 0.05
 
 
 class AnswerChecks(TaskChecks):
-    """Cues and the trivial loss."""
+    """Cues, the trivial loss and the trivial scores."""
 
     def test_cues_are_steps(self) -> None:
         """Are the cues int64 of shape `(B, C)`, and each a step of the sequence?"""
@@ -78,7 +80,7 @@ class AnswerChecks(TaskChecks):
             )
 
     def test_trivial_loss_is_what_guessing_costs(self) -> None:
-        """Is `trivial_loss` the loss of the best answer that ignores the input, to 1 %?"""
+        """Are `trivial_loss` and `trivial_scores` those of the best answer that ignores the input, to 1 %?"""
         task = self.build()
         stated = task.trivial_loss
         if stated is None:
@@ -93,6 +95,17 @@ class AnswerChecks(TaskChecks):
             f"{difference / stated:.1%} apart. State the loss of the best predictor that ignores the input, as the "
             "mean over all supervised answers.",
         )
+        for name, found in measured.scores.items():
+            score = task.trivial_scores[name]
+            error = math.sqrt(max(score * (1 - score), 0.0) / measured.examples)  # of a share
+            above = found - score if self.spec.metrics[name] == "max" else score - found
+            # The constant of the lowest loss need not be the sequence that is right most often.
+            apart = max(above, 0.0) if task.writes else abs(above)
+            expect(
+                apart <= 0.01 * abs(score) + 3 * error,
+                f"trivial_scores has {name} {score:.6g}, but the best constant has {found:.6g} (in "
+                f"{measured.examples} examples). State the score of the best predictor that ignores the input.",
+            )
 
 
 def _marked(cues_BC: Tensor, steps: int, writes: int) -> Tensor:

@@ -5,8 +5,9 @@ import torch
 from undertow.api.contract import Batch, Tokens
 from undertow.testing.asserts import expect, expect_finite, expect_shape
 from undertow.testing.other_process import SPLITS
-from undertow.testing.task._base import TaskChecks, indices_of, supervised
-from undertow.testing.trivial_loss import answers_shape
+from undertow.testing.task._base import TaskChecks, indices_of
+from undertow.testing.trivial_loss import answers_shape, supervised
+from undertow.train.scores import update_metric
 
 
 class ShapeChecks(TaskChecks):
@@ -29,6 +30,8 @@ class ShapeChecks(TaskChecks):
         )
         stated = task.trivial_loss
         expect(stated is None or stated > 0, f"trivial_loss is {stated}; expected more than 0, or None if not known.")
+        unknown = set(task.trivial_scores) - set(spec.metrics)
+        expect(not unknown, f"trivial_scores has {', '.join(sorted(unknown))}, which no metric of its spec is.")
 
     def test_batch_has_the_declared_shapes(self) -> None:
         """Have inputs and targets the declared shape, dtype and length?"""
@@ -92,8 +95,5 @@ class ShapeChecks(TaskChecks):
         expect_finite(gradient, "the gradient of the loss", "Is there a root or a logarithm of 0?")
         expect(gradient.any(), "the loss does not depend on the output.")
         for name, metric in task.metrics().items():
-            if task.writes:
-                metric.update(output.detach(), batch.target.where(counted, -1))
-            else:
-                metric.update(output.detach()[counted], batch.target[counted])
+            update_metric(metric, task, output.detach(), batch.target, counted)
             expect_finite(torch.as_tensor(metric.compute()), f"metric `{name}`", "It is recorded after every epoch.")

@@ -12,7 +12,7 @@ _OF_A_CURVE = {
     "tenth_life_censored": "1 if more is left everywhere; else 0",
     "reach": "The same for 1/1000",
     "reach_censored": "1 if more is left everywhere; else 0",
-    "tail_rate": "Slope of the line through the last three quarters of the lags, log10 per step",
+    "tail_rate": "Slope of the line through the lags from a quarter of the longest on, log10 per step",
     "tail_r2": "R² of that line: 1 if the tail decays at one rate",
     "monotone": "1 if the curve nowhere rises by more than 0.05; 0: one number does not describe it",
 }
@@ -29,8 +29,8 @@ GRADIENT_PROFILE: Mapping[str, str] = {
 }
 
 JACOBIAN: Mapping[str, str] = {
-    "jacobian/<what>/by_lag": "log10 of the geometric mean over examples of the norm of the last state's Jacobian by "
-    "that at a lag. <what> is `joint` (all parts), a state part, or sigma_max, the largest singular value",
+    "jacobian/<what>/by_lag": "log10 of the geometric mean over examples of the Frobenius norm of the last state's "
+    "Jacobian by that at a lag. <what> is `joint` (all parts), a state part, or sigma_max, the largest singular value",
     **{f"jacobian/<what>/{key}": text for key, text in _OF_A_CURVE.items()},
     "jacobian/<what>/standard_error": "Standard error of the curve from its random vectors, in log10, at the worst lag",
 }
@@ -51,8 +51,8 @@ TIMESCALE: Mapping[str, str] = {
     "timescale/gate": "Steps until 1/e of the state is left, from the geometric mean of the share kept at a step",
     "timescale/gate/layer<l>": "The same of one layer",
     "timescale/gate/arithmetic": "The same from the arithmetic mean, which a few open gates make long",
-    "timescale/gate/longest": "The same of the unit that keeps longest",
-    "timescale/gate/median": "The median of the same over the units",
+    "timescale/gate/longest": "That of the unit that keeps longest, from its own geometric mean",
+    "timescale/gate/median": "The median over the units of that of each",
     "timescale/gradient": "Steps after lag 1 until 1/e of the gradient by the input is left; absent if never",
     "timescale/cue": "Mean lag of the task's cues, in steps",
 }

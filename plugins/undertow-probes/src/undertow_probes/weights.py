@@ -2,7 +2,7 @@
 
 Two matrices answer for a layer:
 
-- the Jacobian A of one step by the cell's own state, averaged over the trajectory of the batch: U itself for a linear
+- the Jacobian A of one step by the cell's own state, at points of the trajectory of the batch: U itself for a linear
   cell, diag(φ') U for a plain one, and the product with all gates for a gated cell. It is taken along the trajectory,
   since at rest the derivative of a relu is 0 and a layer norm has none;
 - the matrix U that the cell names by `recurrent_matrix`, if it has one.

@@ -15,7 +15,7 @@ from torchmetrics import Metric
 
 from undertow import Batch, Split, Vector
 from undertow_tasks.digits.options import DigitCaptionOptions, Language
-from undertow_tasks.digits.scans import PIXELS
+from undertow_tasks.digits.scans import CLASSES, PIXELS
 from undertow_tasks.digits.task import DigitTask
 from undertow_tasks.exact_match import ExactMatch
 from undertow_tasks.writing import END, cost_of_guessing, until_end
@@ -39,6 +39,7 @@ class DigitCaption(DigitTask):
 
     Attributes:
         trivial_loss: The loss of the best constant for each step, over the training names.
+        trivial_scores: The share of validation, and of the test, that any one name has.
         letters: The letters by number, from 1; 0 is the end symbol.
     """
 
@@ -57,6 +58,7 @@ class DigitCaption(DigitTask):
         _, labels_N = self.images("train")
         target_NU = self._name_of[labels_N]
         self.trivial_loss = cost_of_guessing(target_NU, until_end(target_NU))
+        self.trivial_scores = {"exact_match": 1 / CLASSES}
 
     def batch(self, split: Split, indices: NDArray[Any]) -> Batch:
         """Images `(B, 1, 64)`, and the letters of their names `(B, U)`, end symbols after them."""

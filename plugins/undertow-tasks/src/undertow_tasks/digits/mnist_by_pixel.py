@@ -12,13 +12,19 @@ from undertow_tasks.digits.options import MnistByPixelOptions
 
 
 class MnistByPixel(ByPixel):
-    """`ByPixel` over MNIST: 784 steps with a pixel, or 196 with `side` 14, then blank ones."""
+    """`ByPixel` over MNIST: 784 steps with a pixel, or 196 with `side` 14, then blank ones.
+
+    Attributes:
+        trivial_scores: The share of the most frequent digit of the training images, the 1: 0.112.
+    """
 
     def __init__(self, options: MnistByPixelOptions, length: int, seed: int) -> None:
         pixels = options.side**2
         order = f"mnist-by-pixel/permuted/{options.side}" if options.permuted else None
         super().__init__(options, length, seed, pixels=pixels, permuted=order)
         self._splits = mnist(options)
+        _, labels_N = self._splits["train"]
+        self.trivial_scores = {"accuracy": float(labels_N.bincount().max()) / len(labels_N)}
         if length < pixels:
             smaller = f", or {KEY}.side to 14" if options.side > 14 else ""
             raise RequestError(

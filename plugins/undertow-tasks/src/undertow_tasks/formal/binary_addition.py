@@ -25,6 +25,8 @@ class BinaryAddition(Rewriting):
     costs
 
         (N ln 2 + H(p)) / (N + 1),   p = (2^M - 1)/2^(N+1), the probability of a carry, H its entropy in nats.
+
+    The most frequent sums, from 2^M - 1 to 2^N - 1, have 2^M of the 2^(N+M) pairs of numbers each.
     """
 
     name = "binary-addition"
@@ -41,6 +43,7 @@ class BinaryAddition(Rewriting):
         carry = (1 - 2.0**-self._shorter) / 2 ** (self._longer - self._shorter + 1)
         entropy = -carry * math.log(carry) - (1 - carry) * math.log1p(-carry)
         self.trivial_loss = (self._longer * math.log(2) + entropy) / self.writes
+        self.trivial_scores = {"exact_match": 2.0**-self._longer}
 
     def to_input(self, symbols: Tensor) -> Tensor:
         """Two numbers with a plus between them, `(B, T)`."""

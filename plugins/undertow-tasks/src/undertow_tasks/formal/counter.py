@@ -35,7 +35,7 @@ class Counter(Task):
         p_t(j) = 1/n Σ_k λ_k^t e^(2πijk/n),   λ_k = mean over the symbols of e^(-2πik move/n)
 
     Where strings differ in length, a step has the mean of the p_t that are possible at it. The trivial loss is the mean
-    entropy over the answers of validation.
+    entropy over the answers of validation, the trivial accuracy the mean of their largest p_t.
 
     Attributes:
         name: The task's name.
@@ -61,7 +61,8 @@ class Counter(Task):
         self.blank = len(self.moves)
         self.inputs = Tokens(len(self.moves) + 1)
         self.output_size = self.states
-        self.trivial_loss = self._mean_entropy()
+        self.trivial_loss, accuracy = self._guessing()
+        self.trivial_scores = {"accuracy": accuracy}
 
     def size(self, split: Split) -> None:
         """None: examples never run out."""
@@ -106,8 +107,8 @@ class Counter(Task):
             return self.length, self.length
         return (1, self.longest_trained) if split == "train" else (self.longest_trained + 1, self.length)
 
-    def _mean_entropy(self) -> float:
-        """The trivial loss, in nats. A answers."""
+    def _guessing(self) -> tuple[float, float]:
+        """The trivial loss, in nats, and the share of right answers of the best constant. A answers."""
         one_move_N = np.bincount(np.array(self.moves) % self.states, minlength=self.states) / len(self.moves)
         powers_TN = np.fft.fft(one_move_N) ** np.arange(1, self.length + 1)[:, None]
         p_TN = np.fft.ifft(powers_TN, axis=1).real
@@ -117,4 +118,5 @@ class Counter(Task):
         least_A, greatest_A = (fewest - steps_after_A).clip(1), most - steps_after_A
         strings_A = greatest_A - least_A + 1
         p_AN = ((sums[greatest_A] - sums[least_A - 1]) / strings_A[:, None]).clip(1e-300, 1.0)
-        return float(np.average(-(p_AN * np.log(p_AN)).sum(axis=1), weights=strings_A))
+        entropy_A, most_A = -(p_AN * np.log(p_AN)).sum(axis=1), p_AN.max(axis=1)
+        return float(np.average(entropy_A, weights=strings_A)), float(np.average(most_A, weights=strings_A))

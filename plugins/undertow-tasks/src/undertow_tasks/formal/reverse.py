@@ -8,6 +8,7 @@ from torch import Tensor
 from undertow import Batch, Tokens
 from undertow_tasks.formal.options import ReverseOptions
 from undertow_tasks.formal.rewriting import Rewriting
+from undertow_tasks.formal.strings import share
 
 
 class Reverse(Rewriting):
@@ -19,7 +20,8 @@ class Reverse(Rewriting):
 
     The first symbol written was read one step before, the last one 2T-1 steps before; every odd lag in between occurs.
     A stack solves it; a network of fixed size can store only a limited number of symbols. All T symbols count, there is
-    no end symbol, and the best constant for each step costs ln A.
+    no end symbol, and the best constant for each step costs ln A; a constant answer is right for one string of
+    the split.
     """
 
     name = "reverse"
@@ -30,6 +32,7 @@ class Reverse(Rewriting):
         self.alphabet = self.output_size = options.alphabet
         self.inputs = Tokens(options.alphabet)
         self.trivial_loss = math.log(options.alphabet)
+        self.trivial_scores = {"exact_match": float(options.alphabet) ** -length / share("val", options.alphabet)}
 
     def rewritten(self, input: Tensor) -> Tensor:
         """The symbols, the last one first."""

@@ -3,6 +3,8 @@
 B batch, T time, A symbols.
 """
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -20,7 +22,8 @@ class Sort(Rewriting):
 
         P(x_(k) ≤ v) = Σ_{j ≥ k} C(T, j) F^j (1-F)^(T-j),   F = (v + 1)/A
 
-    and the trivial loss is its mean entropy over k = 1 … T: the loss of the best constant for each step.
+    and the trivial loss is its mean entropy over k = 1 … T: the loss of the best constant for each step. The most
+    frequent answer has all kinds equally often, up to one symbol.
     """
 
     name = "sort"
@@ -31,6 +34,7 @@ class Sort(Rewriting):
         self.alphabet = self.output_size = options.alphabet
         self.inputs = Tokens(options.alphabet)
         self.trivial_loss = cost_of_guessing(length, options.alphabet)
+        self.trivial_scores = {"exact_match": share_of_the_most_frequent(length, options.alphabet)}
 
     def rewritten(self, input: Tensor) -> Tensor:
         """The symbols in rising order."""
@@ -39,6 +43,13 @@ class Sort(Rewriting):
     def cues(self, batch: Batch) -> Tensor:
         """Every step, `(B, T)`: the last symbol written is the greatest, and every symbol read can be it."""
         return torch.arange(self.length, device=batch.target.device).expand(len(batch.target), self.length)
+
+
+def share_of_the_most_frequent(length: int, alphabet: int) -> float:
+    """The probability of the most frequent multiset of symbols."""
+    count, more = divmod(length, alphabet)
+    log_ways = math.lgamma(length + 1) - (alphabet - more) * math.lgamma(count + 1) - more * math.lgamma(count + 2)
+    return math.exp(log_ways - length * math.log(alphabet))
 
 
 def cost_of_guessing(length: int, alphabet: int) -> float:

@@ -33,14 +33,26 @@ def strings(
         length: T, 2 or more.
         alphabet: The number of different symbols, 2 or more.
     """
-    ending = next(symbols for symbols in count(1) if alphabet**symbols >= _PARTS)
+    ending, first, end = _endings(split, alphabet)
     endings = alphabet**ending
-    first, end = (endings * part // _PARTS for part in _PARTS_OF[split])
     x_BT = draws.integers(seed, f"{name}/{split}", indices, length, alphabet)
     number_B = first + draws.integers(seed, f"{name}/{split}/ending", indices, 1, end - first)[:, 0]
     code_B = (number_B + _hash(x_BT[:, :-ending], endings)) % endings
     x_BT[:, -ending:] = code_B[:, None] // alphabet ** np.arange(ending) % alphabet
     return x_BT
+
+
+def share(split: Split, alphabet: int) -> float:
+    """The share of all strings that are in a split."""
+    ending, first, end = _endings(split, alphabet)
+    return (end - first) / alphabet**ending
+
+
+def _endings(split: Split, alphabet: int) -> tuple[int, int, int]:
+    """How many symbols an ending has, and the first ending of a split and the one after its last."""
+    ending = next(symbols for symbols in count(1) if alphabet**symbols >= _PARTS)
+    first, end = (alphabet**ending * part // _PARTS for part in _PARTS_OF[split])
+    return ending, first, end
 
 
 def _hash(x_BT: NDArray[np.int64], below: int) -> NDArray[np.int64]:

@@ -4,6 +4,7 @@ A language model over characters; Graves 2013, arXiv 1308.0850, and Karpathy, Jo
 train LSTMs on it. How far back its answers depend on the text is not known in advance: the probes measure it.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,6 +43,7 @@ class CharLm(Task):
         self.inputs = Tokens(len(text.alphabet) + 1)
         self.output_size = len(text.alphabet) + 1
         self.trivial_loss = text.entropy
+        self.trivial_scores = {"bits_per_character": text.entropy / math.log(2)}
         self._blocks = text.blocks
         for split, block_N in text.blocks.items():
             if (self.size(split) or 0) < _FEWEST:

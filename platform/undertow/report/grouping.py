@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 
 from undertow.config.space import Params, Value
+from undertow.report.earlier import without_floor
 from undertow.report.format import NO_VALUE, format_value, short_names
 from undertow.report.groups import SEED, Group, Groups
 from undertow.report.quantities import Quantity, gradient_views, quantities
@@ -27,6 +28,7 @@ _Point = tuple[tuple[str, Value], ...]
 
 def group_results(results: StudyResults) -> Groups:
     """Group the combinations of a study, and estimate every quantity of every group."""
+    results = without_floor(results)
     factors = [key for key in results.space.vary if key != SEED]
     panel_key = _panel_key(factors)
     line_keys = [key for key in factors if key != panel_key]

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from undertow.report.earlier import earlier_views
 from undertow.report.format import NO_VALUE, format_number
 from undertow.report.results import CombinationResult, Objective
 from undertow.report.statistics import Estimate, estimate
@@ -128,8 +129,9 @@ def quantities(objectives: Sequence[Objective], combinations: Sequence[Combinati
     """
     found = [_objective(index, each) for index, each in enumerate(objectives)]
     found += _test_scores(objectives, combinations)
+    earlier = earlier_views(combinations)
     for view in gradient_views(combinations):
-        if any(f"gradient/{view}/growth" in each.metrics for each in combinations):
+        if view in earlier:
             found += _of_an_earlier_version(view)
         else:
             found += [_life(view, metric, label) for metric, label in LIVES.items()]

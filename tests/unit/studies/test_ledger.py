@@ -224,6 +224,20 @@ def test_a_study_of_an_earlier_version_is_the_same_study() -> None:
     require_same_study("small", yaml + "  trials: 3\n", yaml + "  samples: 5\n")
 
 
+def test_the_question_of_a_study_may_be_reworded(open_ledger: Open) -> None:
+    open_ledger("question=How far?")
+    assert read_results(open_ledger("question=How far back?")).question == "How far back?"
+
+
+def test_a_study_of_a_version_without_test_scores_is_not_continued_with_other_measures() -> None:
+    yaml = "study:\n  name: small\n  vary: {seed: [0]}\nevaluate: {lengths: []"
+    for now in ("true", "false"):
+        with pytest.raises(RequestError, match="earlier version, without test scores") as error:
+            require_same_study("small", yaml + "}\n", yaml + f", test: {now}}}\n")
+        assert "undertow study report small" in str(error.value)
+        assert "--set study.name=" in str(error.value)
+
+
 def test_an_unknown_study_is_an_error_with_the_nearest_name(open_ledger: Open) -> None:
     open_ledger()
     url = f"sqlite:///{Path('optuna.db').absolute()}"

@@ -27,11 +27,12 @@ def print_study(results: "StudyResults", report: Path) -> None:
         results: The study.
         report: The path of its report, in the folder of its parent run.
     """
-    from undertow.report import result_table
+    from undertow.report.grouping import group_results
+    from undertow.report.tables.results_table import group_table, how_to_read
 
-    console = out()
+    console, groups = out(), group_results(results)
     for spread, short in ((True, False), (True, True), (False, False), (False, True)):
-        cells = result_table(results, spread, short)
+        cells = group_table(groups, spread, short)
         headings = {name: name if spread else name.replace(" of ", "\nof ") for name in cells.columns}
         grid = table(list(headings.values()), cells.rows, right=[headings[name] for name in cells.right])
         if not spread:
@@ -39,6 +40,7 @@ def print_study(results: "StudyResults", report: Path) -> None:
         if widths(grid, console).maximum <= console.width:
             break
     console.print(grid)
+    console.print(f"{how_to_read(groups, spread)}.\n", soft_wrap=True, highlight=False, markup=False)
     if report.exists():
         note(f"Report: {report}")
     run = RunFolder.open(report.parent)

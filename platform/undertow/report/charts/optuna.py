@@ -30,7 +30,7 @@ _MAX_RUNS = 400
 parallel coordinates draw a line for each."""
 
 _FANOVA = (
-    "Share of the variance of the objective that each parameter explains, by fANOVA (Hutter et al. 2014): a random "
+    "Share of the variance of the objective that goes with each parameter, by fANOVA (Hutter et al. 2014): a random "
     "forest is fitted to the complete runs, and every value of a factor has the same weight. Parameters that only some "
     "runs have are left out. The seed's share is noise; compare the others with it."
 )

@@ -14,6 +14,7 @@ from typing import Any
 from undertow.report.charts.chart import MAX_LINES, MAX_PANELS, Chart, truncation_note
 from undertow.report.charts.curves import curve_panels, how_drawn
 from undertow.report.charts.style import set_margins
+from undertow.report.earlier import FLOOR
 from undertow.report.format import plot_text, power_of_ten, slug
 from undertow.report.groups import Groups
 from undertow.report.quantities import INPUT, symbol
@@ -61,7 +62,8 @@ def what_is_drawn(groups: Groups, view: str) -> str:
     """What the values of the profile of a view are."""
     if is_of_an_earlier_version(groups, view):
         return (
-            f"log₁₀ of the norm of {symbol(view)}, root mean square over the examples, as earlier versions measured it."
+            f"log₁₀ of the norm of {symbol(view)}, root mean square over the examples, as earlier versions measured "
+            f"it. Lags at which a run is at their floor of {power_of_ten(FLOOR)} are left out: it stands for all below."
         )
     where = "the input of the step" if view == INPUT else f"the state part {view}, which describes one cell"
     return (

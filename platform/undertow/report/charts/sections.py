@@ -70,7 +70,7 @@ def _sections(groups: Groups) -> list[Section]:
         Section("training", "During training", tuple(training_charts(groups)), unmeasured),
         Section(
             "scores",
-            "Does a longer half-life give a better score?",
+            "Scores, and half-life beside them",
             (*score_charts(groups), *half_life_charts(groups)),
             incomplete or "No run has both a score and a gradient profile.",
         ),
@@ -78,5 +78,5 @@ def _sections(groups: Groups) -> list[Section]:
         Section(
             "cost", "Cost", tuple(cost_charts(groups)), incomplete or "No run measured its cost: add the probe cost."
         ),
-        Section("optuna", "Which parameters explain the score", tuple(optuna_charts(groups.results)), ""),
+        Section("optuna", "Scores by parameter", tuple(optuna_charts(groups.results)), ""),
     ]

@@ -18,7 +18,7 @@ from undertow._system.atomic import write_atomically
 from undertow.report.format import NO_VALUE, format_number, format_value, short_names
 from undertow.report.grouping import group_results
 from undertow.report.groups import Group, Groups
-from undertow.report.quantities import INPUT, Quantity, finite_metric
+from undertow.report.quantities import DEFINITIONS, INPUT, Quantity, finite_metric
 from undertow.report.results import StudyResults
 from undertow.report.statistics import INTERVAL_FROM, IQM_FROM, centre_name, spread_name
 
@@ -61,17 +61,31 @@ def result_table(results: StudyResults, spread: bool = True, short: bool = False
     return group_table(group_results(results), spread, short)
 
 
-def how_to_read(groups: Groups) -> str:
-    """What the numbers of the table of results are, by how many replicates there are."""
+def how_to_read(groups: Groups, spread: bool = True) -> str:
+    """What the numbers of the table of results are, by how many replicates there are.
+
+    Args:
+        groups: The groups.
+        spread: Whether the table has ranges or intervals.
+    """
     numbers = groups.replicates
     kinds = []
     for low, high in ((2, IQM_FROM), (IQM_FROM, INTERVAL_FROM), (INTERVAL_FROM, 10**9)):
         if some := [n for n in numbers if low <= n < high]:
-            kinds.append(f"{centre_name(some[0])} over seeds [{spread_name(some[0])}]")
+            brackets = f" [{spread_name(some[0])}]" if spread else ""
+            kinds.append(f"{centre_name(some[0])} over seeds{brackets}")
     text = " or ".join(kinds) or "single runs"
-    lives = "half-life, tenth-life and reach: the first lag, in time steps, at which the gradient is ½, 10⁻¹, 10⁻³ of "
-    lives += "that at lag 1; > 63: it does not fall so far within the sequence"
-    return f"{text}; costs: their median; {lives}" if groups.views else f"{text}; costs: their median"
+    text += "; costs: their median"
+    measured = {each.kind for each in groups.quantities}
+    if "test" in measured:
+        text += "; val: the validation split, which chose the checkpoint; test: the test split, once"
+    if "half-life" in measured:
+        text += "; half-life, tenth-life and reach: the first lag, in time steps, at which the gradient is ½, 10⁻¹, "
+        text += "10⁻³ of that at lag 1; > 63: it does not fall so far within the sequence; ∂L/∂x, the gradient by the "
+        text += "input, compares cells"
+    if "earlier" in measured:
+        text += f"; of an earlier version: {DEFINITIONS['earlier'][:1].lower()}{DEFINITIONS['earlier'][1:-1]}"
+    return text
 
 
 def group_table(groups: Groups, spread: bool = True, short: bool = False) -> Table:
@@ -109,28 +123,28 @@ def summary_table(groups: Groups) -> Table:
 
 
 def markdown_table(results: StudyResults, limit: int = MARKDOWN_LIMIT) -> str:
-    """The table of results in Markdown; a sentence gives the number of rows that were left out.
+    """The table of results in Markdown, and how to read it; a sentence gives the number of rows that were left out.
 
     Args:
         results: The study.
         limit: The text is shorter than so many characters.
     """
-    table = result_table(results)
+    groups = group_results(results)
+    table, reading = group_table(groups), f"\n{how_to_read(groups)}.\n"
+    limit -= len(reading)
     kept = list(table.rows)
     while len(text := _markdown(Table(table.columns, tuple(kept)), len(table.rows) - len(kept))) >= limit:
         if not kept:
             return "The table of results is too wide for this place; the report has it.\n"
         kept = kept[: max(0, min(len(kept) - 1, len(kept) * limit // len(text)))]
-    return text
+    return text + reading
 
 
 def write_table(results: StudyResults, path: Path) -> Path:
     """Write the whole table of results as Markdown, below the study's question."""
     path.parent.mkdir(parents=True, exist_ok=True)
     table = markdown_table(results, limit=sys.maxsize)
-    write_atomically(
-        path, f"# {results.name}\n\n{results.question}\n\n{table}\n{how_to_read(group_results(results))}.\n"
-    )
+    write_atomically(path, f"# {results.name}\n\n{results.question}\n\n{table}")
     return path
 
 

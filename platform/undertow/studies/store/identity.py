@@ -162,7 +162,8 @@ def frozen_values(values: Mapping[str, Any]) -> dict[str, tuple[Value, ...]]:
 def require_same_study(name: str, stored: str, configured: str, cases: Mapping[str, Params] | None = None) -> None:
     """Raise if the configurations differ in what decides the results.
 
-    Slots, time limits, the values of the varied keys and the names of cases may change.
+    The question, slots, time limits, the values of the varied keys and the names of cases may change. A study of a
+    version without test scores is not continued: its measures of the gradient have today's names and other definitions.
 
     Args:
         name: The study's name.
@@ -174,6 +175,12 @@ def require_same_study(name: str, stored: str, configured: str, cases: Mapping[s
     _leave_out_values(before["study"], now["study"], {name: _written(each) for name, each in (cases or {}).items()})
     if before == now:
         return
+    if "test" in now.get("evaluate", {}) and "test" not in before.get("evaluate", {}):
+        raise RequestError(
+            f"the study `{name}` was recorded by an earlier version, without test scores (evaluate.test) and with "
+            f"other measures of the gradient: `undertow study report {name}` shows it, but it cannot be continued. "
+            "To run it again, give it another name: --set study.name=…"
+        )
     texts = write(before).splitlines(), write(now).splitlines()
     diff = list(unified_diff(*texts, "the existing study", "this configuration", lineterm="", n=1))
     raise RequestError(
@@ -186,8 +193,8 @@ def require_same_study(name: str, stored: str, configured: str, cases: Mapping[s
 def _compared(yaml: str) -> dict[str, Any]:
     data, _ = parse(yaml)
     data["study"] = {key: value for key, value in data["study"].items() if key not in _NOT_COMPARED}
-    for section in ("track", "plugins"):
-        data.pop(section, None)
+    for key in ("question", "track", "plugins"):
+        data.pop(key, None)
     compared: dict[str, Any] = data
     return compared
 

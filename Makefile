@@ -26,13 +26,13 @@ demo: $(VENV)/.ready  ## a small study: rnn, lstm and gru on scanned digits, and
 	@$(VENV)/bin/undertow study run experiments/demo.yaml
 
 # Two processes for each core: a third of the tests' time is waiting for servers and processes.
-test: $(VENV)/.ready-dev  ## run every test, in some processes; `make test ARGS="-k gradient"` passes options on
+test: $(VENV)/.ready-dev  ## run all tests but the long ones, in some processes; `make test ARGS="-k gradient"` passes options on
 	@$(RUN) -m pytest --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) * 2)) $(ARGS)
 
 crash: $(VENV)/.ready-dev  ## crash a run, a study and a sync after every change of their home; `make crash ARGS="study --from 200"`
 	@$(RUN) tests/crash/run.py $(ARGS)
 
-long: $(VENV)/.ready-dev  ## run the tests that take minutes, such as those on a Ray cluster; CI runs them, too
+long: $(VENV)/.ready-dev  ## run the tests that take minutes, such as those on a Ray cluster
 	@UNDERTOW_REQUIRE=long $(RUN) -m pytest -m long --numprocesses 2 $(ARGS)
 
 lint: $(VENV)/.ready-dev  ## check format, lint, types and layers

@@ -5,6 +5,7 @@
         ...
 
 `UNDERTOW_REQUIRE=browser,postgresql` turns these skips into failures. CI sets it, so that a broken installation fails.
+Tests marked `long` run only if it names `long`.
 """
 
 import os
@@ -166,11 +167,12 @@ def slowness() -> float:
 def until() -> Callable[..., Any]:
     """Wait until a function returns a true value, and return it; fail after `seconds`."""
 
-    def until(condition: Callable[[], Any], seconds: float = 180.0) -> Any:
+    # `every` is short: some tests then kill a process while it is still in that state.
+    def until(condition: Callable[[], Any], seconds: float = 180.0, every: float = 0.02) -> Any:
         deadline = time.monotonic() + seconds
         while not (found := condition()):
             assert time.monotonic() < deadline, f"not within {seconds:g} seconds"
-            time.sleep(0.02)  # short: some tests then kill a process while it is still in that state
+            time.sleep(every)
         return found
 
     return until

@@ -20,8 +20,6 @@ from undertow_probes.gradient_profile import gradient_norms
 
 pytestmark = pytest.mark.gpu
 CELLS = ("rnn", "lstm", "gru", "ugrnn")
-
-
 DEVICE = "cuda"
 
 

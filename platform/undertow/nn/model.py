@@ -20,7 +20,8 @@ lag may count steps from one that writes back to one that reads.
 T time read, U time written, B batch, I input, H hidden, O output.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import cast
 
@@ -29,7 +30,7 @@ from torch import Tensor, nn
 
 from undertow.api.contract import Cell, State, Tokens, Vector
 from undertow.api.spec import Shape
-from undertow.nn.loop import unroll
+from undertow.nn.loop import unroll, unroll_by_steps
 
 
 def parameter_key(name: str) -> str:
@@ -75,6 +76,7 @@ class SequenceModel(nn.Module):
         self.shape = shape
         self.writes = writes
         self.truncate = truncate
+        self._unroll = unroll
 
     @property
     def layers(self) -> Sequence[Cell]:
@@ -98,6 +100,16 @@ class SequenceModel(nn.Module):
         start_B1 = target.new_full((len(target), 1), self.start)
         before_BU = torch.cat([start_B1, target[:, :-1]], dim=1)
         return torch.cat([x_TBI, cast(Tensor, self.written(before_BU)).transpose(0, 1)])
+
+    @contextmanager
+    def stepping(self, by_steps: bool = True) -> Iterator[None]:
+        """Run every layer by its steps inside the block, even one that has a `scan`; does nothing if not `by_steps`."""
+        before = self._unroll
+        self._unroll = unroll_by_steps if by_steps else before
+        try:
+            yield
+        finally:
+            self._unroll = before
 
     def initial_state(self, batch_size: int) -> tuple[State, ...]:
         """The state of every layer before the first step."""
@@ -131,7 +143,7 @@ class SequenceModel(nn.Module):
         for depth, (cell, layer_state) in enumerate(zip(self.layers, state, strict=True)):
             if depth > 0:
                 y_TBH = self.dropout(y_TBH)
-            y_TBH, layer_state = unroll(cell, y_TBH, layer_state)
+            y_TBH, layer_state = self._unroll(cell, y_TBH, layer_state)
             after.append(layer_state)
         return y_TBH, tuple(after)
 

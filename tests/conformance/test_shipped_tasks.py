@@ -12,7 +12,7 @@ import pytest
 
 from undertow.plugins.host import load_plugins
 from undertow.testing import TaskConformance
-from undertow.train.job import is_solved
+from undertow.train.outcome import is_solved
 
 REGISTRY = load_plugins()
 SHIPPED = [name for name, entry in REGISTRY.tasks.items() if entry.plugin.distribution.startswith("undertow-")]

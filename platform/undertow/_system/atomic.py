@@ -10,7 +10,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,6 +34,22 @@ def write_atomically(path: Path, content: str | bytes, *, private: bool = False)
     with _draft(draft, path, 0o600 if private else 0o644) as file:
         file.write(content.encode() if isinstance(content, str) else content)
     draft.replace(path)
+
+
+def write_once(path: Path, content: str) -> str:
+    """Write a file that does not exist yet, atomically; of several writers the first one wins.
+
+    Returns:
+        What is in the file: `content`, or what another one has written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        draft = path.with_name(f".{path.name}.{os.getpid()}.once")
+        write_atomically(draft, content)
+        with suppress(FileExistsError):
+            os.link(draft, path)
+        draft.unlink()
+    return path.read_text()
 
 
 def replace_durably(path: Path, content: bytes | memoryview, *, keep: Path | None = None) -> None:

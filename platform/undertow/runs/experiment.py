@@ -236,10 +236,19 @@ def train_and_record(folder: RunFolder, built: "Built", stop: StopRequest, *, pr
         result = execute(folder, built, stop, progress=progress)
     else:
         result = execute_on_ranks(folder, built.devices, stop, progress=progress)
+    return record_end(folder, built.loaded, result)
+
+
+def record_end(folder: RunFolder, loaded: LoadedExperiment, result: Result) -> Result:
+    """Record how a run ended: the artifacts that are configured, its final status, and the result in its folder.
+
+    Returns:
+        The result that is recorded: a failed one if the model cannot be saved.
+    """
     try:
         with Outbox(folder.outbox) as outbox:
             if result.status == "FINISHED":
-                result = _log_artifacts(outbox, folder, built.loaded, result)
+                result = _log_artifacts(outbox, folder, loaded, result)
             if result.reason:
                 outbox.tags({"undertow.end": result.reason})
             outbox.status(result.status)

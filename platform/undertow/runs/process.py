@@ -50,7 +50,7 @@ def execute(folder: RunFolder, built: "Built", stop: StopRequest, *, progress: b
     try:
         if rank == 0:
             with Outbox(folder.outbox) as outbox:
-                record = Record(outbox, _known_steps(outbox), tracebacks)
+                record = Record(outbox, known_steps(outbox), tracebacks)
                 result = _train(folder, built, record, stop, progress=progress, rank=rank)
         else:
             result = _train(folder, built, record, stop, progress=progress, rank=rank)
@@ -90,7 +90,7 @@ def _killed_rank(error: Exception, folder: RunFolder, built: "Built", rank: int)
     return Result("KILLED", deaths) if deaths else None
 
 
-def _known_steps(outbox: Outbox) -> dict[str, set[int]]:
+def known_steps(outbox: Outbox) -> dict[str, set[int]]:
     """The steps that are recorded already.
 
     Raises:

@@ -6,7 +6,7 @@ k - 1.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -105,17 +105,15 @@ class TaskData(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return this rank's share of every training batch, starting with the first one not yet seen."""
         stream = Stream(self.task.size("train"), self.config.batch_size, self.seed, *self._rank_of(), first=self._first)
-        return self._loader(self.task, "train", stream)
+        return self._loader(Examples(self.task, "train"), stream)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return this rank's share of the first `val_examples` of the validation split."""
-        available = self.task.size("val")
-        count = self.config.val_examples if available is None else min(available, self.config.val_examples)
-        return self._loader(self.task, "val", self._shares(count))
+        return self._loader(Examples(self.task, "val"), self._shares(self._val_examples()))
 
     def test_dataloader(self) -> list[DataLoader[Batch]]:
         """Return this rank's share of the test examples, a loader for each part of `tested`."""
-        return [self._loader(part.task, "test", self._shares(part.examples)) for part in self.tested]
+        return [self._loader(Examples(part.task, "test"), self._shares(part.examples)) for part in self.tested]
 
     def state_dict(self) -> dict[str, int]:
         """Return how many training batches were seen."""
@@ -125,6 +123,10 @@ class TaskData(pl.LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         """Continue after the batches that were seen."""
         self._first = state_dict["batches"]
+
+    def _val_examples(self) -> int:
+        available = self.task.size("val")
+        return self.config.val_examples if available is None else min(available, self.config.val_examples)
 
     def _rank_of(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
@@ -142,9 +144,9 @@ class TaskData(pl.LightningDataModule):
         chunks = [np.arange(start, min(start + self.config.batch_size, count)) for start in starts]
         return [part for chunk in chunks if len(part := np.array_split(chunk, ranks)[rank])]
 
-    def _loader(self, task: Task, split: Split, batches: Stream | list[Indices]) -> DataLoader[Batch]:
+    def _loader(self, examples: Dataset[Batch], batches: Iterable[object]) -> DataLoader[Batch]:
         return _Loader(
-            Examples(task, split),
+            examples,
             sampler=batches,  # with batch_size=None each of its items indexes a whole batch
             batch_size=None,
             num_workers=self.config.workers,

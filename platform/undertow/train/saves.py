@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch import nn
 
 from undertow._system.atomic import remove_draft, replace_durably, sync_folder
 from undertow.train.record import Record
@@ -68,31 +69,56 @@ def newest_checkpoint(folder: Path, record: Record, rank: int) -> Path | None:
         record: Where the tag goes.
         rank: Of this process, among those that train the run; rank 0 alone renames and prints.
     """
+    return next(iter(_loadable(folder, record, rank, 1)), None)
+
+
+def saved_steps(folder: Path, record: Record) -> dict[int, dict[str, Any]]:
+    """The checkpoints that load, by their training step: the newest, and the one before it, if there is one.
+
+    Args:
+        folder: Where checkpoints are.
+        record: Where a damaged one is named, as by `newest_checkpoint`.
+    """
+    saved = [torch.load(path, weights_only=True, map_location="cpu") for path in _loadable(folder, record, 0, 2)]
+    return {checkpoint["global_step"]: checkpoint for checkpoint in reversed(saved)}
+
+
+def _loadable(folder: Path, record: Record, rank: int, most: int) -> list[Path]:
+    """The newest checkpoints that are there and not damaged, `most` at most."""
     if rank == 0:
         for name in (LAST, BEST):
             remove_draft(folder / name)
     damages: list[str] = []
-    found = None
+    found: list[Path] = []
     for path in (folder / LAST, folder / PREVIOUS):
-        damage = _damage(path) if path.exists() else None
-        if damage is None and path.exists():
-            found = path
-            break
-        if damage is not None:
-            damages.append(f"{path} is damaged ({damage})")
-            if rank == 0:
-                path.rename(path.with_name(f"{path.name}.damaged"))
+        if not path.exists() or len(found) == most:
+            continue
+        if (damage := _damage(path)) is None:
+            found.append(path)
+            continue
+        damages.append(f"{path} is damaged ({damage})")
+        if rank == 0:
+            path.rename(path.with_name(f"{path.name}.damaged"))
     if damages and rank == 0:
-        text = f"{', and '.join(damages)}: the run continues from {found or 'its beginning'}"
+        start = found[0] if found else "its beginning"
+        text = f"{', and '.join(damages)}: the run continues from {start}"
         print(text, file=sys.stderr)
         record.tag(FALLBACK_TAG, text)
     return found
 
 
-def best_checkpoint(folder: Path) -> Path | None:
-    """Find the best checkpoint; None if there is none, or it is damaged."""
+def load_best(module: nn.Module, folder: Path) -> int | None:
+    """Load the weights of the best checkpoint; None if there is none, or it is damaged.
+
+    Returns:
+        The training step at which it was saved.
+    """
     path = folder / BEST
-    return path if path.exists() and _damage(path) is None else None
+    if not path.exists() or _damage(path) is not None:
+        return None
+    saved = torch.load(path, weights_only=True, map_location="cpu")
+    module.load_state_dict(saved["state_dict"])
+    return int(saved["global_step"])
 
 
 def forget_previous(folder: Path) -> None:

@@ -16,7 +16,7 @@ from undertow.errors import Diverged, Interrupted
 from undertow.nn import build_model, build_task
 from undertow.train.callbacks.checkpoints import BEST, LAST
 from undertow.train.held_out import held_out_parts
-from undertow.train.job import NOT_TESTED_TAG, TESTED_TAG
+from undertow.train.outcome import NOT_TESTED_TAG, TESTED_TAG
 from undertow.train.learner import Learner
 from undertow_tasks.memory.adding import Adding
 from undertow_tasks.memory.options import AddingOptions
@@ -103,7 +103,7 @@ def test_test_scores_are_those_of_the_best_checkpoint_and_recorded_once(run_job,
 
 
 def test_without_a_best_checkpoint_the_last_network_is_tested(run_job, base, monkeypatch) -> None:
-    monkeypatch.setattr("undertow.train.job.best_checkpoint", lambda folder: None)
+    monkeypatch.setattr("undertow.train.job.load_best", lambda module, folder: None)
     job = run_job(*OVERSHOOTING)
     assert job.record.latest["test/loss"] == pytest.approx(loss_by_hand(base, job.folder / LAST, 64), rel=1e-5)
     assert job.journal.tagged == {TESTED_TAG: "step 50, 64 examples"}

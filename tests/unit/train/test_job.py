@@ -17,7 +17,8 @@ from undertow.errors import Diverged, Interrupted, UndertowError
 from undertow.nn import build_model, build_task
 from undertow.train.build import build
 from undertow.train.callbacks.checkpoints import BEST, LAST
-from undertow.train.job import is_solved, train
+from undertow.train.job import train
+from undertow.train.outcome import is_solved
 from undertow.train.record import Record
 from undertow.train.runtime import denormals_flushed
 

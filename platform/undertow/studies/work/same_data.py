@@ -9,11 +9,9 @@ compares for itself: drivers on several machines have files of their own.
 
 import hashlib
 import json
-import os
-from contextlib import suppress
 from pathlib import Path
 
-from undertow._system.atomic import write_atomically
+from undertow._system.atomic import write_atomically, write_once
 from undertow.config.schema import ExperimentConfig
 from undertow.plugins.frozen import changed_code, require_same_code
 from undertow.runs.code import CHANGED, DATASET
@@ -36,14 +34,7 @@ def require_same_data(study: Path, config: ExperimentConfig, digest: str, *, all
     """
     same = json.dumps([config.task.model_dump(mode="json"), config.seed], sort_keys=True)
     path = study / "datasets" / hashlib.blake2b(same.encode(), digest_size=8).hexdigest()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        write_atomically(draft, digest)
-        with suppress(FileExistsError):  # another trial was first: its digest is compared below
-            os.link(draft, path)
-        draft.unlink()
-    recorded, now = {DATASET: path.read_text()}, {DATASET: digest}
+    recorded, now = {DATASET: write_once(path, digest)}, {DATASET: digest}
     if not allow_changed:
         require_same_code(recorded, now, f"the study of {study.name}")
     if not (changes := changed_code(recorded, now)):

@@ -62,12 +62,21 @@ def train(
         learner = Learner(built.model, built.task, config)
         data = TaskData(built.task, config.train, config.seed)
         trainer.fit(learner, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-        if rank == 0:
-            forget_previous(folder)
         record.steps = trainer.global_step  # of a run that was saved after its last step: no callback has acted
-        _test(built, trainer, learner, data, folder, record)
-        record_solved(built.task, record)
+        finish(built, trainer, learner, data, folder, record)
     return record.steps
+
+
+def finish(built: Built, trainer: pl.Trainer, learner: Learner, data: TaskData, folder: Path, record: Record) -> None:
+    """Test a trained network, and record whether its task is solved; arguments as in `train`, `steps` is recorded.
+
+    Raises:
+        Interrupted: The run was stopped; a resumed run is tested.
+    """
+    if trainer.is_global_zero:
+        forget_previous(folder)
+    _test(built, trainer, learner, data, folder, record)
+    record_solved(built.task, record)
 
 
 def _test(built: Built, trainer: pl.Trainer, learner: Learner, data: TaskData, folder: Path, record: Record) -> None:

@@ -17,7 +17,7 @@ from undertow.config.schema import OptimConfig, Scheduler, TrainConfig
 from undertow.nn.model import SequenceModel, parameter_key
 
 
-def parameter_groups(model: SequenceModel, scales: Mapping[str, float], lr: float) -> ParamsT:
+def parameter_groups(model: SequenceModel, scales: Mapping[str, float], lr: float) -> list[dict[str, Any]]:
     """The parameters of a network, by learning rate.
 
     Args:
@@ -25,8 +25,6 @@ def parameter_groups(model: SequenceModel, scales: Mapping[str, float], lr: floa
         scales: `cell.lr_scale`: the factor on the learning rate of each parameter of the cells that is named here.
         lr: The learning rate of all others, which are the first group.
     """
-    if not scales:
-        return model.parameters()
     scaled = {
         parameter: scales[parameter_key(name)]
         for cell in model.layers

@@ -13,6 +13,8 @@ from undertow.config.load import load_mapping
 from undertow.train.build import build
 from undertow.train.callbacks.checkpoints import LAST
 from undertow.train.job import train
+from undertow.train.pack.job import train_pack
+from undertow.train.pack.replicate import Replicate
 from undertow.train.record import Record
 
 
@@ -31,6 +33,10 @@ class Journal:
 
     def metrics(self, rows: Iterable[tuple[str, float, int]]) -> None:
         self.rows += rows
+
+    def known(self) -> dict[str, set[int]]:
+        """The steps of the rows, by name."""
+        return {name: {step for key, _, step in self.rows if key == name} for name, _, _ in self.rows}
 
     def series(self, name: str) -> dict[int, float]:
         return {step: value for key, value, step in self.rows if key == name}
@@ -51,6 +57,17 @@ class Job:
 
 
 RunJob = Callable[..., Job]
+
+
+@dataclass
+class PackJob:
+    """The jobs of a pack by seed, and what ended each; None for one that has finished."""
+
+    jobs: dict[int, Job]
+    ends: dict[int, Exception | None]
+
+
+RunPack = Callable[..., PackJob]
 
 BASE: Mapping[str, Any] = {
     "task": {"name": "adding", "length": 20},
@@ -88,5 +105,44 @@ def run_job(tmp_path: Path) -> RunJob:
         record = Record(journal, known, path / "traceback.txt")
         steps = train(build(loaded), path, record=record, stop=stop or StopRequest(), progress=False)
         return Job(steps, journal, record, path)
+
+    return run
+
+
+@pytest.fixture
+def run_pack(tmp_path: Path) -> RunPack:
+    """Train `BASE` with overrides and these seeds in a pack, in the folders `<folder>-<seed>`.
+
+    `settings` has more overrides for one seed, `together` the way in which the networks run after the first steps.
+    """
+
+    def run(
+        *overrides: str, seeds: Iterable[int] = range(3), folder: str = "pack", plugins: Iterable[Path] = (),
+        stop: StopRequest | None = None, journals: Mapping[int, Journal] | None = None, together: bool | None = True,
+        settings: Mapping[int, Iterable[str]] | None = None,
+    ) -> PackJob:  # fmt: skip
+        replicates = {}
+        for seed in seeds:
+            loaded = load_mapping(BASE, [*overrides, f"seed={seed}", *(settings or {}).get(seed, ())], list(plugins))
+            path = tmp_path / f"{folder}-{seed}"
+            path.mkdir(exist_ok=True)
+            journal = (journals or {}).get(seed) or Journal()
+            record = Record(journal, journal.known(), path / "traceback.txt")
+            replicates[Replicate(build(loaded), path, record)] = seed, journal
+        choice = tmp_path / f"{folder}-choice"
+        if together is not None:
+            choice.write_text(str(int(together)))
+        ends: dict[int, Exception | None] = {}
+
+        def on_end(replicate: Replicate, error: Exception | None) -> None:
+            assert replicates[replicate][0] not in ends
+            ends[replicates[replicate][0]] = error
+
+        train_pack(list(replicates), stop=stop or StopRequest(), on_end=on_end, progress=False, choice=choice)
+        jobs = {
+            seed: Job(replicate.record.steps, journal, replicate.record, replicate.folder)
+            for replicate, (seed, journal) in replicates.items()
+        }
+        return PackJob(jobs, ends)
 
     return run

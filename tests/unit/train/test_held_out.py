@@ -16,8 +16,8 @@ from undertow.errors import Diverged, Interrupted
 from undertow.nn import build_model, build_task
 from undertow.train.callbacks.checkpoints import BEST, LAST
 from undertow.train.held_out import held_out_parts
-from undertow.train.outcome import NOT_TESTED_TAG, TESTED_TAG
 from undertow.train.learner import Learner
+from undertow.train.outcome import NOT_TESTED_TAG, TESTED_TAG
 from undertow_tasks.memory.adding import Adding
 from undertow_tasks.memory.options import AddingOptions
 
@@ -75,10 +75,6 @@ def tasks(tmp_path: Path) -> Path:
     return path
 
 
-def known(journal) -> dict[str, set[int]]:
-    return {name: {step for key, _, step in journal.rows if key == name} for name, _, _ in journal.rows}
-
-
 def loss_by_hand(base, path: Path, examples: int, length: int = 20) -> float:
     """The mean loss of the saved weights over the first test examples, without Lightning and torchmetrics."""
     loaded = load_mapping(base)
@@ -113,7 +109,7 @@ def test_a_damaged_best_checkpoint_is_not_tested(run_job, base) -> None:
     job = run_job("evaluate.test=false", folder="job")
     whole = (job.folder / BEST).read_bytes()
     (job.folder / BEST).write_bytes(whole[: len(whole) // 2])
-    again = run_job(folder="job", known=known(job.journal), journal=job.journal)
+    again = run_job(folder="job", known=job.journal.known(), journal=job.journal)
     assert again.journal.tagged == {TESTED_TAG: "step 50, 64 examples"}
 
 
@@ -182,19 +178,19 @@ def test_a_run_that_was_killed_around_its_test_is_tested_once_in_its_record(run_
             raise CutOff
         return test(trainer, *args, **options)
 
-    def record_and_cut_off(parts, scores, record) -> None:
-        recorded(parts, scores, record)
+    def record_and_cut_off(*args) -> None:
+        recorded(*args)
         raise CutOff
 
     from undertow.train import job
 
-    recorded = job._record_test
+    recorded = job.record_test
     with monkeypatch.context() as patch:
         patch.setattr(pl.Trainer, "test", cut_off)
-        patch.setattr(job, "_record_test", record_and_cut_off)
+        patch.setattr(job, "record_test", record_and_cut_off)
         with pytest.raises(CutOff):
             run_job(*OVERSHOOTING, folder="cut", journal=journal)
-    resumed = run_job(*OVERSHOOTING, folder="cut", known=known(journal), journal=journal)
+    resumed = run_job(*OVERSHOOTING, folder="cut", known=journal.known(), journal=journal)
     assert sorted(journal.rows) == sorted(whole.journal.rows)
     assert resumed.record.latest == whole.record.latest
     assert journal.tagged == whole.journal.tagged
@@ -215,7 +211,7 @@ def test_a_run_that_is_stopped_in_its_test_is_tested_when_it_is_resumed(run_job,
         with pytest.raises(Interrupted, match="stopped by SIGTERM in the test"):
             run_job(folder="stopped", journal=journal, stop=stop)
     assert not journal.series("test/loss")
-    run_job(folder="stopped", known=known(journal), journal=journal)
+    run_job(folder="stopped", known=journal.known(), journal=journal)
     assert sorted(journal.rows) == sorted(whole.journal.rows)
 
 

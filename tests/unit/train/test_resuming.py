@@ -44,10 +44,6 @@ def cut_off_after(saves: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pl.Trainer, "save_checkpoint", save_and_cut_off)
 
 
-def known(journal) -> dict[str, set[int]]:
-    return {name: {step for key, _, step in journal.rows if key == name} for name, _, _ in journal.rows}
-
-
 def check_every_cut(run_job: Callable, new_journal: Callable, *more: str) -> None:
     """Cut off a run after its first save, another one after its second, and so on, and resume each."""
     whole = run_job(*SMALL, *more, folder="whole")
@@ -61,7 +57,7 @@ def check_every_cut(run_job: Callable, new_journal: Callable, *more: str) -> Non
                 pass
             else:
                 break
-        resumed = run_job(*SMALL, *more, folder=folder, known=known(journal), journal=journal)
+        resumed = run_job(*SMALL, *more, folder=folder, known=journal.known(), journal=journal)
         assert resumed.steps == whole.steps, saves
         assert same(whole.weights, resumed.weights), saves
         assert sorted(journal.rows) == sorted(whole.journal.rows), saves

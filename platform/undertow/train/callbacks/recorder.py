@@ -43,7 +43,7 @@ class Recorder(pl.Callback):
         return {
             "latest": {name: float(value) for name, value in self._record.latest.items()},
             "curves": {name: ([int(s) for s in c.steps], [float(v) for v in c.values]) for name, c in curves},
-            "sum": None if self._sum is None else self._sum.item(),
+            "sum": None if self._sum is None else self._sum.cpu(),
             "batches": self._batches,
             "clipped": [bool(each) for each in self._clipped],
         }
@@ -52,7 +52,7 @@ class Recorder(pl.Callback):
         """Restore them."""
         self._record.latest |= state_dict.get("latest", {})
         self._record.curves |= {name: Curve(*curve) for name, curve in state_dict.get("curves", {}).items()}
-        self._sum = None if state_dict["sum"] is None else torch.tensor(state_dict["sum"])
+        self._sum = None if state_dict["sum"] is None else torch.as_tensor(state_dict["sum"])
         self._batches = state_dict["batches"]
         self._clipped = [torch.tensor(each) for each in state_dict.get("clipped", [])]
 

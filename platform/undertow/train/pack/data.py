@@ -11,7 +11,6 @@ from torch.utils.data import DataLoader, Dataset
 from undertow.api.contract import Batch, Split, Task
 from undertow.train.build import Built
 from undertow.train.data import Indices, Stream, TaskData
-from undertow.train.held_out import Part
 
 
 class _Stacked(Dataset[Batch]):
@@ -32,9 +31,6 @@ class PackData(TaskData):
 
     Args:
         replicates: What is trained; they differ by their seed alone.
-
-    Attributes:
-        tested_together: What is tested: a list of S parts for each test.
     """
 
     def __init__(self, replicates: Sequence[Built]) -> None:
@@ -42,7 +38,6 @@ class PackData(TaskData):
         super().__init__(replicates[0].task, config.train, config.seed)
         self._tasks = [each.task for each in replicates]
         self._seeds = [each.loaded.config.seed for each in replicates]
-        self.tested_together: Sequence[Sequence[Part]] = ()
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return every training batch of every replicate, starting with the first one not yet seen."""
@@ -54,17 +49,8 @@ class PackData(TaskData):
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the first `val_examples` of every validation split."""
-        return self._loader(_Stacked(self._tasks, "val"), self._repeated(self._val_examples()))
-
-    def test_dataloader(self) -> list[DataLoader[Batch]]:
-        """Return the test examples, a loader for each entry of `tested_together`."""
-        return [
-            self._loader(_Stacked([part.task for part in parts], "test"), self._repeated(parts[0].examples))
-            for parts in self.tested_together
-        ]
-
-    def _repeated(self, count: int) -> list[list[Indices]]:
-        return [[indices] * len(self._tasks) for indices in self._shares(count)]
+        batches = [[indices] * len(self._tasks) for indices in self._shares(self._val_examples())]
+        return self._loader(_Stacked(self._tasks, "val"), batches)
 
 
 class _Side:

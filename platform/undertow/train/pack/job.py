@@ -17,8 +17,9 @@ from undertow.train.build import seed_all
 from undertow.train.callbacks.checkpoints import Checkpoints
 from undertow.train.callbacks.progress import ProgressReport
 from undertow.train.clock import Clock
-from undertow.train.held_out import Part, held_out_parts
-from undertow.train.outcome import failed_test, record_not_tested, record_solved, record_test, record_trivial_scores
+from undertow.train.data import TaskData
+from undertow.train.job import finish
+from undertow.train.outcome import record_trivial_scores
 from undertow.train.pack.callback import AllEnded, Replicates
 from undertow.train.pack.choice import Choice
 from undertow.train.pack.data import PackData
@@ -26,7 +27,7 @@ from undertow.train.pack.learner import PackLearner
 from undertow.train.pack.replicate import Replicate
 from undertow.train.pack.saves import PackSaves
 from undertow.train.runtime import keep_freed_memory, use_full_precision
-from undertow.train.saves import forget_previous, load_best, saved_steps
+from undertow.train.saves import LAST, saved_steps
 from undertow.train.trainer import build_trainer, quiet_lightning
 
 OnEnd = Callable[[Replicate, Exception | None], None]
@@ -123,63 +124,18 @@ class _Group:
         self._callback.on_error = lambda replicate: end(replicate, replicate.error)
         with quiet_lightning():
             try:
-                path = self.all[0].folder / "last.ckpt" if self._resumed else None
+                path = self.all[0].folder / LAST if self._resumed else None
                 self._trainer.fit(self._learner, datamodule=self._data, ckpt_path=path, weights_only=True)
             except AllEnded:
                 pass
-            trained = [each for each in self.all if each.error is None]
-            for replicate in trained:
-                forget_previous(replicate.folder)
-                replicate.record.steps = max(replicate.record.steps, self._callback.steps.get(replicate, 0))
-            self._test(trained)
-        for replicate in trained:
-            record_solved(replicate.built.task, replicate.record)
-            end(replicate, None)
+            for replicate in self.all:
+                if replicate.error is None:
+                    replicate.record.steps = self._callback.steps.get(replicate, self._trainer.global_step)
+                    self._finish(replicate)
+                    end(replicate, None)
 
-    def _test(self, replicates: Sequence[Replicate]) -> None:
-        """Evaluate the best network of every replicate; those that have the same parts together."""
-        found = []
-        for each in replicates:
-            config = each.built.loaded.config
-            found.append(
-                held_out_parts(
-                    config, each.built.task, each.built.other_lengths, ranks=1, traceback=each.record.traceback
-                )
-            )
-        alike: dict[tuple[tuple[int | None, int], ...], list[tuple[Replicate, list[Part], list[str]]]] = {}
-        for replicate, (parts, problems) in zip(replicates, found, strict=True):
-            alike.setdefault(tuple((part.length, part.examples) for part in parts), []).append(
-                (replicate, parts, problems)
-            )
-        for members in alike.values():
-            if not members[0][1] or not self._test_together(members):
-                for member in members:
-                    if member[1]:
-                        self._test_together([member], last=True)
-            for replicate, parts, problems in members:
-                record_not_tested(replicate.built.loaded.config.run_name, problems, parts, replicate.record)
-
-    def _test_together(self, members: Sequence[tuple[Replicate, list[Part], list[str]]], *, last: bool = False) -> bool:
-        """Test replicates that have the same parts, and record their scores; False if that failed."""
-        replicates = [replicate for replicate, _, _ in members]
-        best = [load_best(each.learner, each.folder) for each in replicates]
-        pack = Pack([each.built.model for each in replicates]).to(self._learner.device)
-        pack.together = self._pack.together and not pack.reason
-        learner = PackLearner(pack, replicates, self._learner.choice)
-        together = list(zip(*(parts for _, parts, _ in members), strict=True))
-        learner.test_on(together)
-        data = PackData([each.built for each in replicates])
-        data.tested_together = together
-        try:
-            self._trainer.test(learner, datamodule=data, verbose=False)
-        except Interrupted:
-            raise
-        except Exception as error:  # noqa: BLE001  (a plugin's code; the runs are trained, and stay it)
-            if not last and len(members) > 1:
-                return False
-            for replicate, _, problems in members:
-                problems.append(failed_test(error, replicate.record))
-            return True
-        for (replicate, parts, _), scores, step in zip(members, learner.test_scores, best, strict=True):
-            record_test(parts, scores, step, replicate.record)
-        return True
+    def _finish(self, replicate: Replicate) -> None:
+        """Test a replicate alone, as a single run: its scores do not depend on the others that have ended by then."""
+        config = replicate.built.loaded.config
+        data = TaskData(replicate.built.task, config.train, config.seed)
+        finish(replicate.built, self._trainer, replicate.learner, data, replicate.folder, replicate.record)

@@ -1,27 +1,25 @@
-"""The LightningModule of a pack: one training step, one validation and one test for all of its replicates.
+"""The LightningModule of a pack: one training step and one validation for all of its replicates.
 
 S replicates, B batch, T time.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from undertow.api.contract import Batch, Cell
 from undertow.errors import Diverged
 from undertow.nn.losses import supervised_losses
 from undertow.nn.pack import Pack
-from undertow.train.held_out import Part
 from undertow.train.optim import build_optimizer, build_scheduler, constrain_after_steps, parameter_groups
 from undertow.train.pack.choice import Choice
 from undertow.train.pack.replicate import Replicate
 from undertow.train.pack.saves import STATE
-from undertow.train.scores import Scores
 
 
 class PackLearner(pl.LightningModule):
@@ -34,9 +32,6 @@ class PackLearner(pl.LightningModule):
         pack: The networks.
         replicates: Those in the pack, in its order. The list is shared: what leaves the pack is taken out of it.
         choice: Decides how the networks are run.
-
-    Attributes:
-        test_scores: After a test, for each replicate, the loss and the metrics of each part.
     """
 
     def __init__(self, pack: Pack, replicates: list[Replicate], choice: Choice) -> None:
@@ -46,7 +41,6 @@ class PackLearner(pl.LightningModule):
         self.choice = choice
         self.task = replicates[0].built.task
         self.config = replicates[0].built.loaded.config
-        self.test_scores: list[list[dict[str, float]]] = []
         self._of_loader = list(replicates)
 
     def on_fit_start(self) -> None:
@@ -110,34 +104,12 @@ class PackLearner(pl.LightningModule):
                 replicate.error = Diverged(f"the validation loss is {loss} after step {self.global_step}")
             replicate.metrics = {f"val/{name}": value for name, value in scores.items()}
 
-    def test_on(self, parts: Sequence[Sequence[Part]]) -> None:
-        """Set what the next test is on: for each of its loaders, the part of every replicate."""
-        self._writes = [of_all[0].task.writes for of_all in parts]
-        self._scores_of = nn.ModuleList(nn.ModuleList(Scores(part.task) for part in of_all) for of_all in parts)
-
-    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Add one batch to the scores of its part."""
-        outputs = self.pack(batch.input, writes=self._writes[dataloader_idx])
-        for place, scores in enumerate(cast(nn.ModuleList, self._scores_of[dataloader_idx])):
-            cast(Scores, scores).update(outputs[place], Batch(batch.input[place], batch.target[place]))
-
-    def on_test_epoch_end(self) -> None:
-        """Compute the scores of every part of every replicate."""
-        by_part = [
-            [{name: float(value) for name, value in cast(Scores, each).compute().items()} for each in scores]
-            for scores in cast(Sequence[nn.ModuleList], self._scores_of)
-        ]
-        self.test_scores = [list(of_replicate) for of_replicate in zip(*by_part, strict=True)]
-
     def configure_optimizers(self) -> Any:
         """Build the optimiser of the stack, and its schedule, as for a single run."""
         optim = self.config.optim
         base = self.pack.models[0]
         stack_of = {parameter: self.pack.stack[name] for name, parameter in base.named_parameters()}
-        groups: list[dict[str, Any]] = [
-            group if isinstance(group, dict) else {"params": [group]}
-            for group in parameter_groups(base, self.config.cell.lr_scale, optim.lr)
-        ]
+        groups = parameter_groups(base, self.config.cell.lr_scale, optim.lr)
         for group in groups:
             group["params"] = [stack_of[parameter] for parameter in group["params"]]
         optimizer = build_optimizer(optim, groups)

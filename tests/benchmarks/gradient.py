@@ -1,6 +1,7 @@
 """Cost of one gradient profile in training steps on the same batch, and the cost of the same curve by unrolling.
 
-The profile is the whole probe as a run executes it. All run on one thread and are timed in CPU seconds, a few rounds at a time, of which the fastest counts.
+The profile is the whole probe as a run executes it. All run on one thread and are timed in CPU seconds, a few rounds at
+a time, of which the fastest counts.
 T time, B batch, H hidden, K lags.
 """
 

@@ -209,7 +209,7 @@ class RunFolder:
             write_atomically(path / "run.json", json.dumps(recorded, indent=2), private=True)
             sync_folder(path)
             sync_folder(path.parent)
-        except BaseException:
+        except BaseException:  # re-raised: a folder that was not completed must not stay held by this process
             folder.release()
             raise
         return folder

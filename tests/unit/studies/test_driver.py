@@ -170,11 +170,11 @@ def drive(
 
     def drive(executor: Executor, *overrides: str) -> StudyResults:
         ledger = open_ledger(*overrides)
-        slots = [Slot(threads=1)]
-        Driver(load(*overrides), ledger, executor, home, slots, parent="0" * 32, tags={}, watch=NoView()).run(
-            StopRequest()
-        )
-        return read_results(ledger)
+        loaded, slots = load(*overrides), [Slot(threads=1)]
+        driver = Driver(loaded, ledger, executor, home, slots, parent="0" * 32, tags={}, watch=NoView())
+        with ledger.deletion_named(home):
+            driver.run(StopRequest())
+            return read_results(ledger)
 
     return drive
 

@@ -129,15 +129,8 @@ class Driver:
 
         Returns:
             The combinations by state at the end.
-
-        Raises:
-            UndertowError: The study was deleted from the database.
         """
         self._home.mkdir(parents=True, exist_ok=True)
-        with self._ledger.deletion_named(self._home):
-            return self._run_locked(stop)
-
-    def _run_locked(self, stop: StopRequest) -> Counts:
         with self._lock.held():
             try:
                 self._remove_dead_drivers()

@@ -191,7 +191,8 @@ def _work(job: RemoteJob, gpus: Sequence[str], time_budget: float | None, stop: 
                 watch=_Silent(),
                 allow_changed_code=job.allow_changed_code,
             )
-            driver.run(stop)
+            with ledger.deletion_named(home):
+                driver.run(stop)
         finally:
             executor.close()
         return RemoteEnd(unshipped=_ship(shipper, home, job.run, stop))

@@ -27,7 +27,7 @@ class DigitTask(Task):
 
     output_size = CLASSES
     trivial_loss = math.log(CLASSES)
-    trivial_scores = MappingProxyType({"accuracy": 1 / CLASSES})
+    trivial_scores: Mapping[str, float] = MappingProxyType({"accuracy": 1 / CLASSES})
 
     def __init__(self, options: Options, length: int, seed: int) -> None:
         self.length = length

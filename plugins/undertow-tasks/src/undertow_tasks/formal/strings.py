@@ -45,7 +45,7 @@ def strings(
 def share(split: Split, alphabet: int) -> float:
     """The share of all strings that are in a split."""
     ending, first, end = _endings(split, alphabet)
-    return (end - first) / alphabet**ending
+    return float((end - first) / alphabet**ending)
 
 
 def _endings(split: Split, alphabet: int) -> tuple[int, int, int]:

@@ -157,7 +157,7 @@ class Pack(nn.Module):
     def _side_by_side(self, input: Tensor, target: Tensor | None, writes: int | None) -> Tensor:
         base = self.models[0]
 
-        def call(parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor | None) -> Tensor:
+        def call(parameters: dict[str, Any], buffers: dict[str, Tensor], x: Tensor, y: Tensor | None) -> Tensor:
             output: Tensor = functional_call(base, (parameters, buffers), (x, y, writes))
             return output
 

@@ -60,6 +60,7 @@ def train(
         callbacks = _callbacks(built, folder, record, stop, progress=progress)
         trainer = build_trainer(built, callbacks, folder, DurableCheckpoints(record))
         learner = Learner(built.model, built.task, config)
+        trainer.precision_plugin.convert_module(learner)  # Lightning converts after it has loaded: that rounds
         data = TaskData(built.task, config.train, config.seed)
         trainer.fit(learner, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         record.steps = trainer.global_step  # of a run that was saved after its last step: no callback has acted

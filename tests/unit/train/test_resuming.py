@@ -118,3 +118,7 @@ def test_a_run_that_accumulates_stops_between_two_steps(run_job) -> None:
         state = torch.load(whole.folder.parent / f"stop-{looks}" / LAST, weights_only=True)
         assert state["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"] == 2 * (looks + 1)
         assert same(whole.weights, run_job(*more, folder=f"stop-{looks}").weights)
+
+
+def test_a_run_in_double_precision_resumes_in_double_precision(run_job, new_journal) -> None:
+    check_every_cut(run_job, new_journal, "train.precision=64-true", "train.log_every=3")

@@ -98,19 +98,19 @@ class _Group:
         config, devices = first.built.loaded.config, first.built.devices
         on_gpu = devices.accelerator == "cuda"
         clock = Clock(on_gpu=on_gpu)
-        self._stop = stop
         self._active = list(self.all)
         self._pack = Pack([each.built.model for each in self.all])
-        for replicate, checkpoint in resumed:
-            replicate.join(clock, lambda: len(self._active))
-            if checkpoint is not None:
-                replicate.load(checkpoint)
         self._learner = PackLearner(self._pack, self._active, Choice(self._pack, on_gpu=on_gpu, file=choice))
         saves = PackSaves(self._pack, self._active, saved)
         self._callback = Replicates(self._learner, saves, clock)
         checkpoints = Checkpoints(first.folder, config.train.checkpoint.every, config.train.val_every, stop, clock)
         shown = [ProgressReport(config.run_name, config.train.max_steps, first.record)] if progress else []
         self._trainer = build_trainer(first.built, [self._callback, *shown, checkpoints], first.folder, saves)
+        self._trainer.precision_plugin.convert_module(self._learner)  # Lightning converts after it has loaded
+        for replicate, checkpoint in resumed:
+            replicate.join(clock, lambda: len(self._active))
+            if checkpoint is not None:
+                replicate.load(checkpoint)
         self._data = PackData([each.built for each in self.all])
         self._resumed = bool(saved)
 

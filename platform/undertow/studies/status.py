@@ -8,8 +8,9 @@ columns that are needed. They have not changed since 2022, and a test compares t
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
@@ -51,6 +52,8 @@ class StudyStatus:
         drivers: Process ids of the running drivers, by machine.
         objective: The metric that decides which run is the best.
         seconds_each: Mean time of a complete trial; None without one.
+        packs: How many runs each pack has that was started; runs by themselves are in none.
+        singly: How many runs with replicates are not packed, by the reason.
     """
 
     name: str
@@ -60,6 +63,8 @@ class StudyStatus:
     drivers: Mapping[str, list[int]]
     objective: str
     seconds_each: float | None
+    packs: Sequence[int] = ()
+    singly: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_status(url: str, name: str) -> StudyStatus:
@@ -143,6 +148,7 @@ def _status(name: str, of_study: Mapping[str, Any], trials: Sequence[SimpleNames
         for trial in trials
         if trial.state.name == "COMPLETE" and trial.began and trial.ended
     ]
+    packs = Counter(trial.assignment.pack for trial, _ in latest if trial.assignment and trial.assignment.pack)
     drivers: dict[str, list[int]] = {}
     for key, record in of_study.items():
         if key.startswith(DRIVER) and is_running(record):
@@ -155,6 +161,8 @@ def _status(name: str, of_study: Mapping[str, Any], trials: Sequence[SimpleNames
         drivers=drivers,
         objective=objective["metric"],
         seconds_each=sum(seconds) / len(seconds) if seconds else None,
+        packs=sorted(packs.values(), reverse=True),
+        singly=snapshot.get("singly", {}),
     )
 
 

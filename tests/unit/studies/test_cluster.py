@@ -190,6 +190,7 @@ def test_a_study_travels_as_data_and_loads_back_to_an_equal_one(file: Path, monk
         run="1f",
         modules=[],
         tags={},
+        slots=1,
         gpu_share=0.0,
         allow_changed_code=False,
     )

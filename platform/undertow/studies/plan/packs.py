@@ -61,6 +61,11 @@ class Packs:
         return 1 if self.size == 1 or self._reasons.of(combination.params) else self.size
 
 
+def singly(reasons: Mapping[str, int]) -> str:
+    """`Reasons.counted` as text: ``8 runs singly, not side by side (optim.omega: …)``."""
+    return "; ".join(f"{runs} runs singly, not side by side ({reason})" for reason, runs in reasons.items())
+
+
 class Reasons:
     """What keeps the combinations of a study from being packed.
 

@@ -60,6 +60,7 @@ class Assignment:
         folder: The run folder.
         run: The run's uuid, which MLflow's run carries as the tag `undertow.run`.
         name: The run's name.
+        pack: The id of the pack that it is trained in; empty for a run by itself.
     """
 
     owner: str
@@ -67,6 +68,7 @@ class Assignment:
     folder: str
     run: str
     name: str
+    pack: str = ""
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ class Outcome:
         curves: The final curves: steps of the axis, and values.
         history: Earlier values of these curves, by training step.
         steps: Training steps done.
-        seconds: Wall time of this trial.
+        seconds: Wall time of this trial; its share of that of its pack.
     """
 
     metrics: Mapping[str, float] = field(default_factory=dict)

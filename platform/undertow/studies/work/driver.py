@@ -489,7 +489,7 @@ def _outcome(active: ActiveTrial, result: Result | None) -> Outcome:
         curves={name: (list(steps), list(values)) for name, (steps, values) in curves.items()},
         history=follower.history(curves),
         steps=result.steps if result else follower.step,
-        seconds=time.monotonic() - active.started,
+        seconds=(time.monotonic() - active.started) / active.together,
     )
 
 

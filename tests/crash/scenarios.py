@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from importlib import import_module
@@ -192,7 +192,7 @@ class _ForkingExecutor(executor.LocalExecutor):
     def __init__(self, preload: object = ()) -> None:
         self._spare = None
 
-    def launch(self, work: job.Job) -> executor.LocalRunning:
+    def launch(self, work: Sequence[job.Job]) -> executor.LocalRunning:
         receiver, sender = connection.Pipe(duplex=False)
         process = get_context("fork").Process(target=_trial, args=(receiver, sender))
         process.start()

@@ -27,6 +27,7 @@ study:
   vary: {cell.options.bomb.mode: [fine]}
   workers: 2
   retries: 0
+  pack: off
 """
 
 

@@ -42,12 +42,12 @@ def test_a_spare_process_that_dies_is_replaced_and_the_last_one_ends(home: Path,
             threads=1,
         )
 
-    first = executor.launch(job("1"))
+    first = executor.launch([job("1")])
     spare = executor._spare
     assert spare is not None
     os.kill(spare.pid, signal.SIGKILL)
     until(lambda: spare.exit_code is not None)
-    second = executor.launch(job("2"))
+    second = executor.launch([job("2")])
     until(lambda: first.exit_code == second.exit_code == 0)
     for folder in (job("1").place, job("2").place):
         assert Result.read(folder / "result.json").status == "FINISHED"

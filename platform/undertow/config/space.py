@@ -13,7 +13,7 @@ compared and hashed; `frozen` makes it, and `written` makes a list of it again.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 from typing import Any
@@ -52,10 +52,15 @@ class Combination:
     params: Params
     sample: int = 0
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Its identity in the ledger; the same for equal combinations, whatever the order of their keys."""
         return json.dumps([dict(sorted(self.params.items())), self.sample])
+
+    @property
+    def group(self) -> str:
+        """Equal for replicates: combinations that differ by their seed alone."""
+        return replace(self, params={key: value for key, value in self.params.items() if key != "seed"}).key
 
     @classmethod
     def from_key(cls, key: str) -> "Combination":
@@ -103,6 +108,14 @@ class Space:
         for sample in range(self.samples):
             for point in self.points():
                 yield Combination(point, sample)
+
+    @cached_property
+    def groups(self) -> tuple[tuple[Combination, ...], ...]:
+        """Every combination once, with its replicates, in the order of the first replicate of each."""
+        found: dict[str, list[Combination]] = {}
+        for combination in self.combinations():
+            found.setdefault(combination.group, []).append(combination)
+        return tuple(map(tuple, found.values()))
 
     @cached_property
     def keys(self) -> frozenset[str]:

@@ -16,6 +16,9 @@ STUDY_NAME = r"^[\w.\- ]+$"
 LONGEST_NAME = 200
 """Characters in the name of a study."""
 
+MOST_SEEDS = 10_000
+"""The largest value of `seeds`."""
+
 RENAMED = {"study.trials": "study.samples"}
 """Keys of earlier versions, and what each is called now."""
 
@@ -85,6 +88,8 @@ class StudyConfig(Section):
     """The study's name; folder and file name of the configuration when absent."""
     vary: dict[str, Annotated[list[Value], Field(min_length=1)]] = {}
     """Values by dotted key; every combination is run once. A value may be a list."""
+    seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS)] | None = None
+    """Replicates of every combination: `8` is short for `vary: {seed: [0, 1, 2, 3, 4, 5, 6, 7]}`."""
     cases: dict[str, dict[str, Value]] = {}
     """Named settings of several keys together, varied as one factor called `case`."""
     search: dict[str, SearchConfig] = {}
@@ -101,14 +106,19 @@ class StudyConfig(Section):
     """What is minimised or maximised; several make a Pareto front."""
     workers: Literal["auto"] | Count = "auto"
     """Runs at the same time; `auto` takes one for each core, or for each GPU share."""
+    pack: Literal["auto", "off"] | Count = "auto"
+    """Runs that differ by their seed alone are trained side by side in one process, a pack, with the results that each
+    has alone, up to rounding. `auto` packs up to 32, divided evenly over the slots, and trains singly what cannot be
+    packed; a number packs at most so many, and is refused if something forbids it; `off` packs nothing."""
     gpus_per_trial: Annotated[float, Field(gt=0.0)] = 1.0
     """GPUs of one run: a fraction lets several share one."""
     memory_per_trial: Positive | None = None
-    """GiB of main memory that a run may take; a run that needs more fails, the others go on."""
+    """GiB of main memory that a run may take; a run that needs more fails, the others go on. A pack may take as much
+    as its runs together."""
     retries: Annotated[int, Field(ge=0)] = 1
     """How often a run whose process died is retried, from its last checkpoint; one that raised an error is not."""
     trial_timeout: Positive | None = None
-    """Seconds after which a run is stopped and counts as failed."""
+    """Seconds after which a run is stopped and counts as failed; a pack has those of its runs together."""
     time_budget: Positive | None = None
     """Seconds after which no further run is started by one `undertow study run`."""
     storage: str | None = None
@@ -117,8 +127,11 @@ class StudyConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "StudyConfig":
-        if not self.vary and not self.search and not self.cases:
-            raise ValueError("a study needs `vary`, `cases`, `search` or several of them")
+        if not self.vary and not self.search and not self.cases and self.seeds is None:
+            raise ValueError("a study needs `vary`, `seeds`, `cases`, `search` or several of them")
+        if self.seeds is not None and "seed" in self.vary:
+            short = f"`seeds: {self.seeds}` is short for {_short_for(self.seeds)}"
+            raise ValueError(f"{short}, and `vary` has a seed: keep one")
         if "case" in self.vary:
             raise ValueError("vary.case: a case is a name from `cases`; all of them are varied")
         if self.search and self.samples is None:
@@ -137,3 +150,8 @@ class StudyConfig(Section):
         if len(self.objectives) > 1 and self.pruner.name != "none":
             raise ValueError("Optuna prunes by one objective only: drop the pruner, or all but one objective")
         return self
+
+
+def _short_for(seeds: int) -> str:
+    """What `seeds` is short for, as text."""
+    return "`vary: {seed: [0]}`" if seeds == 1 else f"`vary: {{seed: [0{', …' if seeds > 2 else ''}, {seeds - 1}]}}`"

@@ -40,7 +40,7 @@ class CombinationResult:
         curves: The final curves, by metric name, such as ``gradient/h/by_lag``.
         history: Earlier values of the same curves at the same lags, by metric name and training step.
         steps: Training steps done.
-        seconds: Wall time of all its trials.
+        seconds: Wall time of all its trials; of a pack, its share.
         run_name: The name of its run in MLflow.
         run: The tag `undertow.run` of its run in MLflow.
         folder: The run folder, on the machine that ran it.

@@ -66,7 +66,8 @@ class TerminalView:
             self._live.update(self._bars(counts, active, left))
         elif not self._quiet and time.monotonic() > self._next_line:
             self._next_line = time.monotonic() + _LINES_SECONDS
-            self._console.print(f"{self._name}: {self._counts(counts)}{left}", highlight=False, soft_wrap=True)
+            shown = f"{self._name}: {self._counts(counts, active)}{left}"
+            self._console.print(shown, highlight=False, soft_wrap=True)
 
     def ended(self, name: str, state: str, reason: str) -> None:
         """Print a line for a trial that has ended."""
@@ -90,19 +91,27 @@ class TerminalView:
         seconds_each = seconds / (counts.settled - self._settled_before + in_progress)
         return f", about {timedelta(seconds=round(seconds_each * rest))} left"
 
-    def _counts(self, counts: "Counts") -> str:
+    def _counts(self, counts: "Counts", active: "Sequence[ActiveTrial]") -> str:
         states = counts.states
         counted = [f"{states[state]} {state}" for state in ("running", "failed", "pruned") if states.get(state)]
+        if packed := [each.assignment.pack for each in active if each.assignment.pack]:
+            packs = len(set(packed))
+            counted.append(f"{len(packed)} side by side in {packs} pack{'s' if packs > 1 else ''}")
         best = f", best {self._objective} {counts.best[0]:.4g} ({counts.best[1]})" if counts.best else ""
         return ", ".join([f"{states.get('complete', 0)} of {counts.total} done", *counted]) + best
 
     def _bars(self, counts: "Counts", active: "Sequence[ActiveTrial]", left: str) -> Group:
         bars = Table.grid(padding=(0, 2))
         whole = ProgressBar(total=max(counts.total, 1), completed=counts.settled, width=40)
-        bars.add_row(Text(self._name, style="bold"), whole, self._counts(counts) + left)
-        for each in active[:_SHOWN]:
-            steps = ProgressBar(total=each.max_steps, completed=each.follower.step, width=40)
-            bars.add_row(f"  {each.assignment.name}", steps, f"step {each.follower.step} of {each.max_steps}")
-        if len(active) > _SHOWN:
-            bars.add_row(f"  and {len(active) - _SHOWN} more", "", "")
+        bars.add_row(Text(self._name, style="bold"), whole, self._counts(counts, active) + left)
+        packs: dict[str, list[ActiveTrial]] = {}
+        for each in active:
+            packs.setdefault(each.assignment.pack or each.assignment.run, []).append(each)
+        for first, *others in list(packs.values())[:_SHOWN]:
+            step = min(each.follower.step for each in (first, *others))
+            name = f"  {first.assignment.name}{f' and {len(others)} more' if others else ''}"
+            steps = ProgressBar(total=first.max_steps, completed=step, width=40)
+            bars.add_row(name, steps, f"step {step} of {first.max_steps}")
+        if len(packs) > _SHOWN:
+            bars.add_row(f"  and {len(packs) - _SHOWN} more", "", "")
         return Group(bars)

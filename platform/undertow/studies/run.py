@@ -22,6 +22,7 @@ from undertow.plugins.frozen import keep_copies
 from undertow.plugins.scratch import describe
 from undertow.report.results import StudyResults
 from undertow.studies.plan.load import LoadedStudy, load_study, load_study_mapping
+from undertow.studies.plan.packs import Reasons, singly
 from undertow.studies.progress import TerminalView
 from undertow.studies.store.counts import Counts
 from undertow.studies.store.ledger import Ledger
@@ -151,6 +152,8 @@ def run_study(
         )
         if ledger.changes:
             note(f"{loaded.name}: {ledger.changes}; the other combinations and their results are kept")
+        if loaded.config.pack == "auto" and (reasons := Reasons(loaded).counted):
+            note(f"{loaded.name}: {singly(reasons)}")
         original, loaded = loaded, freeze_code(loaded, home, ledger.snapshot)
         if retry_failed:
             ledger.retry()
@@ -182,6 +185,7 @@ def run_study(
                 modules=_modules(loaded),
                 tags=made_from.tags,
                 gpu_share=place.needed.get("GPU", 0.0),
+                slots=place.slots(None if loaded.config.workers == "auto" else loaded.config.workers),
                 allow_changed_code=allow_changed_code,
             )
             driver = RayDrivers(place, loaded, ledger, job, watch)

@@ -8,8 +8,9 @@ columns that are needed. They have not changed since 2022, and a test compares t
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
@@ -50,7 +51,9 @@ class StudyStatus:
         failed: Why each failed combination failed, by the name of its run.
         drivers: Process ids of the running drivers, by machine.
         objective: The metric that decides which run is the best.
-        seconds_each: Mean time of a complete trial; None without one.
+        seconds_each: Mean time of a complete trial, in a pack its share; None without one.
+        packs: How many runs each pack has that was started; runs by themselves are in none.
+        singly: How many runs with replicates are not packed, by the reason.
     """
 
     name: str
@@ -60,6 +63,8 @@ class StudyStatus:
     drivers: Mapping[str, list[int]]
     objective: str
     seconds_each: float | None
+    packs: Sequence[int] = ()
+    singly: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_status(url: str, name: str) -> StudyStatus:
@@ -138,11 +143,13 @@ def _status(name: str, of_study: Mapping[str, Any], trials: Sequence[SimpleNames
     total = sum(1 for _ in space.points()) * space.samples
     by_key = {key: of_key for key, of_key in trials_by_key(trials).items() if key in space.keys}
     latest = [(of_combination[-1], state_of(of_combination, retries)) for of_combination in by_key.values()]
+    started = Counter(map(_pack, trials))
     seconds = [
-        (_time(trial.ended) - _time(trial.began)).total_seconds()
+        (_time(trial.ended) - _time(trial.began)).total_seconds() / (started[_pack(trial)] if _pack(trial) else 1)
         for trial in trials
         if trial.state.name == "COMPLETE" and trial.began and trial.ended
     ]
+    packs = Counter(pack for trial, _ in latest if (pack := _pack(trial.optuna)))
     drivers: dict[str, list[int]] = {}
     for key, record in of_study.items():
         if key.startswith(DRIVER) and is_running(record):
@@ -155,7 +162,15 @@ def _status(name: str, of_study: Mapping[str, Any], trials: Sequence[SimpleNames
         drivers=drivers,
         objective=objective["metric"],
         seconds_each=sum(seconds) / len(seconds) if seconds else None,
+        packs=sorted(packs.values(), reverse=True),
+        singly=snapshot.get("singly", {}),
     )
+
+
+def _pack(trial: SimpleNamespace) -> str:
+    """The pack of a trial; empty for one by itself, or by an earlier version."""
+    pack: str = trial.user_attrs.get(ASSIGNMENT, {}).get("pack", "")
+    return pack
 
 
 def _run_name(trial: Trial) -> str:

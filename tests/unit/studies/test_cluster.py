@@ -140,13 +140,13 @@ def test_what_a_trial_needs_and_the_cluster_has_is_said_once_and_the_wait_can_be
 def test_a_study_that_has_nothing_left_ends_and_releases_the_slot_it_was_granted(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ray, nothing = FakeRay("10.0.0.1"), cast(Any, None)
+    ray, job = FakeRay("10.0.0.1"), cast(Any, SimpleNamespace(slots=1))
     monkeypatch.setattr(cluster, "connected", lambda address: ray)
     found = RayCluster.connect("auto", load_study(file), POSTGRESQL, SERVER, print)
     found.running = [Slot(actor="idle", described="described")]
     ledger = cast(Any, SimpleNamespace(stops=0, total=0, retries=0, trials=dict))
     view = cast(Any, SimpleNamespace(show=lambda *_: None))
-    assert RayDrivers(found, load_study(file), ledger, nothing, view).run(StopRequest()).total == 0
+    assert RayDrivers(found, load_study(file), ledger, job, view).run(StopRequest()).total == 0
     assert ray.killed == ["idle"]
 
 
@@ -190,6 +190,7 @@ def test_a_study_travels_as_data_and_loads_back_to_an_equal_one(file: Path, monk
         run="1f",
         modules=[],
         tags={},
+        slots=1,
         gpu_share=0.0,
         allow_changed_code=False,
     )

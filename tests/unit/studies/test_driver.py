@@ -42,10 +42,11 @@ class InstantExecutor:
     def __init__(self) -> None:
         self.jobs: list[Job] = []
 
-    def launch(self, job: Job) -> Running:
-        self.jobs.append(job)
-        job.place.mkdir(parents=True)
-        Result("FINISHED", steps=1, metrics={"val/loss": 0.5}).write(job.place / "result.json")
+    def launch(self, jobs: Sequence[Job]) -> Running:
+        self.jobs += jobs
+        for job in jobs:
+            job.place.mkdir(parents=True)
+            Result("FINISHED", steps=1, metrics={"val/loss": 0.5}).write(job.place / "result.json")
         return EndedTrial()
 
     def wait(self, running: Sequence[Running], seconds: float) -> None:
@@ -68,7 +69,7 @@ class NoView:
 @pytest.mark.parametrize(
     ("study", "order"),
     [
-        ("study.vary={seed: [0, 1]}", ["take", "take", "complete", "complete"]),
+        ("study={name: small, vary: {seed: [0, 1]}, pack: off}", ["take", "take", "complete", "complete"]),
         (
             "study={name: small, search: {optim.lr: {low: 0.1, high: 0.2}}, samples: 2}",
             ["take", "complete", "take", "complete"],
@@ -118,8 +119,7 @@ def test_a_driver_without_trials_takes_over_those_of_a_dead_driver(
     monkeypatch.setattr("undertow.studies.store.heartbeat.STALE_SECONDS", 0.5)
     other = open_ledger("study.vary={seed: [0]}")
     other.plan()
-    claim = other.take()
-    assert claim is not None
+    (claim,) = other.take()
     other.assign(claim, Assignment("dead", "another machine", "/nowhere", "1" * 32, "abandoned"))
     other.heartbeat("dead", {"host": "another machine", "pid": 1, "lock": "/nowhere.lock", "at": 0.0})
     executor = InstantExecutor()
@@ -152,13 +152,14 @@ class ScriptedExecutor(InstantExecutor):
         super().__init__()
         self.ends = list(ends)
 
-    def launch(self, job: Job) -> Running:
-        self.jobs.append(job)
+    def launch(self, jobs: Sequence[Job]) -> Running:
+        self.jobs += jobs
         result, exit_code = self.ends.pop(0)
-        job.place.mkdir(parents=True, exist_ok=True)
-        (job.place / "run.json").touch()
-        if result is not None:
-            result.write(job.place / "result.json")
+        for job in jobs:
+            job.place.mkdir(parents=True, exist_ok=True)
+            (job.place / "run.json").touch()
+            if result is not None:
+                result.write(job.place / "result.json")
         return DeadTrial(exit_code)
 
 
@@ -251,8 +252,8 @@ def test_a_study_that_is_deleted_while_it_runs_is_one_clear_error(
     import optuna
 
     class Deleting(InstantExecutor):
-        def launch(self, job: Job) -> Running:
-            running = super().launch(job)
+        def launch(self, jobs: Sequence[Job]) -> Running:
+            running = super().launch(jobs)
             if at == "launch":
                 self.delete()
             return running
@@ -265,7 +266,7 @@ def test_a_study_that_is_deleted_while_it_runs_is_one_clear_error(
             optuna.delete_study(study_name="small", storage=f"sqlite:///{home}/optuna.db")
 
     with pytest.raises(UndertowError, match=r"^small: the study was deleted from its database while it ran"):
-        drive(Deleting(), "study.vary={seed: [0, 1]}")
+        drive(Deleting(), "study.vary={seed: [0, 1]}", "study.pack=off")
     assert list(home.glob(".driver-*.lock")) == []
 
 
@@ -276,10 +277,10 @@ def test_a_trial_that_the_same_signal_has_stopped_is_not_lost(
     stop = StopRequest()
 
     class Signalled(InstantExecutor):
-        def launch(self, job: Job) -> Running:
+        def launch(self, jobs: Sequence[Job]) -> Running:
             self.trial = DeadTrial(0)
             self.trial.exit_code = None  # type: ignore[assignment]
-            self.jobs.append(job)
+            self.jobs += jobs
             return self.trial
 
         def wait(self, running: Sequence[Running], seconds: float) -> None:
@@ -310,13 +311,13 @@ def test_a_trial_whose_result_is_damaged_is_lost_and_the_others_go_on(
     home: Path, drive: Callable[..., StudyResults], content: str
 ) -> None:
     class Damaging(InstantExecutor):
-        def launch(self, job: Job) -> Running:
-            running = super().launch(job)
+        def launch(self, jobs: Sequence[Job]) -> Running:
+            running = super().launch(jobs)
             if len(self.jobs) == 1:
-                (job.place / "result.json").write_text(content)
+                (jobs[0].place / "result.json").write_text(content)
             return running
 
-    results = drive(Damaging(), "study.vary={seed: [0, 1]}", "study.retries=0")
+    results = drive(Damaging(), "study.vary={seed: [0, 1]}", "study.retries=0", "study.pack=off")
     assert [trial.state for trial in results.combinations] == ["failed", "complete"]
     assert results.combinations[0].reason.startswith("its process has ended, but what it wrote is lost: ")
     assert "result.json cannot be read" in results.combinations[0].reason

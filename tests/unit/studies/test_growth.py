@@ -103,8 +103,7 @@ def test_a_running_trial_of_a_removed_value_is_abandoned_with_its_dead_driver(
 ) -> None:
     ledger = open_ledger()
     ledger.plan()
-    claim = ledger.take()
-    assert claim is not None
+    (claim,) = ledger.take()
     assert str(claim.combination) == "cell.name=rnn seed=0"
     ledger.assign(claim, Assignment("dead", "here", "/runs/rnn", "1" * 32, "rnn"))
     open_ledger(SHRUNK)
@@ -115,8 +114,7 @@ def test_a_running_trial_of_a_removed_value_is_abandoned_with_its_dead_driver(
 def test_a_retry_after_the_study_has_grown_has_all_choices(open_ledger: Open, finish: Finish) -> None:
     ledger = open_ledger("study.retries=1")
     ledger.plan()
-    claim = ledger.take()
-    assert claim is not None
+    (claim,) = ledger.take()
     ledger.fail(claim, "lost", "killed", Outcome())
     assert len(finish(open_ledger("study.retries=1", GROWN))) == 9
 
@@ -249,8 +247,7 @@ def test_lists_are_values_of_a_grid(open_ledger: Open, load: Callable[..., Loade
     betas = "study.vary={optim.betas: [[0.9, 0.999], [0.8, 0.99]], seed: [0]}", "cell.name=rnn"
     ledger = open_ledger(*betas)
     ledger.plan()
-    claim = ledger.take()
-    assert claim is not None
+    (claim,) = ledger.take()
     assert dict(claim.params) == {"optim.betas": (0.9, 0.999), "seed": 0}
     config = load(*betas).experiment(claim.params)
     assert config.optim.betas == (0.9, 0.999)

@@ -54,7 +54,7 @@ def test_a_folder_that_cannot_be_opened_is_a_failure_with_a_reason(
         params={},
         threads=1,
     )
-    conduct(job, None)  # type: ignore[arg-type]
+    conduct([job], None)  # type: ignore[arg-type]
     result = Result.read(folder.result)
     assert result.status == "FAILED"
     assert reason in result.reason

@@ -46,8 +46,7 @@ def open_ledger(file: Path, load: Callable[..., LoadedStudy]) -> Open:
 
 
 def taken(ledger: Ledger) -> Claim:
-    claim = ledger.take()
-    assert claim is not None
+    (claim,) = ledger.take()
     assert ledger.assign(claim, Assignment("me", "here", f"/runs/{claim.number}", "1" * 32, str(claim.combination)))
     return claim
 
@@ -96,7 +95,7 @@ def test_four_drivers_at_once_take_each_trial_once(open_ledger: Open) -> None:
 
     def drive(ledger: Ledger) -> None:
         while ledger.plan():
-            if claim := ledger.take():
+            for claim in ledger.take():
                 found.append(str(claim.combination))
                 assert ledger.complete(claim, [0.5], Outcome())
 

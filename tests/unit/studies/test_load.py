@@ -73,6 +73,20 @@ def test_the_yaml_of_a_study_loads_back_to_an_equal_one(file: Path) -> None:
         ("study.vary={optim.betas: [[0.9, 2]]}", "optim.betas.1: 2 is too large"),
         ("study.vary={optim.betas: [{a: 1}]}", "study.vary.optim.betas.0: {'a': 1} is not among the choices"),
         ("study.vary={seed: []}", "study.vary.seed: [] has too few entries"),
+        ("study.seeds=4", "study: `seeds: 4` is short for `vary: {seed: [0, …, 3]}`, and `vary` has a seed: keep one"),
+        (
+            "study.seeds=many",
+            "--set study.seeds=many: study.seeds: 'many' is not a whole number; allowed: a whole number",
+        ),
+        ("study.seeds=0", "study.seeds: 0 is too small; allowed: a whole number >= 1 and <= 10000"),
+        ("study.seeds=100000000000", "study.seeds: 100000000000 is too large"),
+        ("study.seeds=[0, 1]", "study.seeds: [0, 1] is not a whole number"),
+        ("study.pack=all", "study.pack: 'all' is not among the choices; allowed: auto, off or a whole number >= 1"),
+        ("study.pack=0", "study.pack: 0 is not among the choices"),
+        (
+            "study.pack=4",
+            "study.pack: 4 runs side by side are impossible with study.search: every run has sampled values",
+        ),
         ("study.search={seed: {low: 0, high: 9}}", "a seed is a replicate, not something to tune; put it into `vary`"),
         ("study.search={optim.lr: {low: 1.0}}", "give either `low` and `high`, or `choices`"),
         ("study.search={optim.lr: {low: -1.0, high: 1.0}}", "optim.lr: -1.0 is too small; allowed: a number > 0"),
@@ -95,6 +109,32 @@ def test_a_mistake_is_an_error_with_its_key_and_remedy(file: Path, override: str
     with pytest.raises(RequestError) as error:
         load_study(file, [override])
     assert message in str(error.value)
+
+
+def test_seeds_are_short_for_the_same_seeds_in_vary(file: Path) -> None:
+    vary = load_study(file, ["study.vary={cell.name: [rnn, lstm], seed: [0, 1, 2, 3]}"])
+    short = load_study(file, ["study.vary={cell.name: [rnn, lstm]}", "study.seeds=4"])
+    assert short.space == vary.space
+    assert short.yaml() == vary.yaml()
+    file.write_text(STUDY.replace("    seed: [0, 1, 2]\n", "") + "  seeds: 3\n")
+    loaded = load_study(file)
+    assert loaded.origins()["seed"] == f"{file}:10 (vary)"
+    assert len(list(load_study(file, ["study.seeds=16"]).space.combinations())) == 2 * 2 * 16 * 2
+
+
+def test_seeds_alone_are_a_study(file: Path) -> None:
+    loaded = load_study(file, ["study={seeds: 2}", "cell.name=rnn"])
+    assert [str(each) for each in loaded.space.combinations()] == ["seed=0", "seed=1"]
+
+
+def test_a_number_of_packed_runs_that_is_impossible_is_an_error_with_the_line_of_what_forbids_it(file: Path) -> None:
+    file.write_text(
+        "task: {name: digit}\ncell:\n  name: rnn\n  dropout: 0.5\nstudy:\n  vary: {seed: [0, 1]}\n  pack: 2\n"
+    )
+    with pytest.raises(RequestError) as error:
+        load_study(file)
+    assert str(error.value).startswith(f"{file}:7: study.pack: 2 runs side by side are impossible with cell.dropout: ")
+    assert f"({file}:4)" in str(error.value)
 
 
 def test_a_mistake_in_the_file_is_an_error_with_its_line(file: Path) -> None:

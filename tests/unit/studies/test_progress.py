@@ -31,9 +31,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def active(name: str, step: int, max_steps: int = 100) -> Any:
+def active(name: str, step: int, max_steps: int = 100, pack: str = "") -> Any:
     return SimpleNamespace(
-        assignment=SimpleNamespace(name=name), follower=SimpleNamespace(step=step), max_steps=max_steps
+        assignment=SimpleNamespace(name=name, run=name, pack=pack),
+        follower=SimpleNamespace(step=step),
+        max_steps=max_steps,
     )
 
 

@@ -42,7 +42,7 @@ def test_a_trial_with_other_data_than_the_one_before_fails(
     home: Path, load: Callable[..., LoadedStudy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jobs, "_listen", lambda driver, stop: None)
-    monkeypatch.setattr(jobs, "_redirect_output", lambda path: None)
+    monkeypatch.setattr(jobs, "_redirect_output", lambda folders: None)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     loaded = load("train.max_steps=1", "train.val_examples=8", "train.batch_size=4", "train.accelerator=cpu")
     results = []
@@ -62,7 +62,7 @@ def test_a_trial_with_other_data_than_the_one_before_fails(
             params={},
             threads=1,
         )
-        conduct(job, None)  # type: ignore[arg-type]
+        conduct([job], None)  # type: ignore[arg-type]
         results.append(Result.read(job.place / "result.json"))
     assert [result.status for result in results] == ["FINISHED", "FAILED"]
     assert "aaaa at the start, bbbb now" in results[1].reason

@@ -41,8 +41,7 @@ def test_every_sampler_samples_at_each_point_until_no_trial_is_left(
     )
     found = []
     while ledger.plan():
-        claim = ledger.take()
-        assert claim is not None
+        (claim,) = ledger.take()
         found.append(claim.params)
         ledger.complete(claim, [float(len(found) % 5)], Outcome())
     assert len(found) == 12
@@ -54,8 +53,7 @@ def test_every_pruner_uses_the_reported_values(name: str, open_ledger: Callable[
     options = json.dumps(NEEDED.get(name, {}))
     ledger = open_ledger("study.vary={seed: [0, 1, 2]}", f"study.pruner={{name: {name}, options: {options}}}")
     while ledger.plan():
-        claim = ledger.take()
-        assert claim is not None
+        (claim,) = ledger.take()
         prunes = [ledger.report(claim, step, -1.0) for step in range(1, 4)]
         assert prunes == [name == "threshold"] * 3, "all are alike, and below a threshold of 0"
         ledger.complete(claim, [0.0], Outcome())

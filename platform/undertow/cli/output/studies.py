@@ -87,6 +87,11 @@ def print_status(status: "StudyStatus") -> None:
         shown["best"] = f"{status.objective} {counts.best[0]:.4g}  {counts.best[1]}"
     if status.seconds_each is not None:
         shown["mean time per run"] = f"{status.seconds_each:.1f} s"
+    if status.packs:
+        runs, packs = sum(status.packs), len(status.packs)
+        shown["side by side"] = f"{runs} runs in {packs} pack{'s' if packs > 1 else ''} of up to {status.packs[0]}"
+    if status.singly:
+        shown["singly"] = "; ".join(f"{runs} runs ({reason})" for reason, runs in status.singly.items())
     for machine, processes in status.drivers.items():
         shown[f"driver on {machine}"] = ", ".join(map(str, processes))
     for name, started in status.running.items():
@@ -107,6 +112,8 @@ def status_document(status: "StudyStatus") -> dict[str, Any]:
         "best": {"value": counts.best[0], "run": counts.best[1]} if counts.best else None,
         "objective": status.objective,
         "seconds_each": status.seconds_each,
+        "packs": list(status.packs),
+        "singly": dict(status.singly),
         "running": {name: started.isoformat() for name, started in status.running.items()},
         "failed": dict(status.failed),
         "drivers": dict(status.drivers),

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from undertow._system.redact import redacted
@@ -28,6 +29,7 @@ from undertow.config.study_schema import LONGEST_NAME, STUDY_NAME, SearchConfig,
 from undertow.config.yaml12 import write
 from undertow.errors import RequestError, did_you_mean
 from undertow.plugins.registry import Registry
+from undertow.studies.plan.packs import refused_packs
 from undertow.studies.plan.sampling import PRUNERS, SAMPLERS
 
 _IN_EVERY_NAME = ("cell.name", "task.length", "seed")
@@ -81,6 +83,13 @@ class LoadedStudy:
         """These values, with the settings of their case in place of its name."""
         case = self.space.cases.get(str(params.get("case")), {})
         return {**case, **{key: value for key, value in params.items() if key != "case"}}
+
+    def place(self, key: str, params: Params = MappingProxyType({})) -> Place:
+        """Where the value of a key was written: for the combination with these values, or for the whole study."""
+        settings = self.settings(params)
+        if key in settings:
+            return _place(self.config, self._source, key, settings[key])
+        return self._source.place(*key.split("."))
 
     def source_data(self) -> dict[str, Any]:
         """What was written, overrides included, without the `study` section."""
@@ -161,7 +170,7 @@ def _load(
     if source.data.get("study") is None:
         raise RequestError(
             f"{source.place().source}: study: this section is missing, so this is a single run: undertow run {file}\n"
-            "A study has a section such as `study: {vary: {cell.name: [rnn, lstm], seed: [0, 1, 2]}}`."
+            "A study has a section such as `study: {vary: {cell.name: [rnn, lstm]}, seeds: 3}`."
         )
     study = _study_section(source)
     name = study.name or default_name
@@ -179,7 +188,7 @@ def _load(
     registry.require_all_loaded()
     loaded = LoadedStudy(name, file, study, space, registry, tuple(permitted.plugins.files), experiment)
     problems = [*_unknown_names(study, source), *_wrong_combinations(loaded)]
-    if problems := problems or _unknown_metrics(loaded, source):
+    if problems := problems or [*_unknown_metrics(loaded, source), *refused_packs(loaded)]:
         raise RequestError("\n".join(dict.fromkeys(problems)))
     return loaded
 
@@ -194,10 +203,14 @@ def _wrong_default_name(name: str, file: str) -> str:
 
 
 def _study_section(source: Source) -> StudyConfig:
+    """The section, with `vary.seed` in the place of `seeds`: from here on there is only that."""
     found = validate(StudyConfig, source.data["study"], source, ("study",))
     if isinstance(found, list):
         raise RequestError("\n".join(found))
-    return found
+    if found.seeds is None:
+        return found
+    source.places["study", "vary", "seed"] = source.place("study", "seeds")
+    return found.model_copy(update={"vary": {**found.vary, "seed": list(range(found.seeds))}, "seeds": None})
 
 
 def _space(study: StudyConfig, data: Mapping[str, Any]) -> Space:

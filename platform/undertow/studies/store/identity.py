@@ -33,6 +33,7 @@ from undertow.config.yaml12 import parse, write
 from undertow.errors import RequestError
 from undertow.plugins.frozen import changed_code, require_same_code
 from undertow.studies.plan.load import LoadedStudy, first_point
+from undertow.studies.plan.packs import Reasons
 from undertow.studies.store.storage import with_retries
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ SNAPSHOT = "undertow"
 _SNAPSHOT_SECONDS = 3.0  # that the creator of a study has to write its snapshot
 _NOT_COMPARED = (
     "workers", "gpus_per_trial", "memory_per_trial", "retries", "samples", "trial_timeout", "time_budget", "storage",
+    "pack", "seeds",  # `seeds` is in `vary` by then; studies of earlier versions have neither
     "trials",  # what earlier versions called `samples`
 )  # fmt: skip
 
@@ -83,6 +85,7 @@ def make_snapshot(loaded: LoadedStudy, stored: Mapping[str, Any] | None = None) 
             "cases": {name: _written(settings) for name, settings in {**cases, **space.cases}.items()},
         },
         "samples": space.samples,
+        "singly": Reasons(loaded).counted,
         "retries": loaded.config.retries,
         "base": dict(space.base),
         "objectives": [each.model_dump() for each in loaded.config.objectives],

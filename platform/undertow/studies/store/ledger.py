@@ -2,10 +2,10 @@
 
     ledger = Ledger.open(url, loaded, facts)
     ledger.plan()                                  # puts missing combinations into the queue
-    while claim := ledger.take():                  # takes one out of it, atomically
-        ledger.assign(claim, assignment)           # records where it runs
+    while claims := ledger.take():                 # takes one out of it, or some replicates; each atomically
+        ledger.assign(claims[0], assignment)       # records where it runs
         ...
-        ledger.complete(claim, values, outcome)
+        ledger.complete(claims[0], values, outcome)
 
 Every combination has a key, and each of its trials is a trial of Optuna's with that key and a count. Two drivers may
 put the same trial into the queue at the same moment; the database numbers them, and only the one with the lowest
@@ -15,10 +15,11 @@ So each combination is completed once, whichever process dies, and the drivers n
 A study that is continued with other values of `vary` or `cases` grows or shrinks, while no driver works on it. The
 ledger then shows the combinations that the study has now; the trials of all others stay in the database.
 
-The queue is kept short: Optuna reads all of it whenever a trial is taken out.
+The queue is kept short: Optuna reads all of it whenever a trial is taken out. It holds whole packs: replicates that can
+be trained side by side are put into it together.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -193,8 +194,12 @@ class Ledger:
         by_key = trials_by_key(with_retries(self._storage.get_all_trials, self._id, deepcopy=False))
         return {key: trials for key, trials in by_key.items() if key in self.space.keys}
 
-    def plan(self) -> int:
+    def plan(self, size: int = 1) -> int:
         """Put combinations that need a trial into the queue, until it is long enough.
+
+        Args:
+            size: Replicates of a pack. Those of one are put into the queue together, in an order in which they follow
+                one another; the order of the combinations is that of the grid where it is 1.
 
         Returns:
             How many trials are in the queue.
@@ -204,16 +209,22 @@ class Ledger:
         """
         self._require_same_values()
         by_key = self.trials()
-        waiting = sum(state_of(trials, self.retries) == "waiting" for trials in by_key.values())
-        if waiting > _QUEUE // 2:
+        queue = {key for key, trials in by_key.items() if state_of(trials, self.retries) == "waiting"}
+        waiting = len(queue)
+        short = waiting <= _QUEUE // 2
+        if not short and size == 1:
             return waiting
-        for combination in self.space.combinations():
-            if waiting >= _QUEUE:
+        for pack in self._packs(size):
+            # A pack that is in the queue in part is completed at once: it may be taken next.
+            in_part = size > 1 and any(each.key in queue for each in pack)
+            if in_part or (short and waiting < _QUEUE):
+                for combination in pack:
+                    trials = by_key.get(combination.key, [])
+                    if needs_trial(trials, self.retries):
+                        self._enqueue(combination, trials)
+                        waiting += 1
+            elif size == 1:
                 break
-            trials = by_key.get(combination.key, [])
-            if needs_trial(trials, self.retries):
-                self._enqueue(combination, trials)
-                waiting += 1
         return waiting
 
     def retry(self) -> int:
@@ -223,34 +234,46 @@ class Ledger:
             self._enqueue(Combination.from_key(key), trials)
         return len(failed)
 
-    def take(self) -> Claim | None:
-        """Take a trial out of the queue; `assign` has to follow.
+    def take(self, most: Callable[[Combination], int] = lambda combination: 1) -> list[Claim]:
+        """Take a trial out of the queue, with replicates of it that wait there; `assign` has to follow for each.
+
+        Optuna has no transaction over several trials. So each is taken by itself, as if it were the only one, and no
+        two drivers get the same; a driver that takes replicates at the same moment as another may get some of them.
+
+        The replicates of a pack that died stay together: they are taken when none of them runs any more, and without
+        others, which are at other steps.
+
+        Args:
+            most: How many replicates of a combination may be taken together.
 
         Returns:
-            The trial; None when the queue is empty.
+            The trials, replicates of one combination; none if there is none to take.
         """
-        import optuna
         from optuna.trial import TrialState
 
         frozen_trials = with_retries(self._storage.get_all_trials, self._id, deepcopy=False)
+        # The database numbers trials in order: all with a lower number are in the list.
+        by_key = trials_by_key(frozen_trials)
+        running = {_pack_of(each) for each in frozen_trials if each.state == TrialState.RUNNING} - {""}
+        claims: list[Claim] = []
+        found: tuple[str, str] | None = None  # which replicates are taken
+        wanted = 1
         for frozen in frozen_trials:
             if frozen.state != TrialState.WAITING or frozen.user_attrs.get(KEY) not in self.space.keys:
                 continue
-            trial_id = frozen._trial_id
-            if not _unless_finished(self._storage.set_trial_state_values, trial_id, TrialState.RUNNING):
+            trials = by_key[frozen.user_attrs[KEY]]
+            combination = Combination.from_key(frozen.user_attrs[KEY])
+            previous = _previous(trials, frozen)
+            together = combination.group, previous.pack if previous else ""
+            if together[1] in running or found not in (None, together):
                 continue
-            key, count = frozen.user_attrs[KEY], frozen.user_attrs.get(ATTEMPT, 0)
-            # The database numbers trials in order: all with a lower number are in the list.
-            trials = trials_by_key(each for each in frozen_trials if each.user_attrs.get(KEY) == key)[key]
-            if not any(each.optuna.number == frozen.number for each in trials):
-                self._fail(trial_id, "duplicate", "the same trial was already in the queue")
-                continue
-            trial = with_retries(optuna.Trial, self.study, trial_id)
-            combination = Combination.from_key(key)
-            params = self._sampled(trial, {**frozen.params, **combination.params})
-            previous = next((each.assignment for each in reversed(trials) if each.count < count), None)
-            return Claim(frozen.number, combination, params, count, previous, trial)
-        return None
+            if claim := self._claim(frozen, combination, trials, previous):
+                if found is None:
+                    found, wanted = together, most(combination)
+                claims.append(claim)
+                if len(claims) >= wanted:
+                    break
+        return claims
 
     def assign(self, claim: Claim, assignment: Assignment) -> bool:
         """Record where a trial runs; False if another driver has abandoned it meanwhile."""
@@ -295,6 +318,33 @@ class Ledger:
         """Ask every driver that runs now to stop."""
         count = self.stops + 1
         with_retries(self.study.set_user_attr, _STOPS, count)
+
+    def _claim(
+        self,
+        frozen: "optuna.trial.FrozenTrial",
+        combination: Combination,
+        trials: Sequence[Trial],
+        previous: Assignment | None,
+    ) -> Claim | None:
+        """Take a trial that waits; None if another driver has taken it, or if it is a duplicate."""
+        import optuna
+        from optuna.trial import TrialState
+
+        trial_id = frozen._trial_id
+        if not _unless_finished(self._storage.set_trial_state_values, trial_id, TrialState.RUNNING):
+            return None
+        if not any(each.optuna.number == frozen.number for each in trials):
+            self._fail(trial_id, "duplicate", "the same trial was already in the queue")
+            return None
+        trial = with_retries(optuna.Trial, self.study, trial_id)
+        params = self._sampled(trial, {**frozen.params, **combination.params})
+        return Claim(frozen.number, combination, params, frozen.user_attrs.get(ATTEMPT, 0), previous, trial)
+
+    def _packs(self, size: int) -> Iterable[Sequence[Combination]]:
+        """The combinations in the order in which they are put into the queue, those of a pack together."""
+        if size == 1:
+            return ([each] for each in self.space.combinations())
+        return (group[first : first + size] for group in self.space.groups for first in range(0, len(group), size))
 
     def _enqueue(self, combination: Combination, trials: Sequence[Trial]) -> None:
         from optuna.distributions import CategoricalDistribution
@@ -374,6 +424,18 @@ class Ledger:
             return self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
 
         return _unless_finished(fail)
+
+
+def _previous(trials: Sequence[Trial], frozen: "optuna.trial.FrozenTrial") -> Assignment | None:
+    """Where the trial before this one ran, of the trials of its combination; None for the first."""
+    count = frozen.user_attrs.get(ATTEMPT, 0)
+    return next((each.assignment for each in reversed(trials) if each.count < count), None)
+
+
+def _pack_of(frozen: "optuna.trial.FrozenTrial") -> str:
+    """The pack that a trial is in; empty for one by itself."""
+    assignment = Trial(frozen, 0).assignment
+    return assignment.pack if assignment else ""
 
 
 def _unless_finished(action: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> bool:

@@ -60,6 +60,7 @@ class Assignment:
         folder: The run folder.
         run: The run's uuid, which MLflow's run carries as the tag `undertow.run`.
         name: The run's name.
+        pack: The id of the pack that it is trained in; empty for a run by itself.
     """
 
     owner: str
@@ -67,6 +68,7 @@ class Assignment:
     folder: str
     run: str
     name: str
+    pack: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Outcome:
         curves: The final curves: steps of the axis, and values.
         history: Earlier values of these curves, by training step.
         steps: Training steps done.
-        seconds: Wall time of this trial.
+        seconds: Wall time of this trial; its share of that of its pack.
     """
 
     metrics: Mapping[str, float] = field(default_factory=dict)

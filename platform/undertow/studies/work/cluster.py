@@ -207,6 +207,18 @@ class RayCluster:
             self._ray.kill(slot.actor)
         self._pending = []
 
+    def slots(self, most: int | None) -> int:
+        """How many slots the nodes have now, at least 1.
+
+        Args:
+            most: As many as are wanted; None for all.
+        """
+        of_nodes = [
+            min(int(node["Resources"].get(name, 0) / number) for name, number in self.needed.items() if number)
+            for node in _alive(self._ray)
+        ]
+        return max(1, sum(of_nodes) if most is None else most)
+
     def close(self) -> None:
         """Disconnect; the actors end, and with them their drivers."""
         self._ray.shutdown()

@@ -2,12 +2,17 @@
 
     counts = Driver(loaded, ledger, executor, home, slots, parent=uuid, tags=tags, watch=view).run(stop)
 
+Replicates of one combination may be trained side by side: the trials of a pack share a slot and a process, which is
+started once, but each is taken, followed and recorded as one alone. One that has ended is recorded while the others of
+its pack go on.
+
 All its state is in the ledger: if it is killed, the next driver continues with the combinations that are left. Several
 drivers may work on one study. It has one thread, which never waits long for a trial, a database or a network.
 """
 
 import math
 import os
+import signal
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -18,11 +23,12 @@ from typing import Literal, Protocol
 from undertow._system.lock import FileLock
 from undertow._system.stopping import StopRequest
 from undertow.config.schema import ExperimentConfig
-from undertow.config.space import written
+from undertow.config.space import Combination, written
 from undertow.config.study_schema import ObjectiveConfig
 from undertow.errors import RequestError
 from undertow.runs.result import OUT_OF_MEMORY, Result
 from undertow.studies.plan.load import LoadedStudy
+from undertow.studies.plan.packs import Packs
 from undertow.studies.store.counts import Counts, count
 from undertow.studies.store.heartbeat import Changes
 from undertow.studies.store.ledger import Claim, Ledger
@@ -40,21 +46,48 @@ _REFRESH_SECONDS = 1.0  # between two reads of what the other drivers do
 _SAVE_SECONDS = 30.0  # that a trial has to save its state after it was asked to stop
 
 
-@dataclass
+@dataclass(eq=False)
 class ActiveTrial:
-    """A trial that runs in a slot of this driver."""
+    """A trial that runs in a slot of this driver; those of a pack have the same process, and so the same slot.
+
+    Attributes:
+        together: How many trials were started in this process; 1 for a trial by itself.
+    """
 
     claim: Claim
     assignment: Assignment
     running: Running
     follower: Follower
-    slot: Slot
     started: float
     max_steps: int
+    together: int = 1
     stop_cause: Literal["", "prune", "timeout", "stop"] = ""
     stop_reason: str = ""
     stopped_at: float = 0.0
     reported: set[int] = field(default_factory=set)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its process has ended, or it has while its pack goes on."""
+        return self.running.exit_code is not None or (self.together > 1 and self.result.exists())
+
+    @property
+    def result(self) -> Path:
+        """What it writes at its end."""
+        return Path(self.assignment.folder) / "result.json"
+
+
+@dataclass
+class BusySlot:
+    """A slot, and the process in it.
+
+    Attributes:
+        idle_at: When the last of its trials was recorded; None before. The process should end then.
+    """
+
+    slot: Slot
+    running: Running
+    idle_at: float | None = None
 
 
 class ProgressView(Protocol):
@@ -78,6 +111,7 @@ class Driver:
         executor: Where trials run.
         home: Where run folders are.
         slots: The slots of this machine.
+        packs: Which trials are trained side by side; none are when None.
         parent: The uuid of the study's own run.
         tags: Tags for every run.
         watch: Shows the progress.
@@ -96,6 +130,7 @@ class Driver:
         parent: str,
         tags: Mapping[str, str],
         watch: ProgressView,
+        packs: Packs | None = None,
         limit: int | None = None,
         allow_changed_code: bool = False,
     ) -> None:
@@ -105,6 +140,8 @@ class Driver:
         self._executor = executor
         self._home = home
         self._free_slots = list(slots)
+        self._busy_slots: list[BusySlot] = []
+        self._packs = packs or Packs(loaded, len(slots))
         self._parent = parent
         self._tags = tags
         self._view = watch
@@ -136,10 +173,10 @@ class Driver:
                 self._remove_dead_drivers()
                 return self._run(stop)
             except BaseException as error:
-                for active in self._active:
-                    active.running.kill()
+                for busy in self._busy_slots:
+                    busy.running.kill()
                 if isinstance(error, KeyboardInterrupt):
-                    self._executor.wait([active.running for active in self._active], 5.0)
+                    self._wait(5.0)
                     self._request_stop_of_all("the second Ctrl-C")
                     self._record_ends(self._free_ended_slots())
                 raise
@@ -166,11 +203,15 @@ class Driver:
                 self._fill_slots()
             self._record_ends(ended)
             self._view.show(self._counts, self._active, time.monotonic() - self._started)
-            if not self._active and (closing or (self._queue_empty and not self._anything_left())):
+            if not self._busy_slots and (closing or (self._queue_empty and not self._anything_left())):
                 self._refresh()
                 return self._counts
             if closing or self._queue_empty or not self._free_slots:  # else fill the free slots at once
-                self._executor.wait([active.running for active in self._active], _WAIT_SECONDS)
+                self._wait(_WAIT_SECONDS)
+
+    def _wait(self, seconds: float) -> None:
+        """Wait until a process has ended, or the time is over."""
+        self._executor.wait([busy.running for busy in self._busy_slots], seconds)
 
     def _synchronize(self, stops: int, stop: StopRequest) -> None:
         """Write the heartbeat, read the ledger, and take over the trials of dead drivers."""
@@ -187,7 +228,7 @@ class Driver:
             self._refresh()
             self._abandon_trials_of_dead_drivers()
             if stop.reason is None:
-                self._ledger.plan()  # while the slots are busy, so that no free slot waits for it
+                self._ledger.plan(self._packs.size)  # while the slots are busy, so that no free slot waits for it
             self._queue_empty = False  # other drivers may have left trials, or put some into the queue
 
     def _refresh(self) -> None:
@@ -195,49 +236,63 @@ class Driver:
         self._counts = count(self._trials, self._ledger.total, self._ledger.retries, self._objectives[0].direction)
 
     def _fill_slots(self) -> None:
-        """Start a trial in every free slot, as long as there are trials."""
+        """Start a trial or a pack in every free slot, as long as there are trials."""
         if self._queue_empty:
             return
         while self._free_slots and self._limit != 0:
-            claim = self._ledger.take()
-            if claim is not None:
-                self._start(claim)
-            elif not self._ledger.plan():
+            claims = self._ledger.take(self._most)
+            if not claims and self._ledger.plan(self._packs.size):
+                claims = self._ledger.take(self._most)
+            if not claims:  # what is in the queue waits until a pack has ended
                 self._queue_empty = True
                 return
+            self._start(claims)
 
-    def _start(self, claim: Claim) -> None:
-        """Start a trial; if its configuration cannot be resolved, it fails and is not retried."""
-        try:
-            config = self._loaded.experiment(claim.params)
-            uri = tracking_uri(self._home, config.track.uri)
-        except RequestError as error:
-            self._ledger.fail(claim, "invalid", str(error), Outcome())
-            self._view.ended(str(claim.combination), "invalid", str(error))
-            return
-        assignment = self._assignment(claim, config)
-        if self._ledger.assign(claim, assignment):
-            if self._limit is not None:
-                self._limit -= 1
-            self._launch(claim, assignment, config, uri)
+    def _most(self, combination: Combination) -> int:
+        """How many replicates of a combination may be started together, and still be."""
+        most = self._packs.most(combination)
+        return most if self._limit is None else min(most, self._limit)
 
-    def _assignment(self, claim: Claim, config: ExperimentConfig) -> Assignment:
+    def _start(self, claims: Sequence[Claim]) -> None:
+        """Start a trial or a pack; a trial whose configuration cannot be resolved fails and is not retried."""
+        resolved: list[tuple[Claim, ExperimentConfig, str]] = []
+        for claim in claims:
+            try:
+                config = self._loaded.experiment(claim.params)
+                resolved.append((claim, config, tracking_uri(self._home, config.track.uri)))
+            except RequestError as error:
+                self._ledger.fail(claim, "invalid", str(error), Outcome())
+                self._view.ended(str(claim.combination), "invalid", str(error))
+        # What is left of a pack goes on as a pack, for the same rounding: also a single replicate.
+        packed = len(resolved) > 1 or any(claim.previous and claim.previous.pack for claim, _, _ in resolved)
+        pack = uuid.uuid4().hex[:12] if packed else ""
+        started: list[tuple[Claim, Assignment, Job]] = []
+        for claim, config, uri in resolved:
+            assignment = self._assignment(claim, config, pack)
+            if self._ledger.assign(claim, assignment):
+                started.append((claim, assignment, self._job(claim, assignment, config, uri)))
+        if self._limit is not None:
+            self._limit -= len(started)
+        if started:
+            self._launch(started)
+
+    def _assignment(self, claim: Claim, config: ExperimentConfig, pack: str) -> Assignment:
         """Where a trial runs: in the run folder of the trial before it, if that is in this home, which is shipped."""
         previous = claim.previous
         if previous is not None and previous.host == self._host:
             folder = Path(previous.folder)
             if folder.parent == self._home.absolute() and (folder / "run.json").is_file():
-                return Assignment(self.id, self._host, previous.folder, previous.run, previous.name)
+                return Assignment(self.id, self._host, previous.folder, previous.run, previous.name, pack)
         run = uuid.uuid4().hex
         sample = claim.combination.sample
         name = config.run_name + (f"-{sample}" if sample else "")
-        return Assignment(self.id, self._host, str(RunFolder.place(self._home, name, run)), run, name)
+        return Assignment(self.id, self._host, str(RunFolder.place(self._home, name, run)), run, name, pack)
 
-    def _launch(self, claim: Claim, assignment: Assignment, config: ExperimentConfig, uri: str) -> None:
-        slot = self._free_slots.pop()
+    def _job(self, claim: Claim, assignment: Assignment, config: ExperimentConfig, uri: str) -> Job:
+        slot = self._free_slots[-1]
         folder = Path(assignment.folder)
         (folder / "result.json").unlink(missing_ok=True)  # it may be that of the trial before
-        job = Job(
+        return Job(
             home=self._home,
             study=RunFolder.place(self._home, self._loaded.name, self._parent),
             folder=folder if (folder / "run.json").is_file() else None,
@@ -259,12 +314,19 @@ class Driver:
             gpu_share=slot.gpu_share,
             memory=self._loaded.config.memory_per_trial,
             allow_changed_code=self._allow_changed_code,
+            pack=assignment.pack,
         )
-        running = self._executor.launch(job)
-        follower = Follower(folder / "outbox.jsonl")
-        self._active.append(
-            ActiveTrial(claim, assignment, running, follower, slot, time.monotonic(), config.train.max_steps)
-        )
+
+    def _launch(self, started: Sequence[tuple[Claim, Assignment, Job]]) -> None:
+        slot = self._free_slots.pop()
+        running = self._executor.launch([job for _, _, job in started])
+        self._busy_slots.append(BusySlot(slot, running))
+        now = time.monotonic()
+        for claim, assignment, job in started:
+            follower = Follower(Path(assignment.folder) / "outbox.jsonl")
+            self._active.append(
+                ActiveTrial(claim, assignment, running, follower, now, job.config.train.max_steps, len(started))
+            )
 
     def _check_active(self) -> None:
         """Read what the trials have recorded, and stop those that must end."""
@@ -272,17 +334,28 @@ class Driver:
         now = time.monotonic()
         for active in self._active:
             self._follow(active)
-            if now - active.started > timeout:
-                self._request_stop(active, "timeout", f"took longer than {timeout:g} s")
+            if now - active.started > timeout * active.together:
+                of = f", {timeout:g} s for each of {active.together} side by side" if active.together > 1 else ""
+                self._request_stop(active, "timeout", f"took longer than {timeout * active.together:g} s{of}")
             if active.stop_cause and now - active.stopped_at > _SAVE_SECONDS:
                 active.running.kill()
+        for busy in self._busy_slots:
+            if busy.idle_at is not None and now - busy.idle_at > _SAVE_SECONDS:
+                busy.running.kill()
 
     def _free_ended_slots(self) -> list[ActiveTrial]:
-        """The trials that have ended; their slots are free."""
-        ended = [active for active in self._active if active.running.exit_code is not None]
-        for active in ended:
-            self._active.remove(active)
-            self._free_slots.append(active.slot)
+        """The trials that have ended; the slots whose process has ended are free."""
+        ended = [active for active in self._active if active.has_ended]
+        self._active = [active for active in self._active if active not in ended]
+        at_work = [active.running for active in self._active]
+        for busy in list(self._busy_slots):
+            if busy.running in at_work:
+                continue
+            if busy.running.exit_code is not None:
+                self._busy_slots.remove(busy)
+                self._free_slots.append(busy.slot)
+            elif busy.idle_at is None:
+                busy.idle_at = time.monotonic()
         return ended
 
     def _follow(self, active: ActiveTrial) -> None:
@@ -314,10 +387,9 @@ class Driver:
         """Record how trials ended; each may have to be retried."""
         for active in ended:
             self._follow(active)
-            path = Path(active.assignment.folder) / "result.json"
             death = _death(active.running.exit_code)
             try:
-                result = Result.read(path) if path.exists() else None
+                result = Result.read(active.result) if active.result.exists() else None
             except (RequestError, OSError) as error:  # one damaged file must not end the study
                 result, death = None, f"its process has ended, but what it wrote is lost: {error}"
             self._record_end(active, result, _outcome(active, result), death)
@@ -327,7 +399,8 @@ class Driver:
         if result is not None and result.status == "FINISHED":
             self._complete(active, outcome)
         elif result is not None and result.status == "FAILED":
-            self._fail(active, "diverged" if result.error == "Diverged" else "failed", _failure(result), outcome)
+            kind: EndKind = "diverged" if result.error == "Diverged" else "failed"
+            self._fail(active, kind, _failure(result) + self._memory_remedy(active, result.error), outcome)
         elif active.stop_cause == "prune":
             self._ledger.prune(active.claim, active.stop_reason, outcome)
             self._view.ended(active.assignment.name, "pruned", active.stop_reason)
@@ -336,7 +409,20 @@ class Driver:
         elif active.stop_cause == "stop":
             self._fail(active, "stopped", active.stop_reason, outcome)
         else:
-            self._fail(active, "lost", (result.reason if result else "") or death, outcome)
+            reason = (result.reason if result else "") or death
+            killed = result is None and active.running.exit_code == -signal.SIGKILL
+            self._fail(active, "lost", reason + (self._memory_remedy(active, OUT_OF_MEMORY) if killed else ""), outcome)
+
+    def _memory_remedy(self, active: ActiveTrial, error: str) -> str:
+        """What to do about a pack that is out of memory; empty for any other end."""
+        if error != OUT_OF_MEMORY or active.together == 1:
+            return ""
+        memory, together = self._loaded.config.memory_per_trial, active.together
+        limit = "without a limit" if memory is None else f"within {memory * together:g} GiB, {memory:g} for each"
+        remedy = f"set `study.pack: {together // 2 if together > 3 else 'off'}`"
+        if memory is not None:
+            remedy += " or a larger `study.memory_per_trial`"
+        return f"; {together} replicates ran side by side {limit}: if that was too much, {remedy}"
 
     def _complete(self, active: ActiveTrial, outcome: Outcome) -> None:
         """Record a complete trial; one that lacks an objective has failed."""
@@ -396,7 +482,7 @@ def _outcome(active: ActiveTrial, result: Result | None) -> Outcome:
         curves={name: (list(steps), list(values)) for name, (steps, values) in curves.items()},
         history=follower.history(curves),
         steps=result.steps if result else follower.step,
-        seconds=time.monotonic() - active.started,
+        seconds=(time.monotonic() - active.started) / active.together,
     )
 
 
@@ -414,8 +500,6 @@ def _failure(result: Result) -> str:
 def _death(code: int | None) -> str:
     """The reason of a trial whose process ended without a result."""
     if code is not None and code < 0:
-        import signal
-
         memory = " (out of memory, or killed from outside)" if code == -signal.SIGKILL else ""
         return f"its process was ended by {signal.Signals(-code).name}{memory}"
     return f"its process ended with exit code {code} before it wrote a result"

@@ -1,7 +1,7 @@
 """Where trials run: `Executor` is the interface that the driver uses, `LocalExecutor` runs them on this machine.
 
     executor = LocalExecutor(preload=["undertow_cells.gated.lstm"])
-    running = executor.launch(job)
+    running = executor.launch([job])           # several are a pack, in one process
     executor.wait([running], seconds=0.2)
     running.exit_code                          # None while it runs
 
@@ -29,12 +29,13 @@ _PRELOAD = (
     "undertow.studies.work.job",
     "undertow.train.runtime",
     "undertow.train.job",
+    "undertow.runs.pack",
 )
 """What every trial needs."""
 
 
 class Running(Protocol):
-    """A running trial."""
+    """The process of a trial, or of the trials of a pack."""
 
     @property
     def exit_code(self) -> int | None:
@@ -53,8 +54,8 @@ class Running(Protocol):
 class Executor(Protocol):
     """A place for trials to run."""
 
-    def launch(self, job: Job) -> Running:
-        """Start a trial."""
+    def launch(self, jobs: Sequence[Job]) -> Running:
+        """Start a trial, or the trials of a pack."""
         ...
 
     def wait(self, running: Sequence[Running], seconds: float) -> None:
@@ -81,11 +82,11 @@ class LocalExecutor:
         with _empty_main(), signals_blocked():
             forkserver.ensure_running()  # it imports while the driver opens the databases
 
-    def launch(self, job: Job) -> "LocalRunning":
-        """Start a trial in a process of its own."""
+    def launch(self, jobs: Sequence[Job]) -> "LocalRunning":
+        """Start a trial, or the trials of a pack, in a process of its own."""
         spare = self._spare
         running = spare if spare is not None and spare.exit_code is None else self._fork()
-        running.start(job)
+        running.start(jobs)
         self._spare = self._fork()
         return running
 
@@ -131,9 +132,9 @@ class LocalRunning:
         """None while it runs; negative for the signal that ended it."""
         return self._process.exitcode
 
-    def start(self, job: Job) -> None:
-        """Send it a job."""
-        self._send(job)
+    def start(self, jobs: Sequence[Job]) -> None:
+        """Send it its jobs."""
+        self._send(jobs)
 
     def close(self) -> None:
         """Close the pipe: a process that has no job yet ends."""
@@ -143,7 +144,7 @@ class LocalRunning:
         """Ask it to save its state and end after the current step."""
         self._send(reason)
 
-    def _send(self, message: Job | str) -> None:
+    def _send(self, message: Sequence[Job] | str) -> None:
         try:
             self._pipe.send(message)
         except OSError:

@@ -15,6 +15,7 @@ from typing import Any
 from undertow._system.stopping import StopRequest
 from undertow.errors import UndertowError
 from undertow.studies.plan.load import LoadedStudy
+from undertow.studies.plan.packs import Packs, Reasons
 from undertow.studies.store.counts import Counts, count
 from undertow.studies.store.ledger import Ledger
 from undertow.studies.store.trial import Trial
@@ -45,6 +46,8 @@ class RayDrivers:
         self._view = watch
         self._config = loaded.config
         self._most = math.inf if loaded.config.workers == "auto" else loaded.config.workers
+        # Packs occupy fewer slots than there are runs; an autoscaler would add nodes for the others.
+        self._runs_each = 1 if Reasons(loaded).counted else Packs(loaded, job.slots).size
         self._ended: set[int] | None = None
         self._started = time.monotonic()
 
@@ -79,7 +82,7 @@ class RayDrivers:
                 if not self._cluster.running:
                     return self._read()
             else:
-                self._cluster.request(int(min(self._most, left)))
+                self._cluster.request(int(min(self._most, math.ceil(left / self._runs_each))))
                 self._start_drivers(end)
                 if not self._cluster.running and self._cluster.is_refused():
                     raise UndertowError(f"no node can run the trials that are left:\n{self._cluster.refusals()}")

@@ -25,6 +25,7 @@ from undertow._system.stopping import StopRequest
 from undertow._system.tracebacks import append_traceback
 from undertow.errors import RequestError, UndertowError
 from undertow.studies.plan.load import LoadedStudy, load_study_mapping
+from undertow.studies.plan.packs import Packs
 from undertow.studies.store.counts import Counts
 from undertow.studies.store.ledger import Ledger
 from undertow.studies.work.driver import ActiveTrial, Driver
@@ -57,6 +58,7 @@ class RemoteJob:
         tags: Tags for every run.
         threads: CPU threads of a trial.
         gpu_share: The share of a GPU that a trial gets; 0 for no GPU.
+        slots: How many drivers share the study, as far as it is known.
         allow_changed_code: As for `study run`.
     """
 
@@ -73,6 +75,7 @@ class RemoteJob:
     tags: Mapping[str, str]
     threads: int
     gpu_share: float
+    slots: int
     allow_changed_code: bool
 
 
@@ -100,6 +103,7 @@ def remote_job(
     modules: Sequence[str],
     tags: Mapping[str, str],
     gpu_share: float,
+    slots: int,
     allow_changed_code: bool,
 ) -> RemoteJob:
     """Make the job of the drivers of a study.
@@ -114,6 +118,7 @@ def remote_job(
         modules: Modules to import before the first trial.
         tags: Tags for every run.
         gpu_share: The share of a GPU that a trial gets; 0 for no GPU.
+        slots: How many drivers share the study, as far as it is known.
         allow_changed_code: As for `study run`.
 
     Raises:
@@ -142,6 +147,7 @@ def remote_job(
         tags=tags,
         threads=loaded.first.train.threads or 1,
         gpu_share=gpu_share,
+        slots=slots,
         allow_changed_code=allow_changed_code,
     )
 
@@ -189,6 +195,7 @@ def _work(job: RemoteJob, gpus: Sequence[str], time_budget: float | None, stop: 
                 parent=job.run,
                 tags={**job.tags, **{f"undertow.{key}": here[f"undertow.{key}"] for key in _OF_THE_NODE}},
                 watch=_Silent(),
+                packs=Packs(loaded, job.slots),
                 allow_changed_code=job.allow_changed_code,
             )
             with ledger.deletion_named(home):

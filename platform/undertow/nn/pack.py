@@ -15,7 +15,8 @@ whose steps cannot be vmapped either is run one by one, and `reason` says why.
 S replicates, B batch, T time, I input, O output.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -86,12 +87,18 @@ class Pack(nn.Module):
         for model in self.models:
             model.zero_grad()
 
-    def share_gradients(self) -> None:
-        """Let the gradient of every parameter of a network be its slice of the stack's."""
+    @contextmanager
+    def shared_gradients(self) -> Iterator[None]:
+        """Let the gradient of every parameter of a network be its slice of the stack's inside the block."""
         for name, parameters in self._of_each(lambda parameter: parameter).items():
             stack = self.stack[name]
             for place, parameter in enumerate(parameters):
                 parameter.grad = None if stack.grad is None else stack.grad[place]
+        try:
+            yield
+        finally:
+            for model in self.models:
+                model.zero_grad()
 
     def gradient_norms(self) -> Tensor:
         """The norm of the whole gradient of each replicate, `(S,)`."""
@@ -126,7 +133,7 @@ class Pack(nn.Module):
             for stack in self.stack.values():
                 for optimizer in optimizers:
                     state = optimizer.state.get(stack, {})
-                    state |= {key: value[index] for key, value in state.items() if is_stacked(value, stack)}
+                    state |= {key: value[index] for key, value in state.items() if is_stacked(key, value)}
                 stack.data = stack.data[index]
                 stack.grad = None if stack.grad is None else stack.grad[index]
             self._buffer_stack = {name: buffer[index] for name, buffer in self._buffer_stack.items()}
@@ -142,7 +149,7 @@ class Pack(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Pack":
         """Move or convert the stacks, and make the networks views of the new ones."""
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self._buffer_stack = {name: fn(buffer) for name, buffer in self._buffer_stack.items()}
         self._link()
         return self
@@ -150,9 +157,7 @@ class Pack(nn.Module):
     def _side_by_side(self, input: Tensor, target: Tensor | None, writes: int | None) -> Tensor:
         base = self.models[0]
 
-        def call(
-            parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], x: Tensor, y: Tensor | None
-        ) -> Tensor:
+        def call(parameters: dict[str, Any], buffers: dict[str, Tensor], x: Tensor, y: Tensor | None) -> Tensor:
             output: Tensor = functional_call(base, (parameters, buffers), (x, y, writes))
             return output
 
@@ -213,9 +218,9 @@ def draws_random_numbers(model: SequenceModel) -> bool:
         return not torch.equal(before, torch.get_rng_state())
 
 
-def is_stacked(value: object, stack: Tensor) -> bool:
-    """Whether something that an optimiser keeps for a stack has a row for each replicate."""
-    return isinstance(value, Tensor) and value.shape == stack.shape
+def is_stacked(key: str, value: object) -> bool:
+    """Whether something that one of torch's optimisers keeps for a stack has a row for each replicate."""
+    return isinstance(value, Tensor) and key != "step"
 
 
 def _stacked(name: str, models: Sequence[SequenceModel]) -> Tensor:

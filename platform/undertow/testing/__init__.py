@@ -4,7 +4,7 @@ On the command line; the last line has the counts, and the exit code is 0 only i
 
     $ undertow plugin check leaky-rnn
     ...
-    cell leaky-rnn: 24 checks, 23 ran, 23 passed, 1 skipped (no CUDA device)
+    cell leaky-rnn: 25 checks, 24 ran, 24 passed, 1 skipped (no CUDA device)
 
 In the author's test suite, where pytest collects every check as a test:
 

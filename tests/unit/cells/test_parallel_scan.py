@@ -1,5 +1,7 @@
 """The parallel scan against the loop that defines it. T time, B batch, N units."""
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -143,3 +145,67 @@ def test_second_derivative_is_refused() -> None:
     (gradient,) = torch.autograd.grad(linear_scan(a, b, h)[0].square().sum(), a, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         gradient.sum().backward()
+
+
+# --- replicates side by side ------------------------------------------------------------------------------------------
+
+
+def assert_replicates_equal_single_scans(leaves: tuple[torch.Tensor, ...], dims: tuple[int | None, ...]) -> None:
+    """By values and gradients; an argument whose dimension is None is the same for all replicates."""
+    size = next(leaf.shape[dim] for leaf, dim in zip(leaves, dims, strict=True) if dim is not None)
+
+    def single(*arguments: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        of_each = (
+            [a if d is None else a.select(d, i) for a, d in zip(arguments, dims, strict=True)] for i in range(size)
+        )
+        return tuple(torch.stack(results) for results in zip(*(linear_scan(*each) for each in of_each), strict=True))
+
+    found = []
+    for run in (torch.vmap(linear_scan, in_dims=dims), single):
+        arguments = [leaf.clone().requires_grad_() for leaf in leaves]
+        h_RTBN, last_RBN = run(*arguments)
+        generator = torch.Generator().manual_seed(9)
+        weights_RTBN = torch.randn(h_RTBN.shape, generator=generator, dtype=h_RTBN.dtype)
+        loss = (h_RTBN * weights_RTBN).abs().square().sum() + last_RBN.abs().square().sum()
+        found.append([h_RTBN, last_RBN, *torch.autograd.grad(loss, arguments)])
+    for got, expected in zip(*found, strict=True):
+        assert close(got, expected)
+
+
+def replicates(of: tuple[bool, ...], dtype: torch.dtype, T: int, *, constant: bool) -> tuple[torch.Tensor, ...]:
+    """The arguments of the scan, those named with three replicates in front."""
+    drawn = [draw(T, dtype, seed) for seed in range(3)]
+    if constant:
+        drawn = [(a[0, 0], b, h) for a, b, h in drawn]
+    return tuple(
+        torch.stack(each) if many else each[0] for each, many in zip(zip(*drawn, strict=True), of, strict=True)
+    )
+
+
+SOME = [of for of in itertools.product((True, False), repeat=3) if any(of)]
+
+
+@pytest.mark.parametrize("of", SOME, ids=lambda of: "".join(name for name, many in zip("abh", of, strict=True) if many))
+@pytest.mark.parametrize("constant", [False, True], ids=["by-step", "constant"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+@pytest.mark.parametrize("T", [1, 30, 150])
+def test_replicates_equal_single_scans(of: tuple[bool, ...], constant: bool, dtype: torch.dtype, T: int) -> None:
+    leaves = replicates(of, dtype, T, constant=constant)
+    assert_replicates_equal_single_scans(leaves, tuple(0 if many else None for many in of))
+
+
+def test_replicates_in_any_dimension_equal_single_scans() -> None:
+    a, b, h = replicates((True, True, True), torch.float64, 60, constant=False)
+    assert_replicates_equal_single_scans((a.movedim(0, 3), b.movedim(0, 2), h.movedim(0, 1)), (3, 2, 1))
+    a, b, h = replicates((True, True, True), torch.float64, 60, constant=True)
+    assert_replicates_equal_single_scans((a.movedim(0, 1), b, h), (1, 0, 0))
+
+
+def test_replicates_of_replicates_equal_single_scans() -> None:
+    a, b, h = replicates((True, True, True), torch.float64, 60, constant=True)
+    inner = torch.vmap(linear_scan, in_dims=(0, None, None))
+    outer_RRTBN, last_RRBN = torch.vmap(inner, in_dims=(None, 0, 0))(a, b, h)
+    for i, j in itertools.product(range(3), repeat=2):
+        expected_TBN, expected_BN = linear_scan(a[j], b[i], h[i])
+        assert close(outer_RRTBN[i, j], expected_TBN)
+        assert close(last_RRBN[i, j], expected_BN)

@@ -17,7 +17,10 @@ Gradients are another scan, backwards in time: with g_t = ∂L/∂h_t by all pat
 
 where * is the complex conjugate.
 
-T time, B batch, N units, K chunks, S steps per chunk.
+All of it is elementwise beyond the first dimension. So `vmap` over replicates is the same scan, with the replicates as
+one more dimension behind T.
+
+T time, B batch, N units, K chunks, S steps per chunk, R replicates.
 """
 
 from collections.abc import Iterator
@@ -55,12 +58,30 @@ class _LinearScan(torch.autograd.Function):
     """The scan and its gradient, as one node of the graph."""
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, b_TBN: Tensor, h_BN: Tensor) -> tuple[Tensor, Tensor]:
-        h_TBN = b_TBN.new_empty(b_TBN.shape)
+    def forward(a: Tensor, b_TBN: Tensor, h_BN: Tensor) -> tuple[Tensor, Tensor]:
+        h_TBN = torch.empty_like(b_TBN)
         _fill(h_TBN, a.expand_as(b_TBN), b_TBN, h_BN, backwards=False)
-        ctx.save_for_backward(a, h_BN, h_TBN)
-        ctx.set_materialize_grads(False)
         return h_TBN, h_TBN[-1].clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
+        a, _, h_BN = inputs
+        ctx.save_for_backward(a, h_BN, output[0])
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[int | None, int | None, int | None], a: Tensor, b_TBN: Tensor, h_BN: Tensor
+    ) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
+        of_a, of_b, of_h = in_dims
+        b_TRBN = _replicated(b_TBN, of_b, info.batch_size, at=1)
+        h_RBN = _replicated(h_BN, of_h, info.batch_size, at=0)
+        if a.dim() - (of_a is not None) == b_TRBN.dim() - 1:
+            a = _replicated(a, of_a, info.batch_size, at=1)
+        elif of_a is not None:  # the same at all steps: `(R, 1, N)`
+            a = a.movedim(of_a, 0)
+            a = a.reshape(len(a), *[1] * (h_RBN.dim() - a.dim()), *a.shape[1:])
+        return _LinearScan.apply(a, b_TRBN, h_RBN), (1, 0)  # type: ignore[no-untyped-call]
 
     @staticmethod
     @once_differentiable
@@ -79,6 +100,13 @@ class _LinearScan(torch.autograd.Function):
             torch.mul(g_TBN[0], h_BN.conj(), out=grad_a[0])
             grad_a = grad_a.sum_to_size(a.shape)
         return grad_a, g_TBN, a_TBN[0] * g_TBN[0]
+
+
+def _replicated(tensor: Tensor, dim: int | None, size: int, at: int) -> Tensor:
+    """The tensor with the replicates, which are in `dim` or share it if that is None, in dimension `at`."""
+    if dim is not None:
+        return tensor.movedim(dim, at)
+    return tensor.unsqueeze(at).expand(*tensor.shape[:at], size, *tensor.shape[at:])
 
 
 def _fill(out_TBN: Tensor, a_TBN: Tensor, b_TBN: Tensor, h_BN: Tensor, *, backwards: bool) -> None:

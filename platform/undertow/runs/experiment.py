@@ -108,32 +108,37 @@ def start(
         progress: Show the progress on standard error.
         on_start: Called with the new folder and the devices before the first step.
     """
-    config = loaded.config
     stop = StopRequest()
     with stop.listening(), _built(loaded) as built:
-        facts = built.facts()
-        made_from = provenance(loaded.registry.versions(), config.seed, facts)
-
-        def prepare(folder: RunFolder) -> None:
-            copy_plugins(folder, loaded)
-            record_code(folder, loaded, facts["undertow.dataset"])
-            start_record(folder, config, made_from.tags)
-            keep_sources(folder, config, made_from)
-
-        folder = RunFolder.create(
-            home,
-            config.run_name,
-            experiment=config.track.experiment,
-            uri=config.track.uri,
-            config_yaml=dump(with_copies(without_password(config))),
-            prepare=prepare,
-        )
+        folder = create_folder(built, home)
         try:
             if on_start:
                 on_start(folder, built.devices)
             return _train_and_ship(folder, built, stop, progress)
         finally:
             folder.release()
+
+
+def create_folder(built: "Built", home: Path) -> RunFolder:
+    """Create the folder of a new run, with its record started and all that it was made from; its lock is held."""
+    loaded, config = built.loaded, built.loaded.config
+    facts = built.facts()
+    made_from = provenance(loaded.registry.versions(), config.seed, facts)
+
+    def prepare(folder: RunFolder) -> None:
+        copy_plugins(folder, loaded)
+        record_code(folder, loaded, facts["undertow.dataset"])
+        start_record(folder, config, made_from.tags)
+        keep_sources(folder, config, made_from)
+
+    return RunFolder.create(
+        home,
+        config.run_name,
+        experiment=config.track.experiment,
+        uri=config.track.uri,
+        config_yaml=dump(with_copies(without_password(config))),
+        prepare=prepare,
+    )
 
 
 def resume(
@@ -276,15 +281,20 @@ def _train_and_ship(folder: RunFolder, built: "Built", stop: StopRequest, progre
         raise Interrupted(f"{folder.path.name}: {result.reason}. Continue with: undertow run --resume {folder.path}")
     if result.status == "FAILED":
         raise UndertowError(f"{folder.path.name}: {result.reason}")
+    return run_result(folder, built.loaded.config, result, shipped=shipped)
+
+
+def run_result(folder: RunFolder, config: ExperimentConfig, result: Result, *, shipped: bool) -> RunResult:
+    """What the caller gets of a run that has finished."""
     return RunResult(
-        name=built.loaded.config.run_name,
+        name=config.run_name,
         folder=folder.path,
         run_id=folder.progress().run_id,
         shipped=shipped,
         steps=result.steps,
         metrics=result.metrics,
         curves=result.curves,
-        config=built.loaded.config,
+        config=config,
     )
 
 

@@ -24,6 +24,7 @@ def run_command(
     set: Sets = None,
     plugin: PluginFiles = None,
     resume: Annotated[str | None, Parameter(help="Resume a stopped run: its folder, name or MLflow id.")] = None,
+    seeds: Annotated[int | None, Parameter(help="Run so many replicates, side by side if possible.")] = None,
     allow_changed_code: Annotated[bool, Parameter(help="With --resume: accept changed plugins or data.")] = False,
     home: Home = None,
     quiet: Annotated[bool, Parameter(help="Do not show a header and progress.")] = False,
@@ -39,6 +40,10 @@ def run_command(
         raise RequestError("--allow-changed-code belongs to --resume: name the run to continue")
     if resume is not None and (set or plugin):
         raise RequestError("--resume uses the configuration of the run: leave out --set and --plugin")
+    if seeds is not None:
+        if file is None:
+            raise RequestError("--seeds starts new runs: leave out --resume, which continues one")
+        return _run_replicates(file, set or [], plugin or [], home, seeds, quiet=quiet, json=json)
     with redirect_stdout(sys.stderr):  # standard output is for the result, even if a plugin prints
         result = _run(file, set or [], plugin or [], resume, home, quiet=quiet, allow_changed_code=allow_changed_code)
     with showing_results("the run"):
@@ -74,6 +79,33 @@ def _run(
     from undertow.runs.experiment import start
 
     return start(loaded, home=resolve_home(home), progress=not quiet, on_start=header)
+
+
+def _run_replicates(
+    file: Path, overrides: list[str], plugins: list[Path], home: Path | None, seeds: int, *, quiet: bool, json: bool
+) -> int:
+    """Train replicates, and show what they have in common; returns 1 if one of them has failed."""
+    from undertow.config.load import load_experiment
+
+    with redirect_stdout(sys.stderr):  # as above
+        loaded = load_experiment(file, overrides, plugins)
+        from undertow.runs.replicates import run_replicates
+
+        header = None if quiet else _print_header
+        results, failures = run_replicates(
+            loaded, seeds, home=resolve_home(home), progress=not quiet, on_start=header, note=note
+        )
+    for failure in failures:
+        note(failure)
+    with showing_results("the runs"):
+        from undertow.cli.output.replicates import print_replicates, summary
+
+        if json:
+            runs = [_document(result) for result in results]
+            emit({"runs": runs, "failures": failures, "summary": summary(results)})
+        elif results:
+            print_replicates(results)
+    return 1 if failures else 0
 
 
 def _print_header(folder: "RunFolder", devices: "Devices") -> None:

@@ -7,6 +7,7 @@ step are trained together, one group after another.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,9 @@ def train_pack(
         record_trivial_scores(replicate.built.task, replicate.record)
     waiting = list(replicates)
     try:
-        for group in _groups(replicates):
-            _Group(group, stop, choice, progress=progress).train(waiting, on_end)
+        with quiet_lightning():
+            for group in _groups(replicates):
+                _Group(group, stop, choice, progress=progress).train(waiting, on_end)
     except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
         for replicate in waiting:
             on_end(replicate, Interrupted("stopped at once by the second Ctrl-C"))
@@ -122,17 +124,14 @@ class _Group:
             on_end(replicate, error)
 
         self._callback.on_error = lambda replicate: end(replicate, replicate.error)
-        with quiet_lightning():
-            try:
-                path = self.all[0].folder / LAST if self._resumed else None
-                self._trainer.fit(self._learner, datamodule=self._data, ckpt_path=path, weights_only=True)
-            except AllEnded:
-                pass
-            for replicate in self.all:
-                if replicate.error is None:
-                    replicate.record.steps = self._callback.steps.get(replicate, self._trainer.global_step)
-                    self._finish(replicate)
-                    end(replicate, None)
+        path = self.all[0].folder / LAST if self._resumed else None
+        with suppress(AllEnded):
+            self._trainer.fit(self._learner, datamodule=self._data, ckpt_path=path, weights_only=True)
+        for replicate in self.all:
+            if replicate.error is None:
+                replicate.record.steps = self._callback.steps.get(replicate, self._trainer.global_step)
+                self._finish(replicate)
+                end(replicate, None)
 
     def _finish(self, replicate: Replicate) -> None:
         """Test a replicate alone, as a single run: its scores do not depend on the others that have ended by then."""

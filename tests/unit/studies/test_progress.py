@@ -173,3 +173,25 @@ def test_a_finished_study_has_no_time_left(
     load: Callable[..., LoadedStudy], on_a_terminal: Callable[[TerminalView], str]
 ) -> None:
     assert left(load, on_a_terminal, (counts(2), [], 0.0), (counts(2, complete=1, pruned=1), [], 10.0)) == ""
+
+
+def test_a_pack_is_counted_and_has_one_bar_which_shows_its_last_replicate(
+    load: Callable[..., LoadedStudy], on_a_terminal: Callable[[TerminalView], str]
+) -> None:
+    pack = [active(f"rnn-T1-s{seed}", 40 - seed, pack="one") for seed in range(8)]
+    with TerminalView(load()) as view:
+        view.show(counts(20, complete=1, running=9), [*pack, active("lstm-T1-s0", 5)], 9.0)
+        lines = on_a_terminal(view).splitlines()
+    assert "1 of 20 done, 9 running, 8 side by side in 1 pack" in lines[0]
+    assert [line.split("  ")[1].strip() for line in lines[1:]] == ["rnn-T1-s0 and 7 more", "lstm-T1-s0"]
+    assert [line.split("step ")[1].strip() for line in lines[1:]] == ["33 of 100", "5 of 100"]
+
+
+def test_without_a_terminal_packs_are_counted(
+    load: Callable[..., LoadedStudy], capsys: pytest.CaptureFixture[str], clock: Clock
+) -> None:
+    packs = [active(f"rnn-T1-s{seed}", 1, pack=str(seed % 2)) for seed in range(16)]
+    with TerminalView(load()) as view:
+        clock.now = 11.0
+        view.show(counts(48, running=16), packs, clock.now)
+    assert capsys.readouterr().err == "small: 0 of 48 done, 16 running, 16 side by side in 2 packs\n"

@@ -1,25 +1,18 @@
 """The process of a pack: one replicate that cannot be opened or built is recorded, and the others are trained."""
 
-import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+from undertow.runs.pack import Member
 from undertow.runs.result import Result
 from undertow.studies.plan.load import LoadedStudy
 from undertow.studies.work import job as jobs
 from undertow.studies.work.job import Job, conduct
 from undertow.tracking import Outbox, RunFolder
-
-
-@dataclass(frozen=True)
-class Member:
-    folder: RunFolder
-    built: Any
 
 
 class FakeTraining:
@@ -44,9 +37,8 @@ class FakeTraining:
 
 @pytest.fixture
 def training(monkeypatch: pytest.MonkeyPatch) -> FakeTraining:
-    module, fake = ModuleType("undertow.runs.pack"), FakeTraining()
-    module.Member, module.train_and_record_pack = Member, fake  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "undertow.runs.pack", module)
+    fake = FakeTraining()
+    monkeypatch.setattr("undertow.runs.pack.train_and_record_pack", fake)
     monkeypatch.setattr(jobs, "_listen", lambda driver, stop: None)
     monkeypatch.setattr(jobs, "_limit", lambda jobs: None)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -176,10 +168,13 @@ def test_the_first_decision_is_kept_in_the_folder_of_the_study_where_runs_are_de
     made = pack()
     carry_out(made)
     assert training.choice is None
-    carry_out([replace(job, run=f"f{job.run[1:]}") for job in pack("train.deterministic=true")])
-    assert training.choice is not None
-    assert training.choice.parent == made[0].study
-    assert training.choice.parent.is_dir()
+    kept = []
+    for first, *more in (("e",), ("f", "seed=9"), ("d", "cell.hidden_size=6")):
+        carry_out([replace(job, run=f"{first}{job.run[1:]}") for job in pack("train.deterministic=true", *more)])
+        kept.append(training.choice)
+    assert kept[0] == kept[1] != kept[2], "one decision for all seeds of a configuration"
+    assert kept[0] is not None
+    assert kept[0].is_relative_to(made[0].study)
 
 
 def test_the_memory_of_a_pack_is_that_of_its_runs_together(

@@ -9,6 +9,7 @@ has ended: then the trial saves itself and ends too.
 """
 
 import gc
+import hashlib
 import os
 import sys
 import threading
@@ -37,7 +38,7 @@ from undertow.tracking import Outbox, RunFolder
 if TYPE_CHECKING:
     from undertow.train.build import Built
 
-_CHOICE = "pack-choice"  # in the study's folder: whether its packs run side by side or one by one
+_CHOICES = "packs"  # in the study's folder: for each configuration, whether its packs run side by side or one by one
 _SAVE_SECONDS = 30.0  # how long a trial may take to save itself when its driver has ended
 
 
@@ -175,9 +176,15 @@ def _train(members: Sequence[tuple[RunFolder, "Built"]], first: Job, stop: StopR
     elif members:
         from undertow.runs.pack import Member, train_and_record_pack
 
-        choice = first.study / _CHOICE if first.config.train.deterministic else None
+        choice = _choice_file(first) if first.config.train.deterministic else None
         pack = [Member(folder, built) for folder, built in members]
         train_and_record_pack(pack, stop, progress=False, choice=choice)
+
+
+def _choice_file(job: Job) -> Path:
+    """Where the first decision for a configuration is kept, whatever its seed: every pack of it computes the same."""
+    config = job.config.model_dump_json(exclude={"seed", "track", "question", "study"})
+    return job.study / _CHOICES / hashlib.blake2b(config.encode(), digest_size=8).hexdigest()
 
 
 def _record_unopened(job: Job, error: Exception) -> None:

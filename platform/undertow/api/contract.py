@@ -309,7 +309,8 @@ class Subject:
         batch: A fixed sub-batch of the validation split, on the model's device.
         state: Names of the cell's state parts, in their order.
         step: Training steps done.
-        seconds_per_step: Seconds of one training step so far, without probes and validation; None before the first.
+        seconds_per_step: Seconds of one training step so far, without probes and validation; None before the first. In
+            a pack a step trains all replicates, and this is the share of one.
         batch_size: Examples of one training step, over all devices.
     """
 

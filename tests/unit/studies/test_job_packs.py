@@ -1,5 +1,6 @@
 """The process of a pack: one replicate that cannot be opened or built is recorded, and the others are trained."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -84,6 +84,6 @@ COST: Mapping[str, str] = {
     "cost/flops": "Forward, one example, one time step, matrix products of the recurrent layers; 2 for a multiply-add",
     "cost/activation_bytes": "Kept for the backward pass, one example, the whole sequence",
     "cost/peak_bytes": "The most memory of the process so far: of the GPU's allocator, or the resident set",
-    "cost/steps_per_second": "Training steps a second, without validation and probes",
+    "cost/steps_per_second": "Training steps a second, without validation and probes; in a pack, of all its replicates",
     "cost/sequence_steps_per_second": "Time steps of all examples in them, a second",
 }

@@ -16,7 +16,7 @@ S replicates, B batch, T time, I input, O output.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -41,6 +41,7 @@ class Pack(nn.Module):
         stack: All parameters by name, each `(S, …)`; these are the parameters of this module.
         reason: Why the networks cannot be called side by side; empty if they can.
         together: Whether a call runs them side by side; False runs one by one.
+        by_steps: Whether side by side their layers are run by their steps, because a `scan` cannot be vmapped.
     """
 
     def __init__(self, models: Sequence[SequenceModel]) -> None:
@@ -73,8 +74,7 @@ class Pack(nn.Module):
         """
         if self.together:
             return self._side_by_side(input, target, writes)
-        targets = [None] * len(self) if target is None else target
-        return torch.stack([model(x, y, writes) for model, x, y in zip(self.models, input, targets, strict=True)])
+        return self._one_by_one(input, target, writes)
 
     def collect_gradients(self) -> None:
         """Add the gradients of the networks to those of the stack, after a backward pass that ran them one by one."""
@@ -108,14 +108,12 @@ class Pack(nn.Module):
         return torch.stack(squares).sum(0).sqrt()
 
     def relink(self) -> None:
-        """Copy parameters that are no longer views, because a cell has replaced one, into the stack."""
+        """Copy parameters and buffers that are no longer views, because a cell has replaced one, into the stack."""
         with torch.no_grad():
-            for name, parameters in self._of_each(lambda parameter: parameter).items():
-                for place, parameter in enumerate(parameters):
-                    view = self.stack[name].data[place]
-                    if parameter.data_ptr() != view.data_ptr():
-                        view.copy_(parameter)
-                        parameter.data = view
+            for tensor, view in self._views():
+                if tensor.data_ptr() != view.data_ptr():
+                    view.copy_(tensor)
+                    tensor.data = view
 
     def keep(self, places: Sequence[int], optimizers: Sequence[torch.optim.Optimizer] = ()) -> None:
         """Take replicates out of the pack; theirs become networks with parameters of their own.
@@ -124,6 +122,7 @@ class Pack(nn.Module):
             places: The replicates that stay, in order.
             optimizers: Those of the stack; their state of the others is dropped.
         """
+        self.relink()
         index = torch.tensor(places, device=next(iter(self.stack.values())).device)
         with torch.no_grad():
             for place, model in enumerate(self.models):
@@ -154,6 +153,10 @@ class Pack(nn.Module):
         self._link()
         return self
 
+    def _one_by_one(self, input: Tensor, target: Tensor | None, writes: int | None) -> Tensor:
+        targets = [None] * len(self) if target is None else target
+        return torch.stack([model(x, y, writes) for model, x, y in zip(self.models, input, targets, strict=True)])
+
     def _side_by_side(self, input: Tensor, target: Tensor | None, writes: int | None) -> Tensor:
         base = self.models[0]
 
@@ -161,7 +164,7 @@ class Pack(nn.Module):
             output: Tensor = functional_call(base, (parameters, buffers), (x, y, writes))
             return output
 
-        with base.stepping(self._by_steps):
+        with base.stepping(self.by_steps):
             outputs: Tensor = vmap(call, in_dims=(0, 0, 0, None if target is None else 0), randomness="error")(
                 self.stack, self._buffer_stack, input, target
             )
@@ -170,35 +173,48 @@ class Pack(nn.Module):
     def _why_not(self) -> str:
         """Call the networks side by side, by the scans of their cells and then by their steps; returns why both fail.
 
-        What a network computes alone decides: a cell may keep its weights where `functional_call` cannot replace them.
+        What a network computes alone decides, gradients and buffers included: a cell may keep a weight where
+        `functional_call` cannot replace it. Alone it is run by its steps, which every cell has.
         """
-        inputs, targets, writes = _tried(self.models)
+        tried = _tried(self.models)
+        weights = [weight for each in self._of_each(lambda weight: weight).values() for weight in each]
         reason = ""
         with torch.random.fork_rng(devices=()):
-            self.together = False
-            alone = self(inputs, targets, writes).detach()
-            for self._by_steps in (False, True):
+            with _kept_buffers(self.models), ExitStack() as block:
+                for model in self.models:
+                    block.enter_context(model.stepping())
+                output = self._one_by_one(*tried)
+                alone = [*output.detach(), *_gradients(output, weights), *self._buffer_values()]
+            for self.by_steps in (False, True):
                 try:
-                    output = self._side_by_side(inputs, targets, writes)
-                    torch.autograd.grad(output.abs().sum(), self._trained(), allow_unused=True)
+                    with _kept_buffers(self.models):
+                        output = self._side_by_side(*tried)
+                        by_stack = _gradients(output, list(self.stack.values()))
+                        found = [*output.detach(), *(row for rows in by_stack for row in rows), *self._buffer_values()]
                 except Exception as error:  # noqa: BLE001  (a plugin's code under vmap may raise anything)
                     reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
                 else:
-                    if torch.allclose(output, alone, rtol=1e-3, atol=1e-4, equal_nan=True):
+                    if all(_near(one, other) for one, other in zip(found, alone, strict=True)):
                         return ""
                     reason = "side by side its networks compute something else than alone"
         return reason
 
-    def _trained(self) -> list[Parameter]:
-        return [stack for stack in self.stack.values() if stack.requires_grad]
-
     def _link(self) -> None:
         """Make the parameters and buffers of the networks views of the stacks."""
+        for tensor, view in self._views():
+            tensor.data = view
+
+    def _views(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every parameter and buffer of the networks, with its view of the stack."""
         for place, model in enumerate(self.models):
             for name, parameter in model.named_parameters():
-                parameter.data = self.stack[name].data[place]
+                yield parameter, self.stack[name].data[place]
             for name, buffer in model.named_buffers():
-                buffer.data = self._buffer_stack[name][place]
+                yield buffer, self._buffer_stack[name][place]
+
+    def _buffer_values(self) -> list[Tensor]:
+        """The values of all buffers of the networks."""
+        return [buffer.clone() for model in self.models for buffer in model.buffers()]
 
     def _of_each(self, what: Callable[[Parameter], Any]) -> dict[str, list[Any]]:
         """Something of every parameter, by name, in the order of the replicates."""
@@ -212,7 +228,7 @@ class Pack(nn.Module):
 def draws_random_numbers(model: SequenceModel) -> bool:
     """Whether a training step of the network uses torch's random state, which the replicates of a pack share."""
     inputs, targets, writes = _tried([model])
-    with torch.random.fork_rng(devices=()), torch.no_grad():
+    with torch.random.fork_rng(devices=()), torch.no_grad(), _kept_buffers([model]):
         before = torch.get_rng_state()
         model(inputs[0], None if targets is None else targets[0], writes)
         return not torch.equal(before, torch.get_rng_state())
@@ -228,6 +244,37 @@ def _stacked(name: str, models: Sequence[SequenceModel]) -> Tensor:
     *path, last = name.split(".")
     owners = [model.get_submodule(".".join(path)) for model in models]
     return torch.stack([getattr(owner, last).detach() for owner in owners])
+
+
+def _gradients(output: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
+    """The gradient of the sum of an output by each weight; zero where there is none."""
+    trained = [weight for weight in weights if weight.requires_grad]
+    return list(torch.autograd.grad(output.sum(), trained, allow_unused=True, materialize_grads=True))
+
+
+def _near(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are equal up to a hundredth of the largest value: faults are larger, rounding is smaller."""
+    if not (other.is_floating_point() or other.is_complex()):
+        return torch.equal(one, other)
+    largest = float(other.abs().nan_to_num().max()) if other.numel() else 0.0
+    return torch.allclose(one, other, rtol=0.0, atol=max(1e-2 * largest, 1e-5), equal_nan=True)
+
+
+@contextmanager
+def _kept_buffers(models: Sequence[nn.Module]) -> Iterator[None]:
+    """Restore the buffers at the end of the block: a call may update or replace them."""
+    kept = [
+        (module, name, buffer, buffer.clone())
+        for model in models
+        for module in model.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+    ]
+    try:
+        yield
+    finally:
+        for module, name, buffer, value in kept:
+            buffer.data.copy_(value)
+            setattr(module, name, buffer)
 
 
 def _tried(models: Sequence[SequenceModel]) -> tuple[Tensor, Tensor | None, int]:

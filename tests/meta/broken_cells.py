@@ -82,7 +82,7 @@ class InPiecesEqualsWholeInTraining(RightCell):
     def step(self, z: Tensor, state: State) -> State:
         (h_BH,) = super().step(z, (state[0] - self.mean,))
         if self.training:
-            self.mean = 0.9 * self.mean + 0.1 * h_BH.detach().mean(0)
+            self.mean.mul_(0.9).add_(0.1 * h_BH.detach().mean(0))
         return (h_BH,)
 
 
@@ -195,6 +195,26 @@ class PickleIsEqual(RightCell):
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
         self.squash = lambda a: torch.tanh(a)
+
+
+class Packs(RightCell):
+    """It looks at the values of its state to refuse those that are not finite."""
+
+    def step(self, z: Tensor, state: State) -> State:
+        if not bool(state[0].isfinite().all()):
+            raise ValueError("the state is not finite")
+        return super().step(z, state)
+
+
+class PacksWithItsOwnWeights(RightCell):
+    """It reads a weight from a list, where no other weight can take its place."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.weights = [self.U.weight]
+
+    def step(self, z: Tensor, state: State) -> State:
+        return (torch.tanh(z + state[0] @ self.weights[0].T),)
 
 
 class SurvivesAutocast(RightCell):

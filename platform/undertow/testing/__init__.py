@@ -4,7 +4,7 @@ On the command line; the last line has the counts, and the exit code is 0 only i
 
     $ undertow plugin check leaky-rnn
     ...
-    cell leaky-rnn: 24 checks, 23 ran, 23 passed, 1 skipped (no CUDA device)
+    cell leaky-rnn: 25 checks, 24 ran, 24 passed, 1 skipped (no CUDA device)
 
 In the author's test suite, where pytest collects every check as a test:
 
@@ -22,6 +22,10 @@ From Python:
 
     report = run_checks(CellConformance.of("lstm"))
     print(report.summary)
+
+`expected_failures` is the place to declare what a cell, task or probe is not made for, with the reason. A cell whose
+replicates cannot be trained side by side, say, because its step depends on the value of a tensor, declares ``packs``.
+Runs need no declaration: they find it out.
 
 A check is a method ``test_<check>`` of `CellConformance`, `TaskConformance` or `ProbeConformance`. Its docstring is the
 question that it answers; a failure message has what was compared, the difference and the remedy. A check that does not

@@ -67,7 +67,7 @@ class Report:
 
     @property
     def summary(self) -> str:
-        """One line, such as ``cell leaky-rnn: 24 checks, 23 ran, 23 passed, 1 skipped (no CUDA device)``."""
+        """One line, such as ``cell leaky-rnn: 25 checks, 24 ran, 24 passed, 1 skipped (no CUDA device)``."""
         parts = [f"{self.declared} checks", f"{self.ran} ran", f"{len(self.of('passed'))} passed"]
         failed = self.of("failed")
         if failed:

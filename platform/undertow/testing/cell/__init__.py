@@ -8,6 +8,7 @@ otherwise. Real, complex and integer state parts and complex weights are all all
 from undertow.testing.cell.devices import DeviceChecks
 from undertow.testing.cell.gates import GateChecks
 from undertow.testing.cell.gradients import GradientChecks
+from undertow.testing.cell.packs import PackChecks
 from undertow.testing.cell.saving import SavingChecks
 from undertow.testing.cell.sequences import SequenceChecks
 from undertow.testing.cell.shapes import ShapeChecks
@@ -17,7 +18,7 @@ __all__ = ["CellConformance"]
 
 
 class CellConformance(
-    ShapeChecks, SequenceChecks, GradientChecks, GateChecks, SavingChecks, DeviceChecks, TrainingChecks
+    ShapeChecks, SequenceChecks, GradientChecks, GateChecks, SavingChecks, PackChecks, DeviceChecks, TrainingChecks
 ):
     """What every cell must do.
 

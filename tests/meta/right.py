@@ -82,6 +82,14 @@ class CountingCell(RightCell):
         return torch.where((n_B % 2 == 0).unsqueeze(1), new_BH, (h_BH + new_BH) / 2), n_B + 1
 
 
+class DrawingCell(RightCell):
+    """As `RightCell`, but in training mode a unit keeps its state at one step of twenty, drawn at random."""
+
+    def step(self, z: Tensor, state: State) -> State:
+        (new_BH,) = super().step(z, state)
+        return (torch.where(torch.rand_like(new_BH) < 0.05, state[0], new_BH) if self.training else new_BH,)
+
+
 class ComplexCell(Cell):
     """s' = u / (1 + |u|), u = W x + U s + b, all complex; the output is Re s + Im s."""
 
@@ -177,6 +185,7 @@ def undertow_register_cells() -> Iterable[CellSpec]:
     return [
         cell_spec("right", ":RightCell"),
         cell_spec("right-counting", ":CountingCell", state=("h", "n")),
+        cell_spec("right-drawing", ":DrawingCell"),
         cell_spec("right-complex", ":ComplexCell", state=("s",)),
     ]
 

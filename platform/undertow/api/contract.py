@@ -33,6 +33,10 @@ class Cell(nn.Module, ABC):
     A factory is called as ``factory(input_size, hidden_size, options, length)``; `length` is the number of time steps
     of the task, for initialisations that depend on it.
 
+    Replicates can be trained side by side, called together by `torch.func.vmap` over their weights. For that, a step
+    does not branch on the value of a tensor (no `.item()`), and reads every weight from a parameter or buffer. A cell
+    that does otherwise is trained one replicate at a time.
+
     Attributes:
         keeps: The share of its state that a unit keeps at a step, as the name of one of its `gates` or ``"1 - name"``;
             empty where no gate is this share.

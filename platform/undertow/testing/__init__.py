@@ -23,6 +23,10 @@ From Python:
     report = run_checks(CellConformance.of("lstm"))
     print(report.summary)
 
+`expected_failures` is the place to declare what a cell, task or probe is not made for, with the reason. A cell whose
+replicates cannot be trained side by side, say, because its step depends on the value of a tensor, declares ``packs``.
+Runs need no declaration: they find it out.
+
 A check is a method ``test_<check>`` of `CellConformance`, `TaskConformance` or `ProbeConformance`. Its docstring is the
 question that it answers; a failure message has what was compared, the difference and the remedy. A check that does not
 apply (no GPU, a cell without gates) is skipped with a reason and counted as skipped. Checks leave torch's random state

@@ -9,6 +9,7 @@ import torch
 from undertow.api.contract import Cell
 from undertow.plugins.host import load_plugins
 from undertow.testing import CellConformance
+from undertow.testing.cell._base import IN
 
 REGISTRY = load_plugins()
 ADAPTED = {
@@ -93,3 +94,16 @@ def test_the_first_state_is_zero_and_the_output_a_state(name: str) -> None:
         assert not part.any()
     values, _ = next(iter(cell.gates(cell.project(torch.ones(1, 3, 2))[0], cell.initial_state(3)).values()))
     assert values.shape == (3, 4)
+
+
+class AsWideAsItsInput(CellConformance):
+    """The one adapted cell that has as many units as inputs."""
+
+    def build(self, *given: Any, **more: Any) -> Cell:
+        return super().build(*given, hidden_size=IN, **more)
+
+
+@pytest.mark.parametrize("name", [name for name in REGISTRY.cells if name.startswith("torchrecurrent/")])
+def test_every_adapted_cell_packs(name: str) -> None:
+    kit = AsWideAsItsInput if name == "torchrecurrent/intersection-rnn" else CellConformance
+    kit.of(name).test_packs()

@@ -7,13 +7,14 @@ from undertow.api.contract import Vector
 from undertow.nn.model import SequenceModel
 from undertow.nn.pack import Pack, draws_random_numbers
 from undertow.testing.asserts import expect, expect_close
-from undertow.testing.cell._base import IN, CellChecks, noise
+from undertow.testing.cell._base import IN, CellChecks, gradients_of, noise
 
 _TOLERANCE = 1e-12
 _REMEDY = (
-    "Replicates are called together by torch.func.vmap over the weights. So a step may not branch on the value of a "
-    "tensor (`.item()`, `if x.max() > 1`; use torch.where), and reads every weight from its parameter or buffer, not "
-    "from a list. A cell that cannot do this is trained one replicate at a time: declare it in `expected_failures`."
+    "Replicates are called together by torch.func.vmap over the weights. So a step may not depend on the value of a "
+    "tensor by `.item()`, `if x.max() > 1` or a mask as index (use torch.where), nor write into a new tensor (use "
+    "torch.stack or torch.cat), and reads every weight from its parameter, not from a list. A cell that needs such a "
+    "step is trained one replicate at a time: declare it in `expected_failures`."
 )
 
 
@@ -32,18 +33,16 @@ class PackChecks(CellChecks):
             expect(not pack.reason, f"{replicates} side by side: {pack.reason}. {_REMEDY}")
             x_SBTI = torch.stack([noise(seed=seed).transpose(0, 1) for seed in range(replicates)])
             output_SBTO = pack(x_SBTI)
-            _loss(output_SBTO).backward()
+            trained = [name for name, stack in pack.stack.items() if stack.requires_grad]
+            by_stack = gradients_of(_loss(output_SBTO), [pack.stack[name] for name in trained])
             for place, model in enumerate(alone):
                 with model.stepping(pack.by_steps):
                     alone_BTO = model(x_SBTI[place])
-                _loss(alone_BTO).backward()
+                gradients = gradients_of(_loss(alone_BTO), [model.get_parameter(name) for name in trained])
                 label = f"replicate {place} of {replicates} side by side against alone"
                 expect_close(output_SBTO[place], alone_BTO, f"output, {label}", _REMEDY, _TOLERANCE)
-                for name, parameter in model.named_parameters():
-                    total = pack.stack[name].grad
-                    got = torch.zeros_like(parameter) if total is None else total[place]
-                    expected = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-                    expect_close(got, expected, f"gradient of `{name}`, {label}", _REMEDY, _TOLERANCE)
+                for name, stacked, expected in zip(trained, by_stack, gradients, strict=True):
+                    expect_close(stacked[place], expected, f"gradient of `{name}`, {label}", _REMEDY, _TOLERANCE)
 
     def _network(self, seed: int) -> SequenceModel:
         """A network in training mode with the weights of a seed; what a cell draws and does not save is that of 0."""

@@ -227,6 +227,22 @@ def test_a_process_that_does_not_end_after_its_replicates_is_killed(
     assert script.processes[0].killed
 
 
+def test_a_process_is_not_killed_while_a_replicate_is_trained(
+    drive: Drive, view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("undertow.studies.work.driver._SAVE_SECONDS", 0.1)
+
+    def turn(processes: list[Process]) -> None:
+        if not view.ends:
+            processes[0].end(0)
+        elif time.monotonic() - view.active[0][0].started > 0.5:
+            exit_all(processes)
+
+    script = Script(turn)
+    drive(script)
+    assert [process.killed for process in script.processes] == [False]
+
+
 def test_a_pack_that_dies_is_retried_as_a_pack_without_those_that_had_ended(drive: Drive) -> None:
     def turn(processes: list[Process]) -> None:
         if len(processes) == 1:

@@ -34,7 +34,7 @@ cell: {name: bomb, hidden_size: 4, options: {bomb: {mode: wait}}}
 train: {max_steps: 20, val_every: 10, val_examples: 32, batch_size: 8, checkpoint: {every: 2}}
 probes: []
 plugins: {files: [bomb.py]}
-study: {name: gated, vary: {seed: [0, 1, 2]}, workers: 1, retries: 1}
+study: {name: gated, vary: {seed: [0, 1, 2]}, workers: 1, retries: 1, pack: off}
 """
 CELL = ROOT / "tests" / "faults" / "bomb.py"
 """Its trials wait at their sixth step while the file `shut` is in the working folder."""

@@ -66,7 +66,7 @@ plugins: {{files: [tiny.py]}}
 STUDY = (
     RUN.replace("max_steps: 4, val_every: 2", "max_steps: 2, val_every: 2")
     + """\
-study: {name: two, vary: {seed: [0, 1]}, workers: 1, retries: 0}
+study: {name: two, vary: {seed: [0, 1]}, workers: 1, retries: 0, pack: off}
 """
 )
 _VARYING = ("steps_per_second", "seconds", "_per_", "memory", "time")

@@ -68,6 +68,7 @@ plugins: {files: [bomb.py]}
 study:
   name: fleet
   vary: {cell.hidden_size: [4, 8], seed: [SEEDS]}
+  pack: off
 """
 
 

@@ -24,14 +24,14 @@ from undertow.studies.store.identity import SNAPSHOT, space_of
 from undertow.studies.store.journal import journal_file
 from undertow.studies.store.ledger import Ledger
 from undertow.studies.store.storage import cannot_open, no_database, storage_file
-from undertow.studies.store.trial import ASSIGNMENT, ATTEMPT, END, KEY, Trial, state_of, trials_by_key
+from undertow.studies.store.trial import ALONE, ASSIGNMENT, ATTEMPT, END, KEY, Trial, state_of, trials_by_key
 
 _TRIALS = (
     "SELECT trial_id, number, state, datetime_start, datetime_complete FROM trials WHERE study_id = :id ORDER BY number"
 )
 _TRIAL_ATTRIBUTES = (
     "SELECT a.trial_id, a.key, a.value_json FROM trial_user_attributes a JOIN trials t ON t.trial_id = a.trial_id "
-    "WHERE t.study_id = :id AND a.key IN (:key, :attempt, :assignment, :end)"
+    "WHERE t.study_id = :id AND a.key IN (:key, :attempt, :assignment, :end, :alone)"
 )
 _VALUES = (
     "SELECT v.trial_id, v.value FROM trial_values v JOIN trials t ON t.trial_id = v.trial_id "
@@ -53,6 +53,7 @@ class StudyStatus:
         objective: The metric that decides which run is the best.
         seconds_each: Mean time of a complete trial, in a pack its share; None without one.
         packs: How many runs each pack has that was started; runs by themselves are in none.
+        one_by_one: How many of these runs were trained one by one in their packs, by the reason.
         singly: How many runs with replicates are not packed, by the reason.
     """
 
@@ -64,6 +65,7 @@ class StudyStatus:
     objective: str
     seconds_each: float | None
     packs: Sequence[int] = ()
+    one_by_one: Mapping[str, int] = field(default_factory=dict)
     singly: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -94,7 +96,7 @@ def read_status(url: str, name: str) -> StudyStatus:
             attributes = connection.execute(text(_STUDY_ATTRIBUTES), study)
             of_study = {key: json.loads(value) for key, value in attributes}
             rows = connection.execute(text(_TRIALS), study).all()
-            keys = {"key": KEY, "attempt": ATTEMPT, "assignment": ASSIGNMENT, "end": END}
+            keys = {"key": KEY, "attempt": ATTEMPT, "assignment": ASSIGNMENT, "end": END, "alone": ALONE}
             of_trial: dict[int, dict[str, Any]] = {}
             for trial_id, key, value in connection.execute(text(_TRIAL_ATTRIBUTES), {**study, **keys}):
                 of_trial.setdefault(trial_id, {})[key] = json.loads(value)
@@ -163,6 +165,7 @@ def _status(name: str, of_study: Mapping[str, Any], trials: Sequence[SimpleNames
         objective=objective["metric"],
         seconds_each=sum(seconds) / len(seconds) if seconds else None,
         packs=sorted(packs.values(), reverse=True),
+        one_by_one=Counter(alone for trial, _ in latest if (alone := trial.optuna.user_attrs.get(ALONE))),
         singly=snapshot.get("singly", {}),
     )
 

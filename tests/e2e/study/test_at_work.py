@@ -120,7 +120,7 @@ def test_two_objectives_make_a_pareto_front(unshipped, call) -> None:
 def test_after_its_time_budget_a_study_starts_no_trial_and_the_next_command_continues(
     unshipped, call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = "{name: budget, vary: {seed: [0, 1, 2]}, time_budget: 3600, workers: 1}"
+    study = "{name: budget, vary: {seed: [0, 1, 2]}, time_budget: 3600, workers: 1, pack: 'off'}"
     file = unshipped.write(study, cell={"name": "rnn", "hidden_size": 4})
     launch = Driver._launch
 
@@ -327,13 +327,16 @@ def test_status_shows_a_running_study_and_stop_ends_it(home: Path, call, place, 
         [*command_line, "study", "run", str(file), "--quiet"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
-        until(lambda: (home / "optuna.db").exists() and call("study", "status", "long", "--json").out.count("-T16-s0"))
+        until(lambda: (home / "optuna.db").exists() and call("study", "status", "long", "--json").out.count("-T16-s1"))
         document: Document = json.loads(call("study", "status", "long", "--json").out)
         assert (document["total"], document["settled"]) == (2, 0)
-        assert document["states"]["running"] == 1
-        assert list(document["running"]) == ["rnn-T16-s0"]
+        assert document["states"]["running"] == 2
+        assert sorted(document["running"]) == ["rnn-T16-s0", "rnn-T16-s1"]
+        assert document["packs"] == [2]
         assert list(document["drivers"].values()) == [[driver.pid]]
-        assert "running: rnn-T16-s0" in call("study", "status", "long").out
+        status = call("study", "status", "long").out
+        assert "running: rnn-T16-s0" in status
+        assert "2 runs in 1 pack of up to 2" in status
         until(lambda: any('"train/loss"' in path.read_text() for path in home.glob("rnn-*/outbox.jsonl")))
         grown = call("study", "run", file, "--set", "study.vary={seed: [0, 1, 2]}")
         assert grown.code == 2

@@ -15,9 +15,12 @@ SINGLY = {
 }
 
 
-def status(packs: list[int], singly: dict[str, int]) -> StudyStatus:
+ONE_BY_ONE = {"measured to be faster": 8}
+
+
+def status(packs: list[int], one_by_one: dict[str, int], singly: dict[str, int]) -> StudyStatus:
     counts = Counts(48, {"complete": 40, "running": 8}, None)
-    return StudyStatus("small", counts, {}, {}, {}, "val/loss", 1.5, packs, singly)
+    return StudyStatus("small", counts, {}, {}, {}, "val/loss", 1.5, packs, one_by_one, singly)
 
 
 def lines(capsys: pytest.CaptureFixture[str], shown: StudyStatus) -> list[str]:
@@ -29,8 +32,9 @@ def test_the_status_says_what_is_packed_in_lines_of_80_columns(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    found = lines(capsys, status([8, 8, 2], SINGLY))
-    assert "side by side       18 runs in 3 packs of up to 8" in found
+    found = lines(capsys, status([8, 8, 2], ONE_BY_ONE, SINGLY))
+    assert "packed             18 runs in 3 packs of up to 8; 8 one by one (measured to be" in found
+    assert " " * 19 + "faster)" in found
     (first,) = [place for place, line in enumerate(found) if line.startswith("singly")]
     said = " ".join(line.removeprefix("singly").strip() for line in found[first:])
     assert said == "; ".join(f"{runs} runs ({reason})" for reason, runs in SINGLY.items())
@@ -39,12 +43,12 @@ def test_the_status_says_what_is_packed_in_lines_of_80_columns(
 
 
 def test_a_study_without_packs_says_nothing_of_them(capsys: pytest.CaptureFixture[str]) -> None:
-    found = "\n".join(lines(capsys, status([], {})))
-    assert "side by side" not in found
+    found = "\n".join(lines(capsys, status([], {}, {})))
+    assert "packed" not in found
     assert "singly" not in found
 
 
 def test_the_json_has_the_size_of_every_pack_and_the_reasons(capsys: pytest.CaptureFixture[str]) -> None:
-    emit(status_document(status([8, 4], SINGLY)))
+    emit(status_document(status([8, 4], ONE_BY_ONE, SINGLY)))
     document = json.loads(capsys.readouterr().out)
-    assert (document["packs"], document["singly"]) == ([8, 4], SINGLY)
+    assert (document["packs"], document["one_by_one"], document["singly"]) == ([8, 4], ONE_BY_ONE, SINGLY)

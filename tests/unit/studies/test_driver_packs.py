@@ -15,12 +15,14 @@ from undertow.errors import RequestError
 from undertow.report.results import StudyResults
 from undertow.runs.result import OUT_OF_MEMORY, Result
 from undertow.studies.plan.load import LoadedStudy
+from undertow.studies.status import read_status
 from undertow.studies.store.ledger import Ledger
 from undertow.studies.store.results import read_results
 from undertow.studies.work.driver import ActiveTrial, Driver
 from undertow.studies.work.executor import Running
 from undertow.studies.work.job import Job
 from undertow.studies.work.slots import Slot
+from undertow.tracking import Outbox
 
 DONE = Result("FINISHED", steps=1, metrics={"val/loss": 0.5})
 
@@ -225,6 +227,22 @@ def test_a_process_that_does_not_end_after_its_replicates_is_killed(
     assert script.processes[0].killed
 
 
+def test_a_process_is_not_killed_while_a_replicate_is_trained(
+    drive: Drive, view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("undertow.studies.work.driver._SAVE_SECONDS", 0.1)
+
+    def turn(processes: list[Process]) -> None:
+        if not view.ends:
+            processes[0].end(0)
+        elif time.monotonic() - view.active[0][0].started > 0.5:
+            exit_all(processes)
+
+    script = Script(turn)
+    drive(script)
+    assert [process.killed for process in script.processes] == [False]
+
+
 def test_a_pack_that_dies_is_retried_as_a_pack_without_those_that_had_ended(drive: Drive) -> None:
     def turn(processes: list[Process]) -> None:
         if len(processes) == 1:
@@ -364,6 +382,28 @@ def test_a_damaged_result_of_a_replicate_is_lost_and_the_others_go_on(drive: Dri
     results = drive(script)
     assert states(results) == ["complete"] * 8
     assert script.seeds == [list(range(8)), [4]]
+
+
+@pytest.mark.parametrize(
+    ("tags", "reasons"),
+    [
+        ({"undertow.pack.way": "side by side"}, {}),
+        ({"undertow.pack.way": "one by one"}, {"measured to be faster": 8}),
+        ({"undertow.pack.way": "one by one", "undertow.pack.reason": "no rule"}, {"no rule": 8}),
+    ],
+)
+def test_the_status_says_which_packs_are_trained_one_by_one(
+    home: Path, drive: Drive, tags: dict[str, str], reasons: dict[str, int]
+) -> None:
+    def turn(processes: list[Process]) -> None:
+        for job in processes[0].jobs:
+            with Outbox(job.place / "outbox.jsonl") as outbox:
+                outbox.tags(tags)
+        exit_all(processes)
+
+    drive(Script(turn))
+    status = read_status(f"sqlite:///{home}/optuna.db", "small")
+    assert (status.packs, status.one_by_one) == ([8], reasons)
 
 
 def test_a_second_ctrl_c_kills_every_process_once(drive: Drive) -> None:

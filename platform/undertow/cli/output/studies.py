@@ -89,7 +89,9 @@ def print_status(status: "StudyStatus") -> None:
         shown["mean time per run"] = f"{status.seconds_each:.1f} s"
     if status.packs:
         runs, packs = sum(status.packs), len(status.packs)
-        shown["side by side"] = f"{runs} runs in {packs} pack{'s' if packs > 1 else ''} of up to {status.packs[0]}"
+        one_by_one = "".join(f"; {number} one by one ({reason})" for reason, number in status.one_by_one.items())
+        in_packs = f"{runs} runs in {packs} pack{'s' if packs > 1 else ''} of up to {status.packs[0]}"
+        shown["packed"] = in_packs + one_by_one
     if status.singly:
         shown["singly"] = "; ".join(f"{runs} runs ({reason})" for reason, runs in status.singly.items())
     for machine, processes in status.drivers.items():
@@ -113,6 +115,7 @@ def status_document(status: "StudyStatus") -> dict[str, Any]:
         "objective": status.objective,
         "seconds_each": status.seconds_each,
         "packs": list(status.packs),
+        "one_by_one": dict(status.one_by_one),
         "singly": dict(status.singly),
         "running": {name: started.isoformat() for name, started in status.running.items()},
         "failed": dict(status.failed),

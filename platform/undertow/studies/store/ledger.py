@@ -35,6 +35,7 @@ from undertow.studies.store.identity import choices_of, space_of, stored_snapsho
 from undertow.studies.store.opening import find_study, open_study
 from undertow.studies.store.storage import quiet_optuna, with_retries
 from undertow.studies.store.trial import (
+    ALONE,
     ASSIGNMENT,
     ATTEMPT,
     END,
@@ -278,6 +279,10 @@ class Ledger:
     def assign(self, claim: Claim, assignment: Assignment) -> bool:
         """Record where a trial runs; False if another driver has abandoned it meanwhile."""
         return self._set(claim, ASSIGNMENT, asdict(assignment))
+
+    def note_alone(self, claim: Claim, reason: str) -> bool:
+        """Record why a trial was trained one by one in its pack, before its end; False as for `assign`."""
+        return self._set(claim, ALONE, reason)
 
     def report(self, claim: Claim, step: int, value: float) -> bool:
         """Record an intermediate value of the objective; returns whether the pruner would end the trial here."""

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:
     from undertow.report.results import State
 
-KEY, ATTEMPT, ASSIGNMENT, END, RESULT = (f"undertow.{name}" for name in ("key", "attempt", "work", "end", "result"))
-"""Attributes of a trial: its combination, its count, where it runs, why it ended without a result, and its outcome."""
+KEY, ATTEMPT, ASSIGNMENT, END, RESULT, ALONE = (
+    f"undertow.{name}" for name in ("key", "attempt", "work", "end", "result", "alone")
+)
+"""Attributes of a trial: its combination, its count, where it runs, why it ended without a result, its outcome, and why
+it was trained one by one in its pack."""
 
 EndKind = Literal["failed", "invalid", "diverged", "timeout", "lost", "stopped", "abandoned", "duplicate"]
 """Why a trial ended without a result.

@@ -392,6 +392,8 @@ class Driver:
                 result = Result.read(active.result) if active.result.exists() else None
             except (RequestError, OSError) as error:  # one damaged file must not end the study
                 result, death = None, f"its process has ended, but what it wrote is lost: {error}"
+            if active.assignment.pack and active.follower.alone:
+                self._ledger.note_alone(active.claim, active.follower.alone)
             self._record_end(active, result, _outcome(active, result), death)
             self._queue_empty = False
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from undertow.tracking.records import Metric
+from undertow.tracking.records import Metric, Tag
 from undertow.tracking.shipping.batch import read_tail
 
 _SNAPSHOT = re.compile(r"(.+/by_\w+)/at-(\d+)")
@@ -24,12 +24,14 @@ class Follower:
         latest: The latest value of every scalar, by metric name.
         best: Smallest and largest value of every scalar, by metric name.
         step: The latest training step.
+        alone: Why a run in a pack is trained one by one; empty if it is not.
     """
 
     def __init__(self, outbox: Path) -> None:
         self.latest: dict[str, float] = {}
         self.best: dict[str, tuple[float, float]] = {}
         self.step = 0
+        self.alone = ""
         self._outbox = outbox
         self._offset = 0
         self._snapshots: dict[str, dict[int, dict[int, float]]] = {}
@@ -47,6 +49,8 @@ class Follower:
                 if isinstance(entry.item, Metric) and self._is_scalar(entry.item):
                     metric = entry.item
                     yield metric.key, metric.value, metric.step
+                elif isinstance(entry.item, Tag):
+                    self._read_way(entry.item)
             self._offset = max(entry.end for entry in tail if entry.end is not None)
 
     def history(self, curves: Mapping[str, tuple[list[int], list[float]]]) -> dict[str, dict[int, list[float]]]:
@@ -57,6 +61,13 @@ class Follower:
                 if all(each in points for each in axis):
                     found.setdefault(name, {})[step] = [points[each] for each in axis]
         return found
+
+    def _read_way(self, tag: Tag) -> None:
+        """Read from a tag how a pack is trained; a reason is recorded if it could not be trained otherwise."""
+        if tag.key == "undertow.pack.reason":
+            self.alone = tag.value
+        elif tag.key == "undertow.pack.way" and tag.value == "one by one":
+            self.alone = self.alone or "measured to be faster"
 
     def _is_scalar(self, metric: Metric) -> bool:
         """Whether a metric is a scalar. Its value is kept, and so is a point of a snapshot."""

@@ -149,7 +149,14 @@ def assert_as_expected(home: Path, expected: dict[str, dict[str, Any]]) -> None:
     assert list(complete.values()) == [1] * SEEDS
 
 
-@pytest.mark.parametrize("when", [is_opened, is_saved, has_an_end], ids=["at its start", "midway", "after an end"])
+@pytest.mark.parametrize(
+    "when",
+    [
+        pytest.param(is_opened, id="at its start", marks=pytest.mark.long),
+        pytest.param(is_saved, id="midway"),
+        pytest.param(has_an_end, id="after an end", marks=pytest.mark.long),
+    ],
+)
 def test_a_pack_that_is_killed_ends_as_one_that_is_not(
     home: Path, drive: Fork, until: Until, expected: dict[str, dict[str, Any]], when: Callable[[Path], bool]
 ) -> None:
@@ -164,6 +171,7 @@ def test_a_pack_that_is_killed_ends_as_one_that_is_not(
     assert all(attempts[name] == 1 for name in ended), "a replicate that has ended stays ended"
 
 
+@pytest.mark.long
 def test_a_pack_that_is_killed_again_and_again_ends_as_one_that_is_not(
     home: Path, drive: Fork, until: Until, expected: dict[str, dict[str, Any]]
 ) -> None:
@@ -176,6 +184,7 @@ def test_a_pack_that_is_killed_again_and_again_ends_as_one_that_is_not(
     assert_as_expected(here, expected)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("when", [is_saved, has_an_end], ids=["midway", "after an end"])
 def test_a_driver_that_is_killed_leaves_a_pack_that_the_next_one_continues(
     home: Path, drive: Fork, until: Until, expected: dict[str, dict[str, Any]], when: Callable[[Path], bool]
@@ -189,6 +198,7 @@ def test_a_driver_that_is_killed_leaves_a_pack_that_the_next_one_continues(
     assert_as_expected(here, expected)
 
 
+@pytest.mark.long
 def test_a_pack_that_is_stopped_saves_every_replicate_and_goes_on(
     home: Path, drive: Fork, until: Until, expected: dict[str, dict[str, Any]]
 ) -> None:
@@ -201,6 +211,7 @@ def test_a_pack_that_is_stopped_saves_every_replicate_and_goes_on(
     assert_as_expected(here, expected)
 
 
+@pytest.mark.long
 def test_two_drivers_complete_each_replicate_once_although_a_pack_is_killed(
     home: Path, bombs: Bombs, fork: Fork, until: Until
 ) -> None:

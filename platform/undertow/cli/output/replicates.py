@@ -38,7 +38,7 @@ def print_replicates(results: Sequence["RunResult"]) -> None:
         soft_wrap=True,
     )
     console.print(replicates_table(results))
-    console.print(HOW_TO_READ, soft_wrap=True)
+    console.print(HOW_TO_READ)
     if any(result.shipped for result in results):
         for line in where_to_look(results[-1].folder):
             console.print(line, soft_wrap=True)

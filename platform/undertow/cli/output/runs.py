@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 NOTHING = "–"
 
-HOW_TO_READ = """\
-Half-life and reach: the first lag, in time steps, at which the gradient is ½ and 10⁻³ of that at lag 1 (> 63: it does
-not fall so far). ∂L/∂x, by the input, compares cells. Scores: validation split, which chose the checkpoint, and test.
-"""
+HOW_TO_READ = (
+    "Half-life and reach: the first lag, in time steps, at which the gradient is ½ and 10⁻³ of that at lag 1 (> 63: it "
+    "does not fall so far). ∂L/∂x, by the input, compares cells. Scores: validation split, which chose the checkpoint, "
+    "and test.\n"
+)
 
 
 def print_results(results: Sequence["RunResult"]) -> None:
@@ -33,7 +34,7 @@ def print_results(results: Sequence["RunResult"]) -> None:
     """
     console = out()
     console.print(runs_table(results))
-    console.print(HOW_TO_READ, soft_wrap=True)
+    console.print(HOW_TO_READ)
     if any(result.shipped for result in results):
         for line in where_to_look(results[-1].folder):
             console.print(line, soft_wrap=True)

@@ -40,7 +40,7 @@ def print_study(results: "StudyResults", report: Path) -> None:
         if widths(grid, console).maximum <= console.width:
             break
     console.print(grid)
-    console.print(f"{how_to_read(groups, spread)}.\n", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"{how_to_read(groups, spread)}.\n", highlight=False, markup=False)
     if report.exists():
         note(f"Report: {report}")
     run = RunFolder.open(report.parent)

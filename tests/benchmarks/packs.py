@@ -1,8 +1,8 @@
 """Cost of a replicate in a pack against a single run, on one thread of a CPU: the whole training step, and memory.
 
-A step is forward, backward, optimiser and the batch of its task, which is new at every step. A single network runs each
-way that it has: as the platform runs it, by its steps, and with torch's own kernel; the fastest counts. A pack runs as a
-run's `Choice` decides from its first steps.
+A step is forward, backward, optimiser and the batch of its task, which is new at every step. A single network runs
+each way that it has: as the platform runs it, by its steps, and with torch's own kernel; the fastest counts. A pack
+runs the way that `Choice` decides from its first steps, as in a run.
 S replicates, T time, B batch, H hidden.
 """
 
@@ -158,9 +158,7 @@ class PackSteps:
         mixed: Forward in bfloat16, as `bf16-mixed` does.
     """
 
-    def __init__(
-        self, cell: str, S: int, T: int, B: int, H: int, device: str = "cpu", *, mixed: bool = False
-    ) -> None:
+    def __init__(self, cell: str, S: int, T: int, B: int, H: int, device: str = "cpu", *, mixed: bool = False) -> None:
         loaded = [_loaded(cell, T, H, seed) for seed in range(S)]
         tasks = [build_task(each) for each in loaded]
         models: list[SequenceModel] = []

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the measurements import ea
 from benchmarks.row import Row, as_table
 from undertow.train.runtime import keep_freed_memory, use_full_precision
 
-_QUICK = ("startup", "device", "steps", "cells", "gradient", "loop")
+_QUICK = ("startup", "device", "steps", "cells", "gradient", "packs", "pack_device", "loop")
 _FULL = (*_QUICK, "study")  # even a tiny one has to start everything there is, many times
 _MEASUREMENTS = (*_FULL, "long_study")
 

@@ -64,7 +64,7 @@ def test_the_demo_ends_with_one_table_of_nine_rows_and_where_to_look(
     home: Path, empty_store: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (home / "mlflow.db").write_bytes(empty_store.read_bytes())
-    assert main(["study", "run", str(DEMO), *changed(*TINY, "study.vary.seed=[0]")]) == 0
+    assert main(["study", "run", str(DEMO), *changed(*TINY, "study.seeds=1")]) == 0
     out, err = capfd.readouterr()
     rows = [line.split()[:2] for line in out.splitlines() if line.split()[:1] in (["rnn"], ["lstm"], ["gru"])]
     assert sorted(rows) == sorted([cell, length] for length in ("64", "128", "256") for cell in ("rnn", "lstm", "gru"))
@@ -83,6 +83,7 @@ def test_ctrl_c_ends_the_demo_loses_nothing_and_the_same_command_goes_on(
     (home / "mlflow.db").write_bytes(empty_store.read_bytes())
     few = changed(
         "study.vary={cell.name: [rnn, lstm]}",
+        "study.seeds=1",
         "study.workers=1",
         "train.max_steps=300",
         "train.val_every=300",

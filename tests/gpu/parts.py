@@ -65,6 +65,7 @@ def all_parts(device: str, cards: int) -> list[Part]:
         Part("ddp", _undertow("run", *sets, *ddp), 60, _read_run),
         Part("bf16", _undertow("run", *sets, "train.devices=1", "train.precision=bf16-mixed"), 60, _read_run),
         Part("bench", _bench("device", *quick), 100, _read_bench),
+        Part("packs", _bench("pack_device", *quick), 100, _read_bench),
         Part("bench-more", _bench("steps", "gradient", "cells", *quick), 300, _read_bench),
     ]
 

@@ -7,7 +7,7 @@ k - 1.
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -144,7 +144,7 @@ class TaskData(pl.LightningDataModule):
         chunks = [np.arange(start, min(start + self.config.batch_size, count)) for start in starts]
         return [part for chunk in chunks if len(part := np.array_split(chunk, ranks)[rank])]
 
-    def _loader(self, examples: Dataset[Batch], batches: Iterable[object]) -> DataLoader[Batch]:
+    def _loader(self, examples: Dataset[Any], batches: Iterable[object]) -> DataLoader[Batch]:
         return _Loader(
             examples,
             sampler=batches,  # with batch_size=None each of its items indexes a whole batch

@@ -74,43 +74,71 @@ def finish(built: Built, trainer: pl.Trainer, learner: Learner, data: TaskData, 
     Raises:
         Interrupted: The run was stopped; a resumed run is tested.
     """
-    if trainer.is_global_zero:
-        forget_previous(folder)
-    _test(built, trainer, learner, data, folder, record)
-    record_solved(built.task, record)
+    test = FinalTest(built, trainer, learner, folder, record)
+    test.run(data)
+    test.end()
 
 
-def _test(built: Built, trainer: pl.Trainer, learner: Learner, data: TaskData, folder: Path, record: Record) -> None:
-    """Evaluate the best network on the test split, on all ranks, and record its scores.
+class FinalTest:
+    """The test of a trained network: its best checkpoint on the test split, on all ranks.
 
     A run that is trained stays one: what is missing, or fails, is noted on standard error and in a tag.
 
-    Raises:
-        Interrupted: The run was stopped; a resumed run is tested.
+    Args:
+        built: What was trained; the other arguments are as in `train`, and `steps` is recorded.
+
+    Attributes:
+        learner: The network, with the weights of its best checkpoint.
+        parts: What it is tested on.
     """
-    parts, problems = held_out_parts(
-        built.loaded.config,
-        built.task,
-        built.other_lengths,
-        ranks=trainer.world_size,
-        traceback=record.traceback,
-    )
-    if parts:
-        best = load_best(learner, folder)
-        learner.test_on(parts)
-        data.tested = parts
+
+    def __init__(self, built: Built, trainer: pl.Trainer, learner: Learner, folder: Path, record: Record) -> None:
+        self.learner = learner
+        self._built = built
+        self._trainer = trainer
+        self._record = record
+        if trainer.is_global_zero:
+            forget_previous(folder)
+        self.parts, self._problems = held_out_parts(
+            built.loaded.config,
+            built.task,
+            built.other_lengths,
+            ranks=trainer.world_size,
+            traceback=record.traceback,
+        )
+        if self.parts:
+            self._best = load_best(learner, folder)
+            learner.test_on(self.parts)
+
+    def run(self, data: TaskData) -> None:
+        """Evaluate, and record the scores.
+
+        Raises:
+            Interrupted: The run was stopped; a resumed run is tested.
+        """
+        if not self.parts:
+            return
+        data.tested = self.parts
         try:
-            trainer.test(learner, datamodule=data, verbose=False)
+            self._trainer.test(self.learner, datamodule=data, verbose=False)
         except Interrupted:
             raise
         except Exception as error:
-            if trainer.world_size > 1:
+            if self._trainer.world_size > 1:
                 raise  # the other ranks may wait for this one
-            problems.append(failed_test(error, record))
+            self._problems.append(failed_test(error, self._record))
         else:
-            record_test(parts, learner.test_scores, best, record)
-    if trainer.is_global_zero:
-        record_not_tested(built.loaded.config.run_name, problems, parts, record)
+            self.record_scores()
+
+    def record_scores(self) -> None:
+        """Record the scores that the learner has computed."""
+        record_test(self.parts, self.learner.test_scores, self._best, self._record)
+
+    def end(self) -> None:
+        """Record what was not tested, and whether the task is solved."""
+        if self._trainer.is_global_zero:
+            record_not_tested(self._built.loaded.config.run_name, self._problems, self.parts, self._record)
+        record_solved(self._built.task, self._record)
 
 
 def _callbacks(built: Built, folder: Path, record: Record, stop: StopRequest, *, progress: bool) -> list[pl.Callback]:

@@ -5,11 +5,13 @@ import re
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from undertow._system.stopping import StopRequest
 from undertow.errors import Diverged, Interrupted, UndertowError
 from undertow.train.callbacks.checkpoints import BEST, LAST
+from undertow.train.outcome import NOT_TESTED_TAG, TESTED_TAG
 from undertow.train.saves import DurableCheckpoints
 
 SMALL = ["train.max_steps=12", "train.val_every=4", "train.log_every=3", "train.val_examples=8", "train.batch_size=4"]
@@ -146,6 +148,53 @@ def test_a_probe_that_raises_ends_its_own_replicate(run_job, run_pack, tmp_path:
     assert "probe `second` failed at step 4: ValueError: the fifth call" in str(pack.ends[1])
     assert pack.jobs[1].journal.series("train/loss").keys() == {3}
     assert max(pack.jobs[0].journal.series("train/loss")) == 12
+
+
+TASK = """
+from undertow import Lengths, TaskSpec, hookimpl
+from undertow_tasks.memory.adding import Adding
+from undertow_tasks.memory.options import AddingOptions
+
+
+class Unreadable(Adding):
+    def __init__(self, options, length, seed):
+        super().__init__(options, length, seed)
+        self.seed = seed
+
+    def batch(self, split, indices):
+        if split == "test" and self.seed == 1 and min(indices) >= 4:
+            raise ValueError("no such file")
+        return super().batch(split, indices)
+
+
+@hookimpl
+def undertow_register_tasks():
+    yield TaskSpec(
+        name="unreadable", summary="fails in its test with seed 1", factory=":Unreadable", options=AddingOptions,
+        shape="many-to-one", lengths=Lengths(default=20, minimum=2),
+    )
+"""
+
+
+@pytest.mark.parametrize("task", ["adding", "unreadable"])
+def test_all_are_tested_in_one_pass_unless_one_of_them_cannot_be(
+    run_job, run_pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str
+) -> None:
+    plugin = tmp_path / "unreadable.py"
+    plugin.write_text(TASK)
+    settings = [*SMALL, DOUBLE, f"task.name={task}", "evaluate.lengths=[10]"]
+    alone = [run_job(*settings, f"seed={seed}", folder=f"alone-{seed}", plugins=[plugin]) for seed in range(3)]
+    passes, test = [], pl.Trainer.test
+    monkeypatch.setattr(pl.Trainer, "test", lambda *args, **more: (passes.append(args), test(*args, **more)))
+    pack = run_pack(*settings, plugins=[plugin])
+    assert len(passes) == (1 if task == "adding" else 1 + 3)
+    for seed, job in pack.jobs.items():
+        assert pack.ends[seed] is None
+        assert_alike(alone[seed], job)
+        failed = (task, seed) == ("unreadable", 1)
+        assert ("test/loss" in job.record.latest) != failed
+        assert job.journal.tagged.get(TESTED_TAG) == alone[seed].journal.tagged.get(TESTED_TAG)
+        assert ("no such file" in job.journal.tagged.get(NOT_TESTED_TAG, "")) == failed
 
 
 def test_early_stopping_ends_each_at_its_own_step(run_job, run_pack) -> None:

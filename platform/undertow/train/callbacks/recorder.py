@@ -83,7 +83,12 @@ class Recorder(pl.Callback):
         """Count whether the gradient of this step will be clipped."""
         if self._clip_norm is not None:
             gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
-            self._clipped.append(torch.nn.utils.get_total_norm(gradients) > self._clip_norm)
+            self.add_norm(torch.nn.utils.get_total_norm(gradients))
+
+    def add_norm(self, norm: Tensor) -> None:
+        """Count whether a gradient of this norm will be clipped."""
+        if self._clip_norm is not None:
+            self._clipped.append(norm > self._clip_norm)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record how many steps were trained: fewer than `max_steps` after early stopping."""

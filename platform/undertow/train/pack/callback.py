@@ -56,10 +56,11 @@ class Replicates(pl.Callback):
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Show every replicate its gradient, where something depends on it."""
+        """Tell every replicate the norm of its gradient, where it is clipped by it."""
         if self._learner.config.optim.clip_norm is not None:
-            with self._learner.pack.shared_gradients():
-                self._call("on_before_optimizer_step", trainer, optimizer)
+            norms_S = self._learner.pack.gradient_norms()
+            for replicate, norm in zip(self._learner.replicates, norms_S, strict=True):
+                replicate.add_norm(norm)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int

@@ -19,11 +19,12 @@ from undertow.train.callbacks.checkpoints import Checkpoints
 from undertow.train.callbacks.progress import ProgressReport
 from undertow.train.clock import Clock
 from undertow.train.data import TaskData
-from undertow.train.job import finish
+from undertow.train.job import FinalTest
 from undertow.train.outcome import record_trivial_scores
 from undertow.train.pack.callback import AllEnded, Replicates
 from undertow.train.pack.choice import Choice
 from undertow.train.pack.data import PackData
+from undertow.train.pack.final_test import test_together
 from undertow.train.pack.learner import PackLearner
 from undertow.train.pack.replicate import Replicate
 from undertow.train.pack.saves import PackSaves
@@ -127,14 +128,19 @@ class _Group:
         path = self.all[0].folder / LAST if self._resumed else None
         with suppress(AllEnded):
             self._trainer.fit(self._learner, datamodule=self._data, ckpt_path=path, weights_only=True)
-        for replicate in self.all:
-            if replicate.error is None:
-                replicate.record.steps = self._callback.steps.get(replicate, self._trainer.global_step)
-                self._finish(replicate)
-                end(replicate, None)
+        trained = [replicate for replicate in self.all if replicate.error is None]
+        for replicate in trained:
+            replicate.record.steps = self._callback.steps.get(replicate, self._trainer.global_step)
+        tests = [self._test(replicate) for replicate in trained]
+        together = test_together(self._trainer, tests, self._data)
+        for replicate, test in zip(trained, tests, strict=True):
+            if together:
+                test.record_scores()
+            else:
+                config = replicate.built.loaded.config
+                test.run(TaskData(replicate.built.task, config.train, config.seed))
+            test.end()
+            end(replicate, None)
 
-    def _finish(self, replicate: Replicate) -> None:
-        """Test a replicate alone, as a single run: its scores do not depend on the others that have ended by then."""
-        config = replicate.built.loaded.config
-        data = TaskData(replicate.built.task, config.train, config.seed)
-        finish(replicate.built, self._trainer, replicate.learner, data, replicate.folder, replicate.record)
+    def _test(self, replicate: Replicate) -> FinalTest:
+        return FinalTest(replicate.built, self._trainer, replicate.learner, replicate.folder, replicate.record)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from undertow.errors import DiskFull, Interrupted, UndertowError
 from undertow.train.build import Built
+from undertow.train.callbacks.recorder import Recorder
 from undertow.train.clock import Clock
 from undertow.train.learner import Learner
 from undertow.train.record import Record
@@ -78,6 +79,12 @@ class Replicate:
             except UndertowError as error:
                 self.error = error
                 return
+
+    def add_norm(self, norm: Tensor) -> None:
+        """Count whether its gradient, which has this norm, will be clipped."""
+        for callback in self.callbacks:
+            if isinstance(callback, Recorder):
+                callback.add_norm(norm)
 
     def state(self) -> dict[str, Any]:
         """What its callbacks keep in a checkpoint, as Lightning stores it."""

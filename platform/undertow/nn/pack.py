@@ -87,19 +87,6 @@ class Pack(nn.Module):
         for model in self.models:
             model.zero_grad()
 
-    @contextmanager
-    def shared_gradients(self) -> Iterator[None]:
-        """Let the gradient of every parameter of a network be its slice of the stack's inside the block."""
-        for name, parameters in self._of_each(lambda parameter: parameter).items():
-            stack = self.stack[name]
-            for place, parameter in enumerate(parameters):
-                parameter.grad = None if stack.grad is None else stack.grad[place]
-        try:
-            yield
-        finally:
-            for model in self.models:
-                model.zero_grad()
-
     def gradient_norms(self) -> Tensor:
         """The norm of the whole gradient of each replicate, `(S,)`."""
         squares = [

@@ -378,19 +378,6 @@ def test_a_replicate_without_a_gradient_gets_zeros() -> None:
         assert not stack.grad[1:].any()
 
 
-def test_gradients_are_shared_inside_the_block_only() -> None:
-    pack, _ = pack_of("lstm")
-    step(pack)
-    with pack.shared_gradients():
-        for s, model in enumerate(pack.models):
-            for name, parameter in model.named_parameters():
-                assert torch.equal(parameter.grad, pack.stack[name].grad[s])
-        torch.nn.utils.clip_grad_norm_(pack.models[1].parameters(), 1e-3)
-    assert pack.gradient_norms()[1] == pytest.approx(1e-3)
-    assert pack.gradient_norms()[0] > 1
-    assert all(p.grad is None for model in pack.models for p in model.parameters())
-
-
 @pytest.mark.parametrize("cell", ["gru", Turning])
 def test_the_norm_of_a_gradient_is_that_of_its_network(cell: str | type[Cell]) -> None:
     pack, singles = pack_of(cell)

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from undertow.cli.output.console import note, out
-from undertow.cli.output.links import where_to_look
-from undertow.cli.output.runs import HOW_TO_READ, not_shipped
+from undertow.cli.output.console import out
+from undertow.cli.output.runs import print_where_to_look
 from undertow.cli.output.tables import table
 from undertow.report.format import format_number
 from undertow.report.statistics import Estimate, centre_name, estimate, spread_name
-from undertow.tracking.shipping.process import last_problem
 
 if TYPE_CHECKING:
     from undertow.runs.experiment import RunResult
@@ -38,13 +36,7 @@ def print_replicates(results: Sequence["RunResult"]) -> None:
         soft_wrap=True,
     )
     console.print(replicates_table(results))
-    console.print(HOW_TO_READ)
-    if any(result.shipped for result in results):
-        for line in where_to_look(results[-1].folder):
-            console.print(line, soft_wrap=True)
-    for result in results:
-        if not result.shipped:
-            note(not_shipped(result.folder.name, result.folder, last_problem(result.folder)))
+    print_where_to_look(results)
 
 
 def replicates_table(results: Sequence["RunResult"]) -> Table:

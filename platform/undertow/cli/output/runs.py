@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 NOTHING = "–"
 
-HOW_TO_READ = (
+_HOW_TO_READ = (
     "Half-life and reach: the first lag, in time steps, at which the gradient is ½ and 10⁻³ of that at lag 1 (> 63: it "
     "does not fall so far). ∂L/∂x, by the input, compares cells. Scores: validation split, which chose the checkpoint, "
     "and test.\n"
@@ -32,9 +32,14 @@ def print_results(results: Sequence["RunResult"]) -> None:
     Args:
         results: At least one run; all of one home and one experiment.
     """
+    out().print(runs_table(results))
+    print_where_to_look(results)
+
+
+def print_where_to_look(results: Sequence["RunResult"]) -> None:
+    """Print how to read a table of runs, where their charts are, and which of them are not shipped yet."""
     console = out()
-    console.print(runs_table(results))
-    console.print(HOW_TO_READ)
+    console.print(_HOW_TO_READ)
     if any(result.shipped for result in results):
         for line in where_to_look(results[-1].folder):
             console.print(line, soft_wrap=True)

@@ -122,6 +122,11 @@ class Space:
         """The keys of all combinations."""
         return frozenset(each.key for each in self.combinations())
 
+    def length(self, params: Params) -> int:
+        """The sequence length of a combination in time steps; 0 where all have the same."""
+        length = self.chosen(params).get("task.length")
+        return length if isinstance(length, int) else 0
+
     def chosen(self, params: Params) -> dict[str, Value]:
         """These values, with the settings of their case and what all combinations share."""
         return {**self.base, **self.cases.get(str(params.get("case")), {}), **params}

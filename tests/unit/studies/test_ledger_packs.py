@@ -59,6 +59,15 @@ def test_replicates_follow_one_another_in_the_queue_whatever_the_order_of_the_ke
     assert [seeds(take(ledger, 3)) for _ in range(3)] == [[0, 1, 2]] * 3
 
 
+def test_packs_with_the_longest_sequences_come_first(open_ledger: Open) -> None:
+    lengths = "study.vary={seed: [0, 1], task.length: [20, 40, 30], cell.name: [rnn, lstm]}"
+    ledger = open_ledger("task={name: adding}", lengths)
+    packs = [take(ledger, 2) for _ in range(6)]
+    assert [seeds(pack) for pack in packs] == [[0, 1]] * 6
+    found = [(pack[0].params["task.length"], pack[0].params["cell.name"]) for pack in packs]
+    assert found == [(length, cell) for length in (40, 30, 20) for cell in ("rnn", "lstm")]
+
+
 def test_the_order_of_the_keys_is_that_of_the_trials_where_nothing_is_packed(open_ledger: Open) -> None:
     ledger = open_ledger("study.vary={seed: [0, 1], cell.name: [rnn, lstm]}")
     found = [str(take(ledger, 1)[0].combination) for _ in range(4)]

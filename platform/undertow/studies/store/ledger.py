@@ -200,7 +200,7 @@ class Ledger:
 
         Args:
             size: Replicates of a pack. Those of one are put into the queue together, in an order in which they follow
-                one another; the order of the combinations is that of the grid where it is 1.
+                one another, the longest sequences first; the order is that of the grid where it is 1.
 
         Returns:
             How many trials are in the queue.
@@ -346,10 +346,14 @@ class Ledger:
         return Claim(frozen.number, combination, params, frozen.user_attrs.get(ATTEMPT, 0), previous, trial)
 
     def _packs(self, size: int) -> Iterable[Sequence[Combination]]:
-        """The combinations in the order in which they are put into the queue, those of a pack together."""
+        """The combinations in the order in which they are put into the queue, those of a pack together.
+
+        Packs with the longest sequences come first: there are few, and a long one at the end would leave slots empty.
+        """
         if size == 1:
             return ([each] for each in self.space.combinations())
-        return (group[first : first + size] for group in self.space.groups for first in range(0, len(group), size))
+        groups = sorted(self.space.groups, key=lambda group: -self.space.length(group[0].params))
+        return (group[first : first + size] for group in groups for first in range(0, len(group), size))
 
     def _enqueue(self, combination: Combination, trials: Sequence[Trial]) -> None:
         from optuna.distributions import CategoricalDistribution

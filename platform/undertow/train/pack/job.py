@@ -24,7 +24,7 @@ from undertow.train.outcome import record_trivial_scores
 from undertow.train.pack.callback import AllEnded, Replicates
 from undertow.train.pack.choice import Choice
 from undertow.train.pack.data import PackData
-from undertow.train.pack.final_test import test_together
+from undertow.train.pack.evaluation import test_together
 from undertow.train.pack.learner import PackLearner
 from undertow.train.pack.replicate import Replicate
 from undertow.train.pack.saves import PackSaves

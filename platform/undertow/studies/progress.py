@@ -18,7 +18,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from undertow.studies.plan.load import LoadedStudy
     from undertow.studies.store.counts import Counts
-    from undertow.studies.work.driver import ActiveTrial
+    from undertow.studies.work.active_trial import ActiveTrial
 
 _LINES_SECONDS = 10.0
 _SHOWN = 16

@@ -18,7 +18,8 @@ from undertow.studies.plan.load import LoadedStudy
 from undertow.studies.status import read_status
 from undertow.studies.store.ledger import Ledger
 from undertow.studies.store.results import read_results
-from undertow.studies.work.driver import ActiveTrial, Driver
+from undertow.studies.work.active_trial import ActiveTrial
+from undertow.studies.work.driver import Driver
 from undertow.studies.work.executor import Running
 from undertow.studies.work.job import Job
 from undertow.studies.work.slots import Slot

@@ -16,15 +16,13 @@ import signal
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from undertow._system.lock import FileLock
 from undertow._system.stopping import StopRequest
 from undertow.config.schema import ExperimentConfig
 from undertow.config.space import Combination, written
-from undertow.config.study_schema import ObjectiveConfig
 from undertow.errors import RequestError
 from undertow.runs.result import OUT_OF_MEMORY, Result
 from undertow.studies.plan.load import LoadedStudy
@@ -33,7 +31,8 @@ from undertow.studies.store.counts import Counts, count
 from undertow.studies.store.heartbeat import Changes
 from undertow.studies.store.ledger import Claim, Ledger
 from undertow.studies.store.trial import Assignment, EndKind, Outcome, Trial, state_of
-from undertow.studies.work.executor import Executor, Running
+from undertow.studies.work.active_trial import ActiveTrial, BusySlot, failure_reason
+from undertow.studies.work.executor import Executor
 from undertow.studies.work.follow import Follower
 from undertow.studies.work.job import Job
 from undertow.studies.work.liveness import is_alive, is_held, machine
@@ -44,50 +43,6 @@ _WAIT_SECONDS = 0.2
 _HEARTBEAT_SECONDS = 10.0
 _REFRESH_SECONDS = 1.0  # between two reads of what the other drivers do
 _SAVE_SECONDS = 30.0  # that a trial has to save its state after it was asked to stop
-
-
-@dataclass(eq=False)
-class ActiveTrial:
-    """A trial that runs in a slot of this driver; those of a pack have the same process, and so the same slot.
-
-    Attributes:
-        together: How many trials were started in this process; 1 for a trial by itself.
-    """
-
-    claim: Claim
-    assignment: Assignment
-    running: Running
-    follower: Follower
-    started: float
-    max_steps: int
-    together: int = 1
-    stop_cause: Literal["", "prune", "timeout", "stop"] = ""
-    stop_reason: str = ""
-    stopped_at: float = 0.0
-    reported: set[int] = field(default_factory=set)
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether its process has ended, or it has while its pack goes on."""
-        return self.running.exit_code is not None or (self.together > 1 and self.result.exists())
-
-    @property
-    def result(self) -> Path:
-        """What it writes at its end."""
-        return Path(self.assignment.folder) / "result.json"
-
-
-@dataclass
-class BusySlot:
-    """A slot, and the process in it.
-
-    Attributes:
-        idle_at: When the last of its trials was recorded; None before. The process should end then.
-    """
-
-    slot: Slot
-    running: Running
-    idle_at: float | None = None
 
 
 class ProgressView(Protocol):
@@ -336,7 +291,7 @@ class Driver:
             self._follow(active)
             if now - active.started > timeout * active.together:
                 of = f", {timeout:g} s for each of {active.together} side by side" if active.together > 1 else ""
-                self._request_stop(active, "timeout", f"took longer than {timeout * active.together:g} s{of}")
+                active.request_stop("timeout", f"took longer than {timeout * active.together:g} s{of}")
             if active.stop_cause and now - active.stopped_at > _SAVE_SECONDS:
                 active.running.kill()
         for busy in self._busy_slots:
@@ -366,43 +321,39 @@ class Driver:
                 active.reported.add(step)
                 if self._ledger.report(active.claim, step, value):
                     pruner = self._loaded.config.pruner.name
-                    self._request_stop(active, "prune", f"{pruner}: {name} is {value:.4g} at step {step}")
+                    active.request_stop("prune", f"{pruner}: {name} is {value:.4g} at step {step}")
         threshold = self._loaded.config.prune.gradient_at_cue
         if threshold is not None and not active.stop_cause:
             at_cue = active.follower.latest.get("gradient/input/at_cue")
             if at_cue is not None and at_cue < math.log10(threshold):
                 reason = f"the gradient at the cue is 1e{at_cue:.1f} of that at lag 1, below {threshold:g}"
-                self._request_stop(active, "prune", reason)
-
-    def _request_stop(self, active: ActiveTrial, cause: Literal["prune", "timeout", "stop"], reason: str) -> None:
-        if not active.stop_cause:
-            active.stop_cause, active.stop_reason, active.stopped_at = cause, reason, time.monotonic()
-            active.running.ask_to_stop(reason)
+                active.request_stop("prune", reason)
 
     def _request_stop_of_all(self, reason: str) -> None:
         for active in self._active:
-            self._request_stop(active, "stop", reason)
+            active.request_stop("stop", reason)
 
     def _record_ends(self, ended: Sequence[ActiveTrial]) -> None:
         """Record how trials ended; each may have to be retried."""
         for active in ended:
             self._follow(active)
-            death = _death(active.running.exit_code)
+            death = active.death
             try:
                 result = Result.read(active.result) if active.result.exists() else None
             except (RequestError, OSError) as error:  # one damaged file must not end the study
                 result, death = None, f"its process has ended, but what it wrote is lost: {error}"
             if active.assignment.pack and active.follower.alone:
                 self._ledger.note_alone(active.claim, active.follower.alone)
-            self._record_end(active, result, _outcome(active, result), death)
+            self._record_end(active, result, active.outcome(result), death)
             self._queue_empty = False
 
     def _record_end(self, active: ActiveTrial, result: Result | None, outcome: Outcome, death: str) -> None:
+        memory = self._loaded.config.memory_per_trial
         if result is not None and result.status == "FINISHED":
             self._complete(active, outcome)
         elif result is not None and result.status == "FAILED":
             kind: EndKind = "diverged" if result.error == "Diverged" else "failed"
-            self._fail(active, kind, _failure(result) + self._memory_remedy(active, result.error), outcome)
+            self._fail(active, kind, failure_reason(result) + active.memory_remedy(result.error, memory), outcome)
         elif active.stop_cause == "prune":
             self._ledger.prune(active.claim, active.stop_reason, outcome)
             self._view.ended(active.assignment.name, "pruned", active.stop_reason)
@@ -413,22 +364,12 @@ class Driver:
         else:
             reason = (result.reason if result else "") or death
             killed = result is None and active.running.exit_code == -signal.SIGKILL
-            self._fail(active, "lost", reason + (self._memory_remedy(active, OUT_OF_MEMORY) if killed else ""), outcome)
-
-    def _memory_remedy(self, active: ActiveTrial, error: str) -> str:
-        """What to do about a pack that is out of memory; empty for any other end."""
-        if error != OUT_OF_MEMORY or active.together == 1:
-            return ""
-        memory, together = self._loaded.config.memory_per_trial, active.together
-        limit = "without a limit" if memory is None else f"within {memory * together:g} GiB, {memory:g} for each"
-        remedy = f"set `study.pack: {together // 2 if together > 3 else 'off'}`"
-        if memory is not None:
-            remedy += " or a larger `study.memory_per_trial`"
-        return f"; {together} replicates ran side by side {limit}: if that was too much, {remedy}"
+            remedy = active.memory_remedy(OUT_OF_MEMORY, memory) if killed else ""
+            self._fail(active, "lost", reason + remedy, outcome)
 
     def _complete(self, active: ActiveTrial, outcome: Outcome) -> None:
         """Record a complete trial; one that lacks an objective has failed."""
-        values = [(each.metric, _objective_value(each, outcome, active.follower)) for each in self._objectives]
+        values = [(each.metric, active.objective_value(each, outcome)) for each in self._objectives]
         found = [(metric, value) for metric, value in values if value is not None]
         if missing := [metric for metric, value in values if value is None]:
             self._fail(active, "failed", f"it recorded no {', '.join(missing)}", outcome)
@@ -473,35 +414,3 @@ class Driver:
         self._refresh()
         states = {state_of(trials, self._ledger.retries) for trials in self._trials.values()}
         return bool(states & {"running", "waiting", "stopped"})
-
-
-def _outcome(active: ActiveTrial, result: Result | None) -> Outcome:
-    """What a trial recorded, from its result and its outbox."""
-    follower = active.follower
-    curves = dict(result.curves) if result else {}
-    return Outcome(
-        metrics={**follower.latest, **(result.metrics if result else {})},
-        curves={name: (list(steps), list(values)) for name, (steps, values) in curves.items()},
-        history=follower.history(curves),
-        steps=result.steps if result else follower.step,
-        seconds=(time.monotonic() - active.started) / active.together,
-    )
-
-
-def _objective_value(objective: ObjectiveConfig, outcome: Outcome, follower: Follower) -> float | None:
-    if objective.at == "best" and objective.metric in follower.best:
-        return follower.best[objective.metric][objective.direction == "maximize"]
-    return outcome.metrics.get(objective.metric)
-
-
-def _failure(result: Result) -> str:
-    """The reason of a failed run; one that is out of memory says so first."""
-    return f"out of memory: {result.reason}" if result.error == OUT_OF_MEMORY else result.reason
-
-
-def _death(code: int | None) -> str:
-    """The reason of a trial whose process ended without a result."""
-    if code is not None and code < 0:
-        memory = " (out of memory, or killed from outside)" if code == -signal.SIGKILL else ""
-        return f"its process was ended by {signal.Signals(-code).name}{memory}"
-    return f"its process ended with exit code {code} before it wrote a result"

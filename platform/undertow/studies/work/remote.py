@@ -28,7 +28,8 @@ from undertow.studies.plan.load import LoadedStudy, load_study_mapping
 from undertow.studies.plan.packs import Packs
 from undertow.studies.store.counts import Counts
 from undertow.studies.store.ledger import Ledger
-from undertow.studies.work.driver import ActiveTrial, Driver
+from undertow.studies.work.active_trial import ActiveTrial
+from undertow.studies.work.driver import Driver
 from undertow.studies.work.executor import LocalExecutor
 from undertow.studies.work.slots import Slot
 from undertow.tracking import RunFolder, ShipperProcess, provenance, start_shipper

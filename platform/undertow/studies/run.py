@@ -28,12 +28,12 @@ from undertow.studies.store.counts import Counts
 from undertow.studies.store.ledger import Ledger
 from undertow.studies.store.results import read_results
 from undertow.studies.store.storage import storage_url
-from undertow.studies.work.cluster import RayCluster
 from undertow.studies.work.driver import Driver, ProgressView
 from undertow.studies.work.executor import LocalExecutor
 from undertow.studies.work.parent import ParentRun
-from undertow.studies.work.ray_drivers import RayDrivers
-from undertow.studies.work.remote import remote_job
+from undertow.studies.work.ray.cluster import RayCluster
+from undertow.studies.work.ray.drivers import RayDrivers
+from undertow.studies.work.ray.remote import remote_job
 from undertow.studies.work.slots import Slot, machine_slots, visible_gpus
 from undertow.tracking import Provenance, RunFolder, home_folder, provenance, start_shipper, tracking_uri
 from undertow.tracking.mlflow.search import tag_is

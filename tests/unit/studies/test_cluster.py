@@ -14,10 +14,10 @@ from undertow.config.schema import TrainConfig
 from undertow.config.study_schema import StudyConfig
 from undertow.errors import Interrupted, RequestError
 from undertow.studies.plan.load import load_study, load_study_mapping
-from undertow.studies.work import cluster, ray_connection
-from undertow.studies.work.cluster import RayCluster, Slot
-from undertow.studies.work.ray_drivers import RayDrivers
-from undertow.studies.work.remote import remote_job
+from undertow.studies.work.ray import cluster, connection
+from undertow.studies.work.ray.cluster import RayCluster, Slot
+from undertow.studies.work.ray.drivers import RayDrivers
+from undertow.studies.work.ray.remote import remote_job
 from undertow.studies.work.slots import trial_resources
 
 FILE = """\
@@ -160,21 +160,21 @@ def test_a_study_that_has_nothing_left_ends_and_releases_the_slot_it_was_granted
 )
 def test_an_impossible_address_is_refused(address: str, named: str) -> None:
     with pytest.raises(RequestError, match=named):
-        ray_connection.connected(address)
+        connection.connected(address)
 
 
 def test_an_address_without_a_cluster_is_refused_at_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with pytest.raises(RequestError, match=rf"there is no Ray cluster at 127.0.0.1:{port}: .*`ray start --head`"):
-        ray_connection.connected(f"127.0.0.1:{port}")
+        connection.connected(f"127.0.0.1:{port}")
 
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    monkeypatch.setattr(ray_connection, "find_spec", lambda name: None)
+    monkeypatch.setattr(connection, "find_spec", lambda name: None)
     with pytest.raises(RequestError, match=r"pip install 'undertow\[ray\]'"):
-        ray_connection.connected("auto")
+        connection.connected("auto")
 
 
 def test_a_study_travels_as_data_and_loads_back_to_an_equal_one(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,7 @@ def actor_class() -> type:
             import subprocess
             import sys
 
-            command = [sys.executable, "-P", "-m", "undertow.studies.work.remote"]
+            command = [sys.executable, "-P", "-m", "undertow.studies.work.ray.remote"]
             pipe = subprocess.PIPE
             with self.starting:
                 if self.reason:

@@ -4,9 +4,9 @@
     cluster.wait_for_slot(stop)                    # nothing is written before a node can run trials
     counts = RayDrivers(cluster, job, ...).run(stop)
 
-Ray places one actor for each slot (`ray_actor`), as many as it grants. An actor holds the resources and starts the
-driver as a child process (`remote`), which keeps Ray's threads and signals away from the trials. The drivers find their
-trials in the database, as drivers on several machines without Ray do: a lost node is a dead driver.
+Ray places one actor for each slot (`actor`), as many as it grants. An actor holds the resources and starts the driver
+as a child process (`remote`), which keeps Ray's threads and signals away from the trials. The drivers find their trials
+in the database, as drivers on several machines without Ray do: a lost node is a dead driver.
 
 A node with other versions of Undertow or of a plugin gets no driver, and neither does one that cannot reach the stores.
 """
@@ -21,9 +21,9 @@ from undertow._system.redact import redacted
 from undertow._system.stopping import StopRequest
 from undertow.errors import Interrupted, RequestError, UndertowError
 from undertow.studies.plan.load import LoadedStudy
-from undertow.studies.work.ray_actor import actor_class
-from undertow.studies.work.ray_connection import connected, first_line, only_here
-from undertow.studies.work.remote import RemoteEnd
+from undertow.studies.work.ray.actor import actor_class
+from undertow.studies.work.ray.connection import connected, first_line, only_here
+from undertow.studies.work.ray.remote import RemoteEnd
 from undertow.studies.work.slots import trial_resources
 from undertow.tracking.mlflow.addresses import is_server
 

@@ -19,9 +19,9 @@ from undertow.studies.plan.packs import Packs, Reasons
 from undertow.studies.store.counts import Counts, count
 from undertow.studies.store.ledger import Ledger
 from undertow.studies.store.trial import Trial
-from undertow.studies.work.cluster import RayCluster
 from undertow.studies.work.driver import ProgressView
-from undertow.studies.work.remote import RemoteJob
+from undertow.studies.work.ray.cluster import RayCluster
+from undertow.studies.work.ray.remote import RemoteJob
 
 _REFRESH_SECONDS = 1.0
 

@@ -1,6 +1,6 @@
 """A driver on a node of a cluster, in a process of its own: what it is given (`RemoteJob`), and what it does.
 
-    python -P -m undertow.studies.work.remote         # the job on standard input, its end on standard output
+    python -P -m undertow.studies.work.ray.remote     # the job on standard input, its end on standard output
 
 The first line of standard input is the job. A further line is a request to stop, with the reason. The end of standard
 input means that the process which started this one has ended; then the driver stops too. Standard output gets one line

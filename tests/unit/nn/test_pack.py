@@ -1,152 +1,30 @@
 """Packs against the single networks. S replicates, B batch, T time, I input, H hidden, O output."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from undertow import Cell, Options, State, Tokens, Vector
-from undertow.nn import SequenceModel, unroll_by_steps
+from undertow import Tokens, Vector
+from undertow.nn import SequenceModel
 from undertow.nn.pack import Pack, draws_random_numbers
 from undertow.plugins.host import load_plugins
 
-REGISTRY = load_plugins()
+REGISTRY = load_plugins(files=[Path(__file__).with_name("pack_cells.py")])
 S, B, T, U, I, H, O = 3, 4, 9, 3, 2, 5, 6  # noqa: E741  (the shape letters)
 
-MakeCell = Callable[..., Cell]
 
-
-class Right(Cell):
-    """h' = tanh(W x + U h + b + e), where e is a buffer."""
-
-    def __init__(self, input_size: int, hidden_size: int, options: Options, length: int) -> None:
-        super().__init__(input_size, hidden_size, options, length)
-        self.W = torch.nn.Linear(input_size, hidden_size)
-        self.U = torch.nn.Linear(hidden_size, hidden_size, bias=False)
-        self.register_buffer("e", torch.rand(hidden_size))
-
-    def initial_state(self, batch_size: int) -> State:
-        return (self.U.weight.new_zeros(batch_size, self.hidden_size),)
-
-    def step(self, z: torch.Tensor, state: State) -> State:
-        return (torch.tanh(self.W(z) + self.U(state[0]) + self.e),)
-
-
-class Branching(Right):
-    """It depends on a value by the control flow of Python."""
-
-    def step(self, z: torch.Tensor, state: State) -> State:
-        return super().step(z, state) if state[0].abs().max() < 2 else state
-
-
-class Explaining(Branching):
-    """The same, with an error of two lines."""
-
-    def step(self, z: torch.Tensor, state: State) -> State:
-        try:
-            return super().step(z, state)
-        except RuntimeError as error:
-            raise RuntimeError("it depends on a value\nUse torch.where.") from error
-
-
-class Reading(Right):
-    """It reads a value as a number."""
-
-    def step(self, z: torch.Tensor, state: State) -> State:
-        return super().step(z * (1 + z.mean().item()), state)
-
-
-class Listing(Right):
-    """It reads a weight from a list, beside the module that owns it."""
-
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
-        self.weights = [self.U.weight]
-
-    def step(self, z: torch.Tensor, state: State) -> State:
-        return (torch.tanh(self.W(z) + state[0] @ self.weights[0].T + self.e),)
-
-
-class Replacing(Right):
-    """It replaces a buffer at each step."""
-
-    def step(self, z: torch.Tensor, state: State) -> State:
-        self.e = 0.9 * self.e + 0.1 * z.detach().mean()
-        return super().step(z, state)
-
-
-class Updating(Right):
-    """It updates a buffer in place at each step."""
-
-    def step(self, z: torch.Tensor, state: State) -> State:
-        after = super().step(z, state)
-        self.e.mul_(0.9).add_(0.1 * z.detach().mean())
-        return after
-
-
-class Drawing(Right):
-    """It draws random numbers, in training only."""
-
-    def step(self, z: torch.Tensor, state: State) -> State:
-        return super().step(z + torch.rand_like(z) if self.training else z, state)
-
-
-class OnlyItsScanBranches(Right):
-    """Its scan depends on values, its steps do not."""
-
-    def scan(self, x_TBI: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
-        outputs = []
-        for z in self.project(x_TBI):
-            state = self.step(z, state) if state[0].abs().max() < 2 else state
-            outputs.append(state[0])
-        return torch.stack(outputs), state
-
-
-class WithoutBackwardInEvaluation(Right):
-    """Its scan has no backward in evaluation mode, as torch's kernels on a GPU."""
-
-    def scan(self, x_TBI: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
-        y_TBH, last = unroll_by_steps(self, x_TBI, state)
-        return (y_TBH, last) if self.training else (y_TBH.detach(), (last[0].detach(),))
-
-
-class Turning(Cell):
-    """s' = (W x + U s) / 2 with complex weights; the output is Re s."""
-
-    def __init__(self, input_size: int, hidden_size: int, options: Options, length: int) -> None:
-        super().__init__(input_size, hidden_size, options, length)
-        self.W = torch.nn.Parameter(torch.randn(input_size, hidden_size, dtype=torch.complex128))
-        self.U = torch.nn.Parameter(torch.randn(hidden_size, hidden_size, dtype=torch.complex128))
-
-    def initial_state(self, batch_size: int) -> State:
-        return (self.U.new_zeros(batch_size, self.hidden_size),)
-
-    def step(self, z: torch.Tensor, state: State) -> State:
-        return ((z.to(self.W.dtype) @ self.W + state[0] @ self.U) / 2,)
-
-    def readout(self, z: torch.Tensor, state: State) -> torch.Tensor:
-        return state[0].real
-
-
-def shipped(name: str) -> MakeCell:
-    spec = REGISTRY.cell(name)
-    return lambda width, size: REGISTRY.factory(spec)(width, size, spec.options(), T)
-
-
-def own(cell: type[Cell]) -> MakeCell:
-    return lambda width, size: cell(width, size, Options(), T)
-
-
-def network(
-    make: MakeCell, seed: int = 0, *, layers: int = 1, shape: str = "many-to-one", **settings: Any
-) -> SequenceModel:
+def network(cell: str, seed: int = 0, *, layers: int = 1, shape: str = "many-to-one", **settings: Any) -> SequenceModel:
+    spec = REGISTRY.cell(cell)
+    make = REGISTRY.factory(spec)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         writes = U if shape in ("seq2seq", "one-to-many") else 0
         model = SequenceModel(
-            [make(H if depth else I, H) for depth in range(layers)],
+            [make(H if depth else I, H, spec.options(), T) for depth in range(layers)],
             inputs=Tokens(7) if shape == "seq2seq" else Vector(I),
             output_size=O,
             shape=shape,
@@ -159,14 +37,13 @@ def network(
     return model
 
 
-def networks(make: MakeCell, replicates: int = S, **settings: Any) -> list[SequenceModel]:
-    return [network(make, seed, **settings) for seed in range(replicates)]
+def networks(cell: str, replicates: int = S, **settings: Any) -> list[SequenceModel]:
+    return [network(cell, seed, **settings) for seed in range(replicates)]
 
 
-def pack_of(cell: str | type[Cell], replicates: int = S, **settings: Any) -> tuple[Pack, list[SequenceModel]]:
+def pack_of(cell: str, replicates: int = S, **settings: Any) -> tuple[Pack, list[SequenceModel]]:
     """A pack, and the same networks with weights of their own."""
-    make = shipped(cell) if isinstance(cell, str) else own(cell)
-    return Pack(networks(make, replicates, **settings)), networks(make, replicates, **settings)
+    return Pack(networks(cell, replicates, **settings)), networks(cell, replicates, **settings)
 
 
 def some_input(model: SequenceModel, replicates: int = S) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -226,7 +103,7 @@ CASES = {
     "a scan": ("mingru", {}),
     "a complex scan": ("lru", {}),
     "two layers": ("gru", {"layers": 2}),
-    "complex weights": (Turning, {}),
+    "complex weights": ("turning", {}),
     "a step-by-step output": ("lem", {"shape": "aligned"}),
     "truncated": ("lstm", {"truncate": 4}),
     "writing from tokens": ("gru", {"shape": "seq2seq"}),
@@ -263,7 +140,7 @@ def test_a_scan_is_used_unless_it_is_a_kernel_of_torch(cell: str, by_steps: bool
 
 
 def test_a_cell_whose_scan_cannot_be_called_side_by_side_is_run_by_its_steps() -> None:
-    pack, singles = pack_of(OnlyItsScanBranches)
+    pack, singles = pack_of("branching-scan")
     assert (pack.reason, pack.by_steps) == ("", True)
     assert_equal_to_single(pack, singles)
 
@@ -271,8 +148,8 @@ def test_a_cell_whose_scan_cannot_be_called_side_by_side_is_run_by_its_steps() -
 # --- views ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cell", ["lstm", "lru", Right])
-def test_networks_are_views_of_the_stack(cell: str | type[Cell]) -> None:
+@pytest.mark.parametrize("cell", ["lstm", "lru", "right"])
+def test_networks_are_views_of_the_stack(cell: str) -> None:
     pack, singles = pack_of(cell)
     before = [values(model) for model in pack.models]
     for one, start in zip(singles, before, strict=True):
@@ -308,7 +185,7 @@ def test_one_optimizer_trains_every_network_as_one_of_its_own_would(optimizer: A
 
 @pytest.mark.parametrize("together", [True, False], ids=["side-by-side", "one-by-one"])
 def test_a_buffer_that_is_updated_in_place_is_that_of_its_network(together: bool) -> None:
-    pack, singles = pack_of(Updating)
+    pack, singles = pack_of("updating")
     pack.together = together
     for _ in range(2):
         assert_equal_to_single(pack, singles)
@@ -317,7 +194,7 @@ def test_a_buffer_that_is_updated_in_place_is_that_of_its_network(together: bool
 
 
 def test_a_changed_buffer_of_one_network_changes_that_network_in_the_pack() -> None:
-    pack, singles = pack_of(Right)
+    pack, singles = pack_of("right")
     with torch.no_grad():
         for changed in (pack.models[1], singles[1]):
             changed.cells[0].e.mul_(2)
@@ -325,13 +202,13 @@ def test_a_changed_buffer_of_one_network_changes_that_network_in_the_pack() -> N
 
 
 def test_the_mode_is_that_of_all_networks() -> None:
-    pack, _ = pack_of(Right)
+    pack, _ = pack_of("right")
     assert not any(model.training for model in pack.eval().models)
     assert all(model.cells[0].training for model in pack.train().models)
 
 
 def test_conversion_converts_all_networks() -> None:
-    pack, singles = pack_of(Right)
+    pack, singles = pack_of("right")
     pack.float()
     assert {p.dtype for p in (*pack.parameters(), *pack.models[2].parameters(), *pack.models[2].buffers())} == {
         torch.float32
@@ -378,8 +255,8 @@ def test_a_replicate_without_a_gradient_gets_zeros() -> None:
         assert not stack.grad[1:].any()
 
 
-@pytest.mark.parametrize("cell", ["gru", Turning])
-def test_the_norm_of_a_gradient_is_that_of_its_network(cell: str | type[Cell]) -> None:
+@pytest.mark.parametrize("cell", ["gru", "turning"])
+def test_the_norm_of_a_gradient_is_that_of_its_network(cell: str) -> None:
     pack, singles = pack_of(cell)
     step(pack)
     input, _ = some_input(singles[0])
@@ -392,7 +269,7 @@ def test_the_norm_of_a_gradient_is_that_of_its_network(cell: str | type[Cell]) -
 
 
 def test_what_a_cell_has_replaced_is_linked_again() -> None:
-    pack, singles = pack_of(Right)
+    pack, singles = pack_of("right")
     for changed in (pack.models[1], singles[1]):
         cell = changed.cells[0]
         cell.U.weight.data = cell.U.weight.data / 2
@@ -406,7 +283,7 @@ def test_what_a_cell_has_replaced_is_linked_again() -> None:
 
 
 def test_those_that_stay_keep_the_state_of_their_optimizer() -> None:
-    (pack, _), (other, _) = pack_of(Right), pack_of(Right)
+    (pack, _), (other, _) = pack_of("right"), pack_of("right")
     optimizer, of_other = (torch.optim.Adam(each.parameters(), lr=0.05) for each in (pack, other))
     for _ in range(2):
         for each, own_optimizer in ((pack, optimizer), (other, of_other)):
@@ -435,7 +312,7 @@ def test_those_that_stay_keep_the_state_of_their_optimizer() -> None:
 
 
 def test_one_that_was_taken_out_has_tensors_of_its_own() -> None:
-    pack, singles = pack_of(Right)
+    pack, singles = pack_of("right")
     removed = pack.models[1]
     pack.keep([0, 2])
     assert_equal_to_single(pack, [singles[0], singles[2]])
@@ -449,7 +326,7 @@ def test_one_that_was_taken_out_has_tensors_of_its_own() -> None:
 
 
 def test_what_a_cell_has_replaced_is_kept_when_others_are_taken_out() -> None:
-    pack, singles = pack_of(Right)
+    pack, singles = pack_of("right")
     for changed in (pack.models[1], singles[1]):
         changed.cells[0].U.weight.data = changed.cells[0].U.weight.data / 2
     pack.keep([1, 2])
@@ -463,32 +340,30 @@ def test_what_a_cell_has_replaced_is_kept_when_others_are_taken_out() -> None:
 @pytest.mark.parametrize(
     ("cell", "reason"),
     [
-        (Branching, "data-dependent control flow"),
-        (Explaining, "it depends on a value"),
-        (Reading, r"\.item\(\)"),
-        (Listing, "side by side its networks compute something else than alone"),
-        (Replacing, "side by side its networks compute something else than alone"),
-        (Drawing, "randomness"),
+        ("branching", "data-dependent control flow"),
+        ("explaining", "it depends on a value"),
+        ("reading", r"\.item\(\)"),
+        ("listing", "side by side its networks compute something else than alone"),
+        ("replacing", "side by side its networks compute something else than alone"),
+        ("drawing", "randomness"),
     ],
 )
-def test_a_cell_that_cannot_is_run_one_by_one_and_the_reason_is_given(
-    cell: type[Cell], reason: str, replicates: int
-) -> None:
-    pack = Pack(networks(own(cell), replicates))
+def test_a_cell_that_cannot_is_run_one_by_one_and_the_reason_is_given(cell: str, reason: str, replicates: int) -> None:
+    pack = Pack(networks(cell, replicates))
     assert not pack.together
     assert re.search(reason, pack.reason), pack.reason
     assert "\n" not in pack.reason
-    if cell is not Drawing:
-        assert_equal_to_single(pack, networks(own(cell), replicates))
+    if cell != "drawing":
+        assert_equal_to_single(pack, networks(cell, replicates))
 
 
 def test_a_kernel_without_backward_in_evaluation_mode_is_no_reason() -> None:
-    pack = Pack([model.eval() for model in networks(own(WithoutBackwardInEvaluation))])
+    pack = Pack([model.eval() for model in networks("no-backward-in-evaluation")])
     assert (pack.reason, pack.by_steps) == ("", True)
 
 
 def test_weights_that_are_not_trained_stay_so() -> None:
-    models, singles = (networks(own(Right)) for _ in range(2))
+    models, singles = (networks("right") for _ in range(2))
     for model in (*models, *singles):
         model.cells[0].U.weight.requires_grad_(requires_grad=False)
     pack = Pack(models)
@@ -498,18 +373,18 @@ def test_weights_that_are_not_trained_stay_so() -> None:
 
 
 def test_finding_the_reason_changes_nothing() -> None:
-    for cell in (Right, Updating, Replacing, Drawing):
+    for cell in ("right", "updating", "replacing", "drawing"):
         before = torch.get_rng_state()
         pack, singles = pack_of(cell)
         assert torch.equal(torch.get_rng_state(), before)
         for model, one in zip(pack.models, singles, strict=True):
-            assert draws_random_numbers(model) == (cell is Drawing)
+            assert draws_random_numbers(model) == (cell == "drawing")
             assert all(torch.equal(value, values(one)[name]) for name, value in values(model).items())
             assert all(parameter.grad is None for parameter in (*model.parameters(), *pack.parameters()))
 
 
 def test_a_network_draws_by_its_dropout_and_by_its_cell_in_training_only() -> None:
-    for model in (network(own(Drawing)), network(shipped("gru"), layers=2, dropout=0.2)):
+    for model in (network("drawing"), network("gru", layers=2, dropout=0.2)):
         assert draws_random_numbers(model)
         assert not draws_random_numbers(model.eval())
-    assert not draws_random_numbers(network(shipped("gru"), layers=2))
+    assert not draws_random_numbers(network("gru", layers=2))

@@ -28,6 +28,7 @@ from undertow.config.space import Params, Range, Space, Value, frozen, frozen_se
 from undertow.config.study_schema import LONGEST_NAME, STUDY_NAME, SearchConfig, StudyConfig
 from undertow.config.yaml12 import write
 from undertow.errors import RequestError, did_you_mean
+from undertow.plugins.imports import is_import_path
 from undertow.plugins.registry import Registry
 from undertow.studies.plan.packs import refused_packs
 from undertow.studies.plan.sampling import PRUNERS, SAMPLERS
@@ -187,7 +188,7 @@ def _load(
     permitted, registry = load_permitted(host_checked(start), start, folder, plugin_files)
     registry.require_all_loaded()
     loaded = LoadedStudy(name, file, study, space, registry, tuple(permitted.plugins.files), experiment)
-    problems = [*_unknown_names(study, source), *_wrong_combinations(loaded)]
+    problems = [*_unknown_names(study, source), *_wrong_known_settings(loaded, source), *_wrong_combinations(loaded)]
     if problems := problems or [*_unknown_metrics(loaded, source), *refused_packs(loaded)]:
         raise RequestError("\n".join(dict.fromkeys(problems)))
     return loaded
@@ -322,7 +323,7 @@ def _unknown_names(study: StudyConfig, source: Source) -> list[str]:
         ("sampler", study.sampler.name, SAMPLERS),
         ("pruner", study.pruner.name, PRUNERS),
     ):
-        if name not in known:
+        if name not in known and not is_import_path(name):
             more = " For a grid, use `vary`." if name == "grid" else ""
             problems.append(
                 f"{source.place('study', section, 'name')}: study.{section}.name: there is no {section} {shown(name)}."
@@ -335,6 +336,20 @@ def _unknown_names(study: StudyConfig, source: Source) -> list[str]:
         for other in each.when
         if other not in study.vary and other not in study.search
     ]
+    return problems
+
+
+def _wrong_known_settings(loaded: LoadedStudy, source: Source) -> list[str]:
+    """What is wrong with `enqueue`: keys that are not searched, values that the search cannot take."""
+    problems = []
+    search = loaded.space.search
+    for index, settings in enumerate(loaded.config.enqueue):
+        for key, value in settings.items():
+            start = f"{source.place('study', 'enqueue', index, key)}: study.enqueue.{index}.{key}: "
+            if key not in search:
+                problems.append(f"{start}this key is not searched.{did_you_mean(key, search)}")
+            elif not search[key].has(frozen(value)):
+                problems.append(f"{start}the search of `{key}` does not take {shown(value)}: {search[key]}")
     return problems
 
 

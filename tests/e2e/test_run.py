@@ -183,6 +183,22 @@ def without_result(folder: Path) -> Path:
     return folder
 
 
+def test_a_run_keeps_a_copy_of_the_weights_that_it_started_with(home: Path) -> None:
+    """A run that was killed before its first checkpoint starts with them again, wherever the original is."""
+    first = undertow.run(SMALL, progress=False)
+    second = undertow.run(SMALL, set=[f"train.start_from={first.folder}", "seed=1"], progress=False)
+    best = torch.load(first.folder / "checkpoints/best.ckpt", weights_only=True)["global_step"]
+    [(tag,)] = query_store(home, "SELECT value FROM tags WHERE key = 'undertow.start_from'")
+    assert tag.startswith(f"{first.folder}/checkpoints/best.ckpt, step {best}, sha256:")
+    weights = torch.load(second.folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    for name in ("best.ckpt", "last.ckpt"):
+        (first.folder / "checkpoints" / name).unlink()
+        (second.folder / "checkpoints" / name).unlink()
+    resume(str(without_result(second.folder)), progress=False)
+    again = torch.load(second.folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    assert all(torch.equal(value, again[name]) for name, value in weights.items())
+
+
 CELL = """
 from undertow import CellSpec, hookimpl
 from undertow_cells.gated.lstm import LSTM

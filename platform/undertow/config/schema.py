@@ -121,6 +121,13 @@ class TrainConfig(Section):
     """Training steps (optimiser updates)."""
     batch_size: Count = 64
     """Examples of one batch, over all devices together."""
+    start_from: Annotated[Path | None, Field(strict=False)] = None
+    """Weights to start with: the folder of another run (its best checkpoint), or a file; relative to the configuration
+    file, or else to the working folder. Absent: the cell's initial values."""
+    start_anew: list[str] = []
+    """Parameters that `start_from` leaves at their initial values, by patterns of their names, such as `head.*`."""
+    freeze: list[str] = []
+    """Parameters that are not trained, by patterns of their names, such as `cells.0.*`."""
     truncate: Count | None = None
     """Time steps after which backpropagation is cut, counted back from the last; never when absent."""
     accumulate: Count = 1

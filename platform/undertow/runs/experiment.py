@@ -9,16 +9,17 @@ process or to the tracking server, the record of the run is shipped and its stat
 """
 
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from undertow._system.atomic import write_atomically
+from undertow._system.atomic import sync_tree, write_atomically
 from undertow._system.stopping import StopRequest
 from undertow._system.tracebacks import append_traceback
-from undertow.config.load import LoadedExperiment, dump, flatten, load_experiment, load_mapping, without_password
+from undertow.config.load import START, LoadedExperiment, dump, flatten, load_experiment, load_mapping, without_password
 from undertow.config.schema import ExperimentConfig
 from undertow.errors import Interrupted, RequestError, UndertowError
 from undertow.plugins.frozen import keep_copies
@@ -135,6 +136,9 @@ def create_folder(built: "Built", home: Path, origin: RunFolder | None = None) -
         record_code(folder, loaded, facts["undertow.dataset"])
         start_record(folder, config, made_from.tags)
         keep_sources(folder, config, made_from)
+        if config.train.start_from is not None:
+            shutil.copyfile(config.train.start_from, folder.path / START)
+            sync_tree(folder.path / START, folder.path)
         if origin is not None:
             begin_with(folder, origin)
 

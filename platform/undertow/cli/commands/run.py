@@ -25,7 +25,7 @@ def run_command(
     plugin: PluginFiles = None,
     resume: Annotated[
         str | None,
-        Parameter(help="Resume a run (folder, name or MLflow id), or train it further."),
+        Parameter(help="Resume a run: its folder, name or MLflow id."),
     ] = None,
     seeds: Annotated[int | None, Parameter(help="Run so many replicates, side by side if possible.")] = None,
     allow_changed_code: Annotated[bool, Parameter(help="With --resume: accept changed plugins or data.")] = False,

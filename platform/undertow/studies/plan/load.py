@@ -20,7 +20,14 @@ from types import MappingProxyType
 from typing import Any
 
 from undertow._system.redact import redacted
-from undertow.config.load import default_at, host_checked, load_permitted, origins, without_password
+from undertow.config.load import (
+    default_at,
+    host_checked,
+    load_permitted,
+    origins,
+    with_start_file,
+    without_password,
+)
 from undertow.config.resolve import ONLY_AT_THE_END, resolve, validate
 from undertow.config.schema import ExperimentConfig
 from undertow.config.source import Place, Source, read_file, read_mapping, shown
@@ -71,7 +78,8 @@ class LoadedStudy:
             source.assign(key.split("."), written(value), _place(self.config, self._source, key, value), default_at)
         found = host_checked(source)
         plugins = found.plugins.model_copy(update={"files": list(self.files), "strict": True})
-        config = resolve(found.model_copy(update={"plugins": plugins}), source, self.registry)
+        found = with_start_file(found.model_copy(update={"plugins": plugins}), source, Path(self.file).parent)
+        config = resolve(found, source, self.registry)
         track = config.track.model_copy(
             update={
                 "run_name": config.run_name + _suffix(params),

@@ -197,6 +197,15 @@ def _tag_name(name: str) -> str:
 TagName = Annotated[str, AfterValidator(_tag_name)]
 
 
+class LoggerConfig(Section):
+    """A logger beside the record that goes to MLflow."""
+
+    name: str
+    """The import path of any logger for Lightning, such as `pytorch_lightning.loggers.TensorBoardLogger`."""
+    options: dict[str, Any] = {}
+    """Its own arguments; a `save_dir` that is not given is a folder `loggers` in the run folder."""
+
+
 class TrackConfig(Section):
     """What is recorded, and where."""
 
@@ -212,6 +221,8 @@ class TrackConfig(Section):
     """Store an inference-ready model with its signature in MLflow."""
     tags: dict[TagName, str] = {}
     """More tags for the run; no name starts with `mlflow.` or `undertow.`."""
+    loggers: list[LoggerConfig] = []
+    """More loggers, which get every row; one that fails is left out, and the run goes on."""
 
 
 class PluginsConfig(Section):

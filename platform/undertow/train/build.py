@@ -20,6 +20,7 @@ from undertow.nn import SequenceModel, build_model, build_other_lengths, build_p
 from undertow.nn.weights import freeze, start_from
 from undertow.train.data import digest
 from undertow.train.devices import Devices, resolve_devices
+from undertow.train.loggers import require_loggers
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def build(loaded: LoadedExperiment) -> Built:
         RequestError: A plugin breaks its contract, or a device is not there; nothing was written.
     """
     devices = resolve_devices(loaded.config.train)
+    require_loggers(loaded.config)
     if loaded.config.train.threads:
         torch.set_num_threads(loaded.config.train.threads)
     seed_all(loaded.config.seed)

@@ -99,6 +99,45 @@ def test_diverged_run_is_failed_with_its_reason_and_without_nan(home: Path) -> N
     assert query_store(home, "SELECT count(*) FROM metrics WHERE is_nan") == [(0,)]
 
 
+def test_a_finished_run_can_be_trained_further(home: Path) -> None:
+    """Its weights and rows are those of a run that had so many steps from its start."""
+    whole = undertow.run(SMALL, set=["train.max_steps=40"], home=home / "whole", progress=False)
+    first = undertow.run(SMALL, progress=False)
+    with pytest.raises(RequestError, match=r"has finished.* --set train\.max_steps=…, more than before"):
+        resume(str(first.folder), progress=False)
+    for wrong, message in (
+        ("train.max_steps=20", "give a whole number above the 20 steps"),
+        ("train.max_steps=many", "give a whole number above the 20 steps"),
+        ("optim.lr=1", "keeps its configuration, except for `train.max_steps`"),
+    ):
+        with pytest.raises(RequestError, match=message):
+            resume(str(first.folder), set=[wrong], progress=False)
+    assert query_store(home, "SELECT status FROM runs") == [("FINISHED",)]
+    further = resume(str(first.folder), set=["train.max_steps=40"], progress=False)
+    assert further.steps == 40
+    states = [torch.load(each.folder / "checkpoints/last.ckpt", weights_only=True) for each in (whole, further)]
+    for name, value in states[0]["state_dict"].items():
+        assert torch.equal(value, states[1]["state_dict"][name]), name
+    for name in ("train/loss", "val/loss", "gradient/c/by_lag"):
+        assert series(further.folder, name) == series(whole.folder, name), name
+    assert query_store(home, "SELECT status FROM runs") == [("FINISHED",), ("FINISHED",)]
+    stored = f"SELECT key, value, step FROM metrics WHERE run_uuid = '{further.run_id}'"
+    assert sorted(query_store(home, stored)) == sorted(rows(further.folder)), "and no row twice"
+    assert {name for name, *_ in rows(further.folder)} == {name for name, *_ in rows(whole.folder)}
+    of_further = f"WHERE run_uuid = '{further.run_id}' AND key = "
+    assert query_store(home, f"SELECT value FROM params {of_further} 'train.max_steps'") == [("40",)]
+    assert query_store(home, f"SELECT value FROM tags {of_further} 'undertow.continues'") == [(first.folder.name,)]
+    best = [torch.load(each.folder / "checkpoints/best.ckpt", weights_only=True) for each in (whole, further)]
+    assert best[0]["global_step"] == best[1]["global_step"]
+
+
+def test_a_run_that_ended_early_is_not_trained_further(home: Path) -> None:
+    early = undertow.run(SMALL, set=["train.early_stopping={threshold: 100.0}"], progress=False)
+    assert early.steps == 10
+    with pytest.raises(RequestError, match="ended at step 10 of 20, before its last one"):
+        resume(str(early.folder), set=["train.max_steps=40"], progress=False)
+
+
 def test_killed_run_is_recorded_as_killed_and_resumes_to_the_same_result(home: Path, until: Callable[..., Any]) -> None:
     more = {"train": {**SMALL["train"], "max_steps": 60, "checkpoint": {"every": 5}}}
     whole = undertow.run({**SMALL, **more, "seed": 7}, home=home / "whole", progress=False)
@@ -142,6 +181,22 @@ def without_result(folder: Path) -> Path:
     """Remove the result of a finished run, as if its process had been killed before it wrote it."""
     (folder / "result.json").unlink()
     return folder
+
+
+def test_a_run_keeps_a_copy_of_the_weights_that_it_started_with(home: Path) -> None:
+    """A run that was killed before its first checkpoint starts with them again, wherever the original is."""
+    first = undertow.run(SMALL, progress=False)
+    second = undertow.run(SMALL, set=[f"train.start_from={first.folder}", "seed=1"], progress=False)
+    best = torch.load(first.folder / "checkpoints/best.ckpt", weights_only=True)["global_step"]
+    [(tag,)] = query_store(home, "SELECT value FROM tags WHERE key = 'undertow.start_from'")
+    assert tag.startswith(f"{first.folder}/checkpoints/best.ckpt, step {best}, sha256:")
+    weights = torch.load(second.folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    for name in ("best.ckpt", "last.ckpt"):
+        (first.folder / "checkpoints" / name).unlink()
+        (second.folder / "checkpoints" / name).unlink()
+    resume(str(without_result(second.folder)), progress=False)
+    again = torch.load(second.folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    assert all(torch.equal(value, again[name]) for name, value in weights.items())
 
 
 CELL = """

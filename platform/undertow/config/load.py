@@ -25,6 +25,9 @@ from undertow.plugins.discovery import file_refusal
 from undertow.plugins.host import load_plugins
 from undertow.plugins.registry import Registry
 
+START = "checkpoints/start.ckpt"
+"""The copy of the file of `train.start_from` in a run folder."""
+
 
 @dataclass(frozen=True)
 class LoadedExperiment:
@@ -174,6 +177,36 @@ def load_permitted(
     return config.model_copy(update={"plugins": permitted}), registry
 
 
+def with_start_file(
+    config: ExperimentConfig, source: Source, folder: Path, kept: Path | None = None
+) -> ExperimentConfig:
+    """The configuration with the absolute path of the file that `train.start_from` stands for.
+
+    Args:
+        config: The configuration.
+        source: Where it was written.
+        folder: What its paths are relative to; else they are relative to the working folder.
+        kept: As for `load_plugins`: a run that is resumed has a copy of the file beside its checkpoints.
+
+    Raises:
+        RequestError: There is no such file, or the run has no checkpoint.
+    """
+    named = config.train.start_from
+    if named is None:
+        return config
+    copies = [kept.parent / START] if kept else []
+    for path in (*copies, folder / named, Path(named)):
+        best = [path / "checkpoints" / name for name in ("best.ckpt", "last.ckpt")]
+        for file in (path, *best):
+            if file.is_file():
+                train = config.train.model_copy(update={"start_from": file.resolve()})
+                return config.model_copy(update={"train": train})
+    raise RequestError(
+        f"{source.place('train', 'start_from')}: train.start_from: there is neither a file {named} nor the folder of a "
+        f"run with a checkpoint, in {folder.resolve()} or in {Path.cwd()}"
+    )
+
+
 def origins(config: ExperimentConfig, source: Source) -> dict[str, str]:
     """Return by dotted key where each value of a resolved configuration came from."""
     return {".".join(map(str, keys)): _origin(source, keys, value) for keys, value in _leaves(config.model_dump())}
@@ -194,7 +227,7 @@ def _load(
         )
     extra = list(plugin_files)
     permitted, registry = load_permitted(host_checked(source), source, folder, extra, kept)
-    config = resolve(permitted, source, registry)
+    config = resolve(with_start_file(permitted, source, folder, kept), source, registry)
     origin = origins(config, source)
     if extra:
         named = origin["plugins.files"]

@@ -121,6 +121,13 @@ class TrainConfig(Section):
     """Training steps (optimiser updates)."""
     batch_size: Count = 64
     """Examples of one batch, over all devices together."""
+    start_from: Annotated[Path | None, Field(strict=False)] = None
+    """Weights to start with: the folder of another run (its best checkpoint), or a file; relative to the configuration
+    file, or else to the working folder. Absent: the cell's initial values."""
+    start_anew: list[str] = []
+    """Parameters that `start_from` leaves at their initial values, by patterns of their names, such as `head.*`."""
+    freeze: list[str] = []
+    """Parameters that are not trained, by patterns of their names, such as `cells.0.*`."""
     truncate: Count | None = None
     """Time steps after which backpropagation is cut, counted back from the last; never when absent."""
     accumulate: Count = 1
@@ -190,6 +197,15 @@ def _tag_name(name: str) -> str:
 TagName = Annotated[str, AfterValidator(_tag_name)]
 
 
+class LoggerConfig(Section):
+    """A logger beside the record that goes to MLflow."""
+
+    name: str
+    """The import path of any logger for Lightning, such as `pytorch_lightning.loggers.TensorBoardLogger`."""
+    options: dict[str, Any] = {}
+    """Its own arguments; a `save_dir` that is not given is a folder `loggers` in the run folder."""
+
+
 class TrackConfig(Section):
     """What is recorded, and where."""
 
@@ -205,6 +221,8 @@ class TrackConfig(Section):
     """Store an inference-ready model with its signature in MLflow."""
     tags: dict[TagName, str] = {}
     """More tags for the run; no name starts with `mlflow.` or `undertow.`."""
+    loggers: list[LoggerConfig] = []
+    """More loggers, which get every row; one that fails is left out, and the run goes on."""
 
 
 class PluginsConfig(Section):

@@ -44,6 +44,24 @@ class Range:
     choices: tuple[Scalar, ...] = ()
     when: Params = field(default_factory=dict)
 
+    def has(self, value: Value) -> bool:
+        """Whether a sampler can choose this value."""
+        if self.choices:
+            return any(identity(value) == identity(choice) for choice in self.choices)
+        if isinstance(value, bool) or not isinstance(value, int | float) or self.low is None or self.high is None:
+            return False
+        if not self.low <= value <= self.high:
+            return False
+        whole = isinstance(self.low, int) and isinstance(self.high, int) and not isinstance(self.step, float)
+        step = self.step or (1 if whole else None)
+        steps = (value - self.low) / step if step else 0.0
+        return abs(steps - round(steps)) < 1e-8
+
+    def __str__(self) -> str:
+        if self.choices:
+            return "one of " + ", ".join(map(text_of, self.choices))
+        return f"{self.low} to {self.high}" + (f" in steps of {self.step}" if self.step else "")
+
 
 @dataclass(frozen=True)
 class Combination:

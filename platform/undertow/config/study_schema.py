@@ -55,12 +55,12 @@ class SearchConfig(Section):
 
 
 class Named(Section):
-    """A sampler or pruner of Optuna."""
+    """A sampler or pruner."""
 
     name: str
-    """Its name."""
+    """Its name, or its import path."""
     options: dict[str, Any] = {}
-    """Its own arguments, by their names in Optuna's documentation."""
+    """Its own arguments, by the names in its documentation."""
 
 
 class PruneConfig(Section):
@@ -96,10 +96,15 @@ class StudyConfig(Section):
     """What a sampler chooses, by dotted key."""
     samples: Count | None = None
     """Samples of the search at each point of the grid; needed with `search`."""
+    enqueue: list[dict[str, Scalar]] = []
+    """Known settings of searched keys, which the first samples at each point of the grid have; the sampler chooses
+    what a setting leaves out."""
     sampler: Named = Named(name="tpe")
-    """tpe, random, cmaes, gp, nsgaii, nsgaiii, qmc or brute-force."""
+    """tpe, random, cmaes, gp, nsgaii, nsgaiii, qmc or brute-force; or the import path of any sampler for Optuna, such
+    as `optuna_integration.BoTorchSampler`."""
     pruner: Named = Named(name="none")
-    """none, median, percentile, hyperband, successive-halving, threshold, patient or wilcoxon."""
+    """none, median, percentile, hyperband, successive-halving, threshold, patient or wilcoxon; or the import path of
+    any pruner for Optuna."""
     prune: PruneConfig = PruneConfig()
     """Reasons to prune a run that do not depend on the other runs."""
     objectives: Annotated[list[ObjectiveConfig], Field(min_length=1)] = [ObjectiveConfig()]
@@ -138,6 +143,10 @@ class StudyConfig(Section):
             raise ValueError("`search` needs `samples`: how many to take at each point of the grid")
         if self.samples is not None and not self.search:
             raise ValueError("`samples` counts the samples of a `search`, and there is none; drop it")
+        if self.enqueue and not self.search:
+            raise ValueError("`enqueue` has settings of searched keys, and there is no `search`; drop it")
+        if len(self.enqueue) > (self.samples or 0):
+            raise ValueError(f"`enqueue` has {len(self.enqueue)} settings, and `samples` is {self.samples}: raise it")
         if "seed" in self.search:
             raise ValueError("search.seed: a seed is a replicate, not something to tune; put it into `vary`")
         if both := sorted(set(self.vary) & set(self.search)):

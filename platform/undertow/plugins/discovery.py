@@ -5,7 +5,8 @@
 
 `UNDERTOW_PLUGINS_ALLOW` and `UNDERTOW_PLUGINS_BLOCK` limit what any configuration can load, for a machine whose owner
 does not write the configurations. Each is a list, separated by commas, of distributions by name and of scratch files
-by absolute path. Where `UNDERTOW_PLUGINS_ALLOW` is set, what it does not list is refused.
+by absolute path. Where `UNDERTOW_PLUGINS_ALLOW` is set, what it does not list is refused, classes that a configuration
+names by their import path included (see `imports`).
 """
 
 import os
@@ -18,6 +19,8 @@ from undertow.api.hookspecs import PROJECT
 from undertow.errors import RequestError, did_you_mean
 
 _ALLOW, _BLOCK = "UNDERTOW_PLUGINS_ALLOW", "UNDERTOW_PLUGINS_BLOCK"
+_OWN = frozenset({"optuna", "optuna-integration", "pytorch-lightning"})
+"""Distributions that the platform is built on, whose samplers, pruners and loggers are always allowed."""
 
 
 def installed() -> list[tuple[str, str, metadata.Distribution]]:
@@ -53,7 +56,8 @@ def permitted(names: Sequence[str], allow: Iterable[str] | None, block: Iterable
         if only is None:
             continue
         listed = {_normal(name): name for name in only}
-        if unknown := [name for normal, name in sorted(listed.items()) if normal not in names]:
+        also = _has_no_plugins if place == _ALLOW else lambda name: False
+        if unknown := [name for normal, name in sorted(listed.items()) if normal not in names and not also(name)]:
             lines = (f"{place}: {_not_installed(name, names)}" for name in unknown)
             raise RequestError("\n".join(lines))
         allowed &= set(listed)
@@ -83,10 +87,35 @@ def file_refusal(file: Path, kept: Path | None = None) -> str | None:
     return None
 
 
+def module_refusal(package: str, distributions: Sequence[str]) -> str | None:
+    """Why the environment forbids the import of a module that a configuration names; None where it does not.
+
+    Args:
+        package: The first part of its name.
+        distributions: Those that have it, as `importlib.metadata.packages_distributions` names them.
+    """
+    names = {_normal(name) for name in distributions}
+    if blocked := names & {_normal(name) for name in _listed(_BLOCK)}:
+        return f"{_BLOCK} lists {', '.join(sorted(blocked))}."
+    allowed = {_normal(name) for name in _listed(_ALLOW)} | _OWN
+    if _listed(_ALLOW) and not names & allowed:
+        return f"{_ALLOW} does not list the distribution of `{package}` ({', '.join(sorted(names)) or 'none'})."
+    return None
+
+
 def _not_installed(name: str, names: Sequence[str]) -> str:
     if name.endswith(".py"):
         return f"no plugin `{name}` is installed; a scratch file is listed by its absolute path."
     return f"no plugin `{_normal(name)}` is installed.{did_you_mean(_normal(name), names, 'undertow plugin list')}"
+
+
+def _has_no_plugins(name: str) -> bool:
+    """Whether a distribution is installed that has no plugins: its classes may be allowed, see `module_refusal`."""
+    try:
+        metadata.distribution(name)
+    except (metadata.PackageNotFoundError, ValueError):
+        return False
+    return True
 
 
 def _name_and_version(distribution: metadata.Distribution) -> tuple[str, str]:

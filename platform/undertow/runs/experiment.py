@@ -9,20 +9,22 @@ process or to the tracking server, the record of the run is shipped and its stat
 """
 
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from undertow._system.atomic import write_atomically
+from undertow._system.atomic import sync_tree, write_atomically
 from undertow._system.stopping import StopRequest
 from undertow._system.tracebacks import append_traceback
-from undertow.config.load import LoadedExperiment, dump, flatten, load_experiment, load_mapping, without_password
+from undertow.config.load import START, LoadedExperiment, dump, flatten, load_experiment, load_mapping, without_password
 from undertow.config.schema import ExperimentConfig
 from undertow.errors import Interrupted, RequestError, UndertowError
 from undertow.plugins.frozen import keep_copies
 from undertow.runs.code import copy_plugins, note_changed_originals, record_code, require_recorded_code, with_copies
+from undertow.runs.longer import begin_with, require_more_steps
 from undertow.runs.process import execute
 from undertow.runs.ranks import end_ranks, execute_on_ranks
 from undertow.runs.result import Result, error_name
@@ -31,8 +33,6 @@ from undertow.tracking import Outbox, Provenance, RunFolder, home_folder, proven
 if TYPE_CHECKING:
     from undertow.train.build import Built
     from undertow.train.devices import Devices
-
-_CONFIG = "config.yaml"
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,14 @@ def start(
             folder.release()
 
 
-def create_folder(built: "Built", home: Path) -> RunFolder:
-    """Create the folder of a new run, with its record started and all that it was made from; its lock is held."""
+def create_folder(built: "Built", home: Path, origin: RunFolder | None = None) -> RunFolder:
+    """Create the folder of a new run, with its record started and all that it was made from; its lock is held.
+
+    Args:
+        built: What is trained.
+        home: Where the folder is made.
+        origin: The run that it trains further.
+    """
     loaded, config = built.loaded, built.loaded.config
     facts = built.facts()
     made_from = provenance(loaded.registry.versions(), config.seed, facts)
@@ -130,12 +136,17 @@ def create_folder(built: "Built", home: Path) -> RunFolder:
         record_code(folder, loaded, facts["undertow.dataset"])
         start_record(folder, config, made_from.tags)
         keep_sources(folder, config, made_from)
+        if config.train.start_from is not None:
+            shutil.copyfile(config.train.start_from, folder.path / START)
+            sync_tree(folder.path / START, folder.path)
+        if origin is not None:
+            begin_with(folder, origin)
 
     return RunFolder.create(
         home,
         config.run_name,
         experiment=config.track.experiment,
-        uri=config.track.uri,
+        uri=origin.identity.uri if origin else config.track.uri,  # what is stored of it has no password
         config_yaml=dump(with_copies(without_password(config))),
         prepare=prepare,
     )
@@ -144,6 +155,7 @@ def create_folder(built: "Built", home: Path) -> RunFolder:
 def resume(
     reference: str,
     *,
+    set: Sequence[str] = (),
     home: str | os.PathLike[str] | None = None,
     progress: bool = True,
     allow_changed_code: bool = False,
@@ -153,8 +165,13 @@ def resume(
 
     The run continues with its copies of scratch plugins, even if the original files have changed since.
 
+    With a larger `train.max_steps` it is trained further: in a new folder and a new MLflow run, which begins with the
+    state and the rows of this one and is tagged ``undertow.continues``. A learning rate that depends on
+    `train.max_steps` is that of the longer training from there on.
+
     Args:
         reference: A run folder, its name, the run's name if only one has it, or an MLflow run id.
+        set: ``"train.max_steps=N"``, more than before; no other key.
         home: As for `run`.
         progress: As for `run`.
         allow_changed_code: Continue even if the version of a plugin or the data is not that of the start; the tag
@@ -165,27 +182,39 @@ def resume(
         As for `run`.
 
     Raises:
-        RequestError: There is no such run, it has finished, it is still running, or its code or data have changed.
+        RequestError: There is no such run, it has finished, it is still running, its code or data have changed, or
+            `set` has something else.
     """
     folder = RunFolder.find(Path(home) if home else home_folder(), reference)
-    if folder.result.exists() and Result.read(folder.result).status == "FINISHED":
-        raise RequestError(f"{folder.path.name} has finished: there is nothing left to do")
+    if not set and folder.result.exists() and Result.read(folder.result).status == "FINISHED":
+        raise RequestError(
+            f"{folder.path.name} has finished: there is nothing left to do. "
+            "To train it further: --set train.max_steps=…, more than before"
+        )
     folder.acquire()
     stop = StopRequest()
+    longer: RunFolder | None = None
     try:
         end_ranks(folder)
         note_changed_originals(folder)
-        with stop.listening(), _built(load_experiment(folder.config, kept=folder.path / "plugins")) as built:
+        if set:
+            require_more_steps(folder, set)
+        with stop.listening(), _built(load_experiment(folder.config, set, kept=folder.path / "plugins")) as built:
             dataset = built.facts()["undertow.dataset"]
             changes = require_recorded_code(folder, built.loaded, dataset, allow_changed=allow_changed_code)
-            with Outbox(folder.outbox) as outbox:
+            if set:
+                longer = create_folder(built, folder.path.parent, origin=folder)
+            trained = longer or folder
+            with Outbox(trained.outbox) as outbox:
                 outbox.status("RUNNING")
                 outbox.tags(changes)
             if on_start:
-                on_start(folder, built.devices)
-            return _train_and_ship(folder, built, stop, progress)
+                on_start(trained, built.devices)
+            return _train_and_ship(trained, built, stop, progress)
     finally:
         folder.release()
+        if longer:
+            longer.release()
 
 
 def start_record(
@@ -206,13 +235,15 @@ def start_record(
             tags={**tags, **config.track.tags},
             description=config.question,
         )
-        outbox.artifact(_CONFIG)
+        outbox.artifact(folder.config.name)
 
 
 def start_is_recorded(folder: RunFolder) -> bool:
     """Whether the record of a run has all that `start_record` writes; its process may have been killed in there."""
     with folder.outbox.open("rb") if folder.outbox.exists() else nullcontext(()) as lines:
-        return any(f'"path":"{_CONFIG}"'.encode() in line for line in lines)  # the last record that it writes
+        return any(
+            f'"path":"{folder.config.name}"'.encode() in line for line in lines
+        )  # the last record that it writes
 
 
 def keep_sources(folder: RunFolder, config: ExperimentConfig, made_from: Provenance) -> None:

@@ -105,13 +105,16 @@ class _Packed:
         return [self._results[place] for place in range(len(self._members))]
 
     def _open(self, place: int, pack: str) -> None:
+        from undertow.train.loggers import mirrored
         from undertow.train.pack.replicate import Replicate
         from undertow.train.record import Record
 
         member = self._members[place]
         self._outboxes[place] = ExitStack()
         outbox = self._outboxes[place].enter_context(Outbox(member.folder.outbox))
-        record = Record(outbox, known_steps(outbox), member.folder.path / "traceback.txt")
+        config, folder = member.built.loaded.config, member.folder.path
+        journal = self._outboxes[place].enter_context(mirrored(outbox, config, folder))
+        record = Record(journal, known_steps(outbox), folder / "traceback.txt")
         outbox.tags({PACK_TAG: pack, SIZE_TAG: str(len(self._members))})
         self._places[Replicate(member.built, member.folder.checkpoints, record)] = place
 

@@ -43,14 +43,16 @@ def execute(folder: RunFolder, built: "Built", stop: StopRequest, *, progress: b
     Returns:
         The result. Whoever records the final status writes it to the folder, after the status.
     """
+    from undertow.train.loggers import mirrored
     from undertow.train.record import Record
 
     tracebacks = folder.path / "traceback.txt"
     record = Record(None)
     try:
         if rank == 0:
-            with Outbox(folder.outbox) as outbox:
-                record = Record(outbox, known_steps(outbox), tracebacks)
+            config = built.loaded.config
+            with Outbox(folder.outbox) as outbox, mirrored(outbox, config, folder.path) as journal:
+                record = Record(journal, known_steps(outbox), tracebacks)
                 result = _train(folder, built, record, stop, progress=progress, rank=rank)
         else:
             result = _train(folder, built, record, stop, progress=progress, rank=rank)

@@ -17,8 +17,10 @@ import torch
 from undertow.api.contract import Probe, Task
 from undertow.config.load import LoadedExperiment
 from undertow.nn import SequenceModel, build_model, build_other_lengths, build_probes, build_task
+from undertow.nn.weights import freeze, start_from
 from undertow.train.data import digest
 from undertow.train.devices import Devices, resolve_devices
+from undertow.train.loggers import require_loggers
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Built:
         model: The network, with its initial weights.
         probes: The probes, by name.
         other_lengths: The task at each length of `evaluate.lengths`.
+        started_from: Whose weights the network starts with: a file, its training step and digest; mostly empty.
     """
 
     loaded: LoadedExperiment
@@ -40,6 +43,7 @@ class Built:
     model: SequenceModel
     probes: Mapping[str, Probe]
     other_lengths: Mapping[int, Task]
+    started_from: str = ""
 
     def facts(self) -> dict[str, str]:
         """Tags for the provenance of the run: torch, device, and a digest of the data."""
@@ -50,6 +54,7 @@ class Built:
             "undertow.device": self.devices.name,
             "undertow.devices": str(self.devices.count),
             "undertow.dataset": digest(self.task),
+            **({"undertow.start_from": self.started_from} if self.started_from else {}),
         }
 
 
@@ -63,12 +68,17 @@ def build(loaded: LoadedExperiment) -> Built:
         RequestError: A plugin breaks its contract, or a device is not there; nothing was written.
     """
     devices = resolve_devices(loaded.config.train)
+    require_loggers(loaded.config)
     if loaded.config.train.threads:
         torch.set_num_threads(loaded.config.train.threads)
     seed_all(loaded.config.seed)
     task = build_task(loaded)
     model = build_model(loaded, task)
-    return Built(loaded, devices, task, model, build_probes(loaded), build_other_lengths(loaded, task))
+    config = loaded.config.train
+    started_from = start_from(model, config.start_from, config.start_anew) if config.start_from else ""
+    freeze(model, config.freeze)
+    probes, lengths = build_probes(loaded), build_other_lengths(loaded, task)
+    return Built(loaded, devices, task, model, probes, lengths, started_from)
 
 
 def seed_all(seed: int) -> None:

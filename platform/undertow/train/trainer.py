@@ -16,10 +16,11 @@ from lightning_fabric.plugins import CheckpointIO
 from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment, find_free_network_port
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import EarlyStopping
 
 from undertow.config.load import LoadedExperiment
 from undertow.train.build import Built
+from undertow.train.callbacks.best import BestCheckpoint
 from undertow.train.callbacks.probing import Probing
 from undertow.train.callbacks.recorder import Recorder
 from undertow.train.clock import Clock
@@ -160,9 +161,9 @@ def _early_stopping(loaded: LoadedExperiment) -> list[pl.Callback]:
     ]
 
 
-def _best_checkpoint(loaded: LoadedExperiment, folder: Path) -> ModelCheckpoint:
+def _best_checkpoint(loaded: LoadedExperiment, folder: Path) -> BestCheckpoint:
     metric = loaded.config.train.checkpoint.metric
-    return ModelCheckpoint(
+    return BestCheckpoint(
         dirpath=folder,
         filename=Path(BEST).stem,
         monitor=metric,

@@ -190,7 +190,7 @@ def test_the_schema_describes_every_section() -> None:
         ("trian: {}", "trian: unknown key. Did you mean `train`?"),
         ("train: {zzz: 1}",
          "train.zzz: unknown key. There is: accelerator, accumulate, batch_size, checkpoint, deterministic, devices, "
-         "early_stopping, flush_denormals, log_every, max_steps, precision, strategy and 5 more; "
+         "early_stopping, flush_denormals, freeze, log_every, max_steps, precision and 8 more; "
          "see `undertow show --schema`."),
     ],
 )  # fmt: skip

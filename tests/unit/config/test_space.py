@@ -1,6 +1,8 @@
 """Which combinations a study has."""
 
-from undertow.config.space import Combination, Range, Space, frozen, twice, written
+import pytest
+
+from undertow.config.space import Combination, Range, Scalar, Space, frozen, twice, written
 
 
 def test_every_combination_is_there_once_with_the_last_key_fastest() -> None:
@@ -79,3 +81,20 @@ def test_the_cell_of_a_case_decides_which_options_are_varied() -> None:
         cases={"plain": {"cell.name": "rnn"}, "gated": {"cell.name": "lstm", "cell.hidden_size": 8}},
     )
     assert [tuple(each.values()) for each in space.points()] == [("plain",), ("gated", 0.0), ("gated", 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("searched", "values", "others"),
+    [
+        (Range(1, 9), (1, 9, 3.0), (0, 10, 2.5, "a", True, None)),
+        (Range(1, 9, step=4), (1, 5, 9), (2, 8)),
+        (Range(0.5, 2.0), (0.5, 1, 2.0), (0.49, 2.1)),
+        (Range(0.0, 1.0, step=0.1), (0.3, 0.7, 1.0), (0.25,)),
+        (Range(choices=("rnn", 2, None)), ("rnn", 2, 2.0, None), ("lstm", True)),
+    ],
+)
+def test_a_range_tells_which_values_a_sampler_can_choose(
+    searched: Range, values: tuple[Scalar, ...], others: tuple[Scalar, ...]
+) -> None:
+    assert [searched.has(value) for value in values] == [True] * len(values)
+    assert [searched.has(value) for value in others] == [False] * len(others)

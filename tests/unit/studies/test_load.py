@@ -93,6 +93,9 @@ def test_the_yaml_of_a_study_loads_back_to_an_equal_one(file: Path) -> None:
         ("study.search={optim.lr: {low: 0.0, high: 1.0, log: true}}", "a range on a log scale starts above 0"),
         ("study.search={optim.lr: {low: 1, high: 2, when: {cel.name: rnn}}}", "Did you mean `cell.name`?"),
         ("study.samples=null", "`search` needs `samples`"),
+        ("study.enqueue=[{optim.lr: 9}]", "study.enqueue.0.optim.lr: the search of `optim.lr` does not take 9: "),
+        ("study.enqueue=[{optim.lrr: 9}]", "optim.lrr: this key is not searched. Did you mean `optim.lr`?"),
+        ("study.enqueue=[{}, {}, {}, {}, {}, {}, {}]", "`enqueue` has 7 settings, and `samples` is "),
         (
             "study.objectives=[{metric: test/accuracy}]",
             "study.objectives.0.metric: 'test/accuracy' is measured once, after training, and nothing is chosen by it",

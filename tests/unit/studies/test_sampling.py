@@ -76,7 +76,7 @@ def test_wrong_arguments_are_refused_before_the_database_is_written(
 
 
 def test_an_argument_that_optuna_does_not_have_is_refused() -> None:
-    with pytest.raises(RequestError, match=r"n_startup_trails: Optuna's TPESampler .* Did you mean `n_startup_trials`"):
+    with pytest.raises(RequestError, match=r"n_startup_trails: TPESampler .* Did you mean `n_startup_trials`"):
         make_sampler(Named(name="tpe", options={"n_startup_trails": 3}), seed=0)
 
 
@@ -89,3 +89,62 @@ def test_patient_wraps_another_pruner_by_its_name() -> None:
     make_pruner(Named(name="patient", options={"patience": 1, "wrapped_pruner": "median"}))
     with pytest.raises(RequestError, match=r"there is no pruner 'medain'\. Did you mean `median`"):
         make_pruner(Named(name="patient", options={"patience": 1, "wrapped_pruner": "medain"}))
+
+
+def test_a_sampler_and_a_pruner_may_be_named_by_their_import_path() -> None:
+    sampler = make_sampler(Named(name="optuna.samplers.TPESampler", options={"n_startup_trials": 3}), seed=7)
+    assert type(sampler).__name__ == "TPESampler"
+    pruner = make_pruner(Named(name="optuna.pruners.MedianPruner", options={"n_startup_trials": 3}))
+    assert type(pruner).__name__ == "MedianPruner"
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("optuna.samplers.TPESampla", r"`optuna\.samplers` has no class `TPESampla`\. Did you mean `TPESampler`"),
+        ("optuna.no_such.Sampler", r"`optuna\.no_such` cannot be imported: ModuleNotFoundError"),
+        ("optuna.pruners.MedianPruner", "is no sampler: it must inherit from BaseSampler"),
+        ("optuna.samplers.BaseSampler", "BaseSampler: .*abstract"),
+    ],
+)
+def test_a_wrong_import_path_of_a_sampler_is_refused(path: str, message: str) -> None:
+    with pytest.raises(RequestError, match=r"study\.sampler\..*" + message):
+        make_sampler(Named(name=path), seed=0)
+
+
+def test_the_environment_limits_import_paths_as_it_limits_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNDERTOW_PLUGINS_ALLOW", "undertow-cells")
+    make_pruner(Named(name="optuna.pruners.NopPruner"))
+    with pytest.raises(RequestError, match="UNDERTOW_PLUGINS_ALLOW does not list the distribution of `sqlalchemy`"):
+        make_sampler(Named(name="sqlalchemy.orm.Session"), seed=0)
+    monkeypatch.setenv("UNDERTOW_PLUGINS_ALLOW", "undertow-cells, sqlalchemy")
+    with pytest.raises(RequestError, match="is no sampler"):
+        make_sampler(Named(name="sqlalchemy.orm.Session"), seed=0)
+    monkeypatch.setenv("UNDERTOW_PLUGINS_BLOCK", "SQLAlchemy")
+    with pytest.raises(RequestError, match="UNDERTOW_PLUGINS_BLOCK lists sqlalchemy"):
+        make_sampler(Named(name="sqlalchemy.orm.Session"), seed=0)
+
+
+def test_known_settings_are_the_first_samples_at_each_point(open_ledger: Callable[..., Ledger]) -> None:
+    """What a setting leaves out is sampled; a retry keeps it; later samples are the sampler's."""
+    ledger = open_ledger(
+        "study.vary={cell.name: [rnn, lstm], seed: [0]}",
+        "study.search={optim.lr: {low: 1.0e-4, high: 1.0, log: true}, train.batch_size: {low: 2, high: 64}}",
+        "study.samples=3",
+        "study.enqueue=[{optim.lr: 0.5, train.batch_size: 7}, {optim.lr: 0.25}]",
+        "study.retries=1",
+    )
+    found: dict[int, list[tuple[object, object]]] = {}
+    first = True
+    while ledger.plan():
+        (claim,) = ledger.take()
+        if first:
+            ledger.fail(claim, "lost", "its process died", Outcome())
+            first = False
+            continue
+        values = claim.params["optim.lr"], claim.params["train.batch_size"]
+        found.setdefault(claim.combination.sample, []).append(values)
+        ledger.complete(claim, [0.5], Outcome())
+    assert found[0] == [(0.5, 7)] * 2
+    assert [lr for lr, _ in found[1]] == [0.25] * 2
+    assert all(lr not in (0.5, 0.25) for lr, _ in found[2])

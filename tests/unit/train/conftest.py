@@ -59,6 +59,12 @@ class Job:
 RunJob = Callable[..., Job]
 
 
+@pytest.fixture
+def new_journal() -> type[Journal]:
+    """Makes an empty journal."""
+    return Journal
+
+
 @dataclass
 class PackJob:
     """The jobs of a pack by seed, and what ended each; None for one that has finished."""

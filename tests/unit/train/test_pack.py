@@ -52,6 +52,7 @@ def assert_alike(one, other, tolerance: float = 1e-9) -> None:
             id="groups, adamw",
         ),
         pytest.param(["optim.scheduler={name: cosine, warmup_steps: 3}"], id="schedule"),
+        pytest.param(["train.freeze=['cells.0.*hh*']", "optim.clip_norm=0.01"], id="frozen"),
         pytest.param(["task={name: digit}", "train.workers=1"], id="finite data, loader process"),
         pytest.param(["task={name: digit-caption}"], id="writes"),
     ],

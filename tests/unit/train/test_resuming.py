@@ -67,12 +67,6 @@ def check_every_cut(run_job: Callable, new_journal: Callable, *more: str) -> Non
     assert saves > 6
 
 
-@pytest.fixture
-def new_journal(run_job) -> Callable:
-    """Make an empty journal, of the class that `run_job` uses."""
-    return type(run_job("train.max_steps=1", folder="first").journal)
-
-
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_every_schedule_resumes_after_every_save(run_job, new_journal, schedule: str) -> None:
     warmup = 0 if schedule == "plateau" else 3

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
 
 from undertow._system.stopping import StopRequest
 from undertow.config.load import load_mapping
 from undertow.errors import Interrupted
 from undertow.tracking import Outbox
 from undertow.train.build import build
+from undertow.train.callbacks.best import BestCheckpoint
 from undertow.train.job import train
 from undertow.train.record import Record
 
@@ -139,3 +141,18 @@ def test_a_process_killed_between_two_renames_leaves_the_checkpoint_before(run_j
     assert same(whole.weights, resumed.weights)
     assert list(resumed.journal.series("val/loss")) == [9]
     assert {path.name for path in (tmp_path / "job").iterdir()} == {"best.ckpt", "last.ckpt"}
+
+
+def test_the_best_score_is_kept_in_a_folder_with_another_path(tmp_path: Path) -> None:
+    """Lightning's own callback forgets it, and the next validation would replace the best checkpoint."""
+    first, moved = (BestCheckpoint(dirpath=tmp_path / name, filename="best", monitor="val/loss") for name in "ab")
+    first.best_model_score, first.kth_value = torch.tensor(0.25), torch.tensor(0.25)
+    path = str(tmp_path / "a" / "best.ckpt")
+    first.best_model_path = first.kth_best_model_path = path
+    first.best_k_models = {path: torch.tensor(0.25)}
+    state = first.state_dict()
+    moved.load_state_dict(state)
+    here = str(tmp_path / "b" / "best.ckpt")
+    assert (moved.best_model_score, moved.best_model_path) == (torch.tensor(0.25), here)
+    assert moved.best_k_models == {here: torch.tensor(0.25)}
+    assert moved.state_key == ModelCheckpoint(dirpath=tmp_path, filename="best", monitor="val/loss").state_key

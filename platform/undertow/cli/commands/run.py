@@ -23,7 +23,10 @@ def run_command(
     *,
     set: Sets = None,
     plugin: PluginFiles = None,
-    resume: Annotated[str | None, Parameter(help="Resume a stopped run: its folder, name or MLflow id.")] = None,
+    resume: Annotated[
+        str | None,
+        Parameter(help="Resume a run: its folder, name or MLflow id."),
+    ] = None,
     seeds: Annotated[int | None, Parameter(help="Run so many replicates, side by side if possible.")] = None,
     allow_changed_code: Annotated[bool, Parameter(help="With --resume: accept changed plugins or data.")] = False,
     home: Home = None,
@@ -38,8 +41,8 @@ def run_command(
         )
     if allow_changed_code and resume is None:
         raise RequestError("--allow-changed-code belongs to --resume: name the run to continue")
-    if resume is not None and (set or plugin):
-        raise RequestError("--resume uses the configuration of the run: leave out --set and --plugin")
+    if resume is not None and plugin:
+        raise RequestError("--resume uses the plugins of the run: leave out --plugin")
     if seeds is not None:
         if file is None:
             raise RequestError("--seeds starts new runs: leave out --resume, which continues one")
@@ -71,7 +74,14 @@ def _run(
         from undertow.runs.experiment import resume as resume_run
 
         assert resume is not None
-        return resume_run(resume, home=home, progress=not quiet, allow_changed_code=allow_changed_code, on_start=header)
+        return resume_run(
+            resume,
+            set=overrides,
+            home=home,
+            progress=not quiet,
+            allow_changed_code=allow_changed_code,
+            on_start=header,
+        )
     # Most wrong requests are refused here, before the imports that take seconds.
     from undertow.config.load import load_experiment
 

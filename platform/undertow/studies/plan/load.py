@@ -20,7 +20,14 @@ from types import MappingProxyType
 from typing import Any
 
 from undertow._system.redact import redacted
-from undertow.config.load import default_at, host_checked, load_permitted, origins, without_password
+from undertow.config.load import (
+    default_at,
+    host_checked,
+    load_permitted,
+    origins,
+    with_start_file,
+    without_password,
+)
 from undertow.config.resolve import ONLY_AT_THE_END, resolve, validate
 from undertow.config.schema import ExperimentConfig
 from undertow.config.source import Place, Source, read_file, read_mapping, shown
@@ -28,6 +35,7 @@ from undertow.config.space import Params, Range, Space, Value, frozen, frozen_se
 from undertow.config.study_schema import LONGEST_NAME, STUDY_NAME, SearchConfig, StudyConfig
 from undertow.config.yaml12 import write
 from undertow.errors import RequestError, did_you_mean
+from undertow.plugins.imports import is_import_path
 from undertow.plugins.registry import Registry
 from undertow.studies.plan.packs import refused_packs
 from undertow.studies.plan.sampling import PRUNERS, SAMPLERS
@@ -70,7 +78,8 @@ class LoadedStudy:
             source.assign(key.split("."), written(value), _place(self.config, self._source, key, value), default_at)
         found = host_checked(source)
         plugins = found.plugins.model_copy(update={"files": list(self.files), "strict": True})
-        config = resolve(found.model_copy(update={"plugins": plugins}), source, self.registry)
+        found = with_start_file(found.model_copy(update={"plugins": plugins}), source, Path(self.file).parent)
+        config = resolve(found, source, self.registry)
         track = config.track.model_copy(
             update={
                 "run_name": config.run_name + _suffix(params),
@@ -187,7 +196,7 @@ def _load(
     permitted, registry = load_permitted(host_checked(start), start, folder, plugin_files)
     registry.require_all_loaded()
     loaded = LoadedStudy(name, file, study, space, registry, tuple(permitted.plugins.files), experiment)
-    problems = [*_unknown_names(study, source), *_wrong_combinations(loaded)]
+    problems = [*_unknown_names(study, source), *_wrong_known_settings(loaded, source), *_wrong_combinations(loaded)]
     if problems := problems or [*_unknown_metrics(loaded, source), *refused_packs(loaded)]:
         raise RequestError("\n".join(dict.fromkeys(problems)))
     return loaded
@@ -322,7 +331,7 @@ def _unknown_names(study: StudyConfig, source: Source) -> list[str]:
         ("sampler", study.sampler.name, SAMPLERS),
         ("pruner", study.pruner.name, PRUNERS),
     ):
-        if name not in known:
+        if name not in known and not is_import_path(name):
             more = " For a grid, use `vary`." if name == "grid" else ""
             problems.append(
                 f"{source.place('study', section, 'name')}: study.{section}.name: there is no {section} {shown(name)}."
@@ -335,6 +344,20 @@ def _unknown_names(study: StudyConfig, source: Source) -> list[str]:
         for other in each.when
         if other not in study.vary and other not in study.search
     ]
+    return problems
+
+
+def _wrong_known_settings(loaded: LoadedStudy, source: Source) -> list[str]:
+    """What is wrong with `enqueue`: keys that are not searched, values that the search cannot take."""
+    problems = []
+    search = loaded.space.search
+    for index, settings in enumerate(loaded.config.enqueue):
+        for key, value in settings.items():
+            start = f"{source.place('study', 'enqueue', index, key)}: study.enqueue.{index}.{key}: "
+            if key not in search:
+                problems.append(f"{start}this key is not searched.{did_you_mean(key, search)}")
+            elif not search[key].has(frozen(value)):
+                problems.append(f"{start}the search of `{key}` does not take {shown(value)}: {search[key]}")
     return problems
 
 

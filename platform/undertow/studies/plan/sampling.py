@@ -1,7 +1,8 @@
-"""Optuna's samplers and pruners, by name, with Optuna's own arguments.
+"""Samplers and pruners, with their own arguments: Optuna's by a short name, any other by its import path.
 
 sampler = make_sampler(Named(name="tpe", options={"n_startup_trials": 20}), seed=0)
 pruner = make_pruner(Named(name="median", options={"n_warmup_steps": 200}))
+sampler = make_sampler(Named(name="optunahub_samplers.AutoSampler"), seed=0)
 """
 
 import inspect
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from undertow.config.space import Range, Scalar
 from undertow.config.study_schema import Named
 from undertow.errors import RequestError, did_you_mean
+from undertow.plugins.imports import import_class, is_import_path
+from undertow.plugins.registry import describe_error
 
 if TYPE_CHECKING:
     import optuna
@@ -46,13 +49,18 @@ def make_sampler(config: Named, seed: int) -> "BaseSampler":
 
     Args:
         config: Name and arguments.
-        seed: Its random seed, unless the arguments have a `seed`.
+        seed: Its random seed, unless the arguments have a `seed` or it takes none.
 
     Raises:
         RequestError: The sampler has no such argument, or a library that it needs is not installed.
     """
     from optuna import samplers
 
+    if is_import_path(config.name):
+        sampler_class = _imported("sampler", config.name, samplers.BaseSampler)
+        seeded = {"seed": seed} if "seed" in inspect.signature(sampler_class).parameters else {}
+        found: BaseSampler = _construct("sampler", config.name, sampler_class, {**seeded, **config.options})
+        return found
     if config.name == "cmaes" and find_spec("cmaes") is None:  # Optuna fails only when it first samples
         raise RequestError("study.sampler.name: `cmaes` needs a library that is not installed: pip install cmaes")
     sampler_class = getattr(samplers, SAMPLERS[config.name])
@@ -70,6 +78,10 @@ def make_pruner(config: Named) -> "BasePruner":
     """
     from optuna import pruners
 
+    if is_import_path(config.name):
+        pruner_class = _imported("pruner", config.name, pruners.BasePruner)
+        found: BasePruner = _construct("pruner", config.name, pruner_class, config.options)
+        return found
     options = dict(config.options)
     if config.name == "patient":
         inner = options.get("wrapped_pruner", "none")
@@ -94,12 +106,26 @@ def suggest(trial: "optuna.Trial", key: str, each: Range) -> Scalar:
     return trial.suggest_float(key, low, high, step=each.step, log=each.log)
 
 
+def _imported(section: str, path: str, base: type[Any]) -> type[Any]:
+    """The class that the `name` of a section names by its import path.
+
+    Raises:
+        RequestError: It cannot be imported, or is of another kind.
+    """
+    cls = import_class(path, f"study.{section}.name")
+    if not issubclass(cls, base):
+        raise RequestError(f"study.{section}.name: {path} is no {section}: it must inherit from {base.__name__}")
+    return cls
+
+
 def _construct(section: str, name: str, cls: type[Any], options: dict[str, Any]) -> Any:
-    known = [each for each in inspect.signature(cls).parameters if each not in ("args", "kwargs")]
+    parameters = inspect.signature(cls).parameters
+    known = [each for each in parameters if each not in ("args", "kwargs")]
+    takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
     for option in options:
-        if option not in known:
+        if option not in known and not takes_any:
             raise RequestError(
-                f"study.{section}.options.{option}: Optuna's {cls.__name__} (`{name}`) has no such argument."
+                f"study.{section}.options.{option}: {cls.__name__} (`{name}`) has no such argument."
                 f"{did_you_mean(option, known)}"
             )
     try:
@@ -110,5 +136,6 @@ def _construct(section: str, name: str, cls: type[Any], options: dict[str, Any])
             return cls(**options)
     except ImportError as error:
         raise RequestError(f"study.{section}.name: `{name}` needs a library that is not installed: {error}") from error
-    except (TypeError, ValueError) as error:
-        raise RequestError(f"study.{section}.options: {cls.__name__}: {error}") from error
+    except Exception as error:  # what is named by its import path may raise anything
+        reason = error if isinstance(error, TypeError | ValueError) else describe_error(error)
+        raise RequestError(f"study.{section}.options: {cls.__name__}: {reason}") from error

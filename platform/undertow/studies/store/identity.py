@@ -45,6 +45,7 @@ SNAPSHOT = "undertow"
 _SNAPSHOT_SECONDS = 3.0  # that the creator of a study has to write its snapshot
 _NOT_COMPARED = (
     "workers", "gpus_per_trial", "memory_per_trial", "retries", "samples", "trial_timeout", "time_budget", "storage",
+    "enqueue",  # settings that are known first: what was sampled before stays
     "pack", "seeds",  # `seeds` is in `vary` by then; studies of earlier versions have neither
     "trials",  # what earlier versions called `samples`
 )  # fmt: skip

@@ -100,6 +100,7 @@ class Ledger:
         self._id = storage.get_study_id_from_name(study.study_name)
         self._choices = choices_of(snapshot)
         self._values = values_of(snapshot)
+        self._known_settings: Sequence[Mapping[str, Scalar]] = ()
 
     @classmethod
     def open(
@@ -129,6 +130,7 @@ class Ledger:
         search = make_sampler(config.sampler, len(trials)) if config.search else None
         ledger.study.sampler = search or optuna.samplers.RandomSampler()
         ledger.study.pruner = pruner
+        ledger._known_settings = config.enqueue
         ledger._abandon_removed(trials)
         return ledger
 
@@ -361,6 +363,7 @@ class Ledger:
 
         params: dict[str, Scalar] = {}
         distributions: dict[str, BaseDistribution] = {}
+        known = self._known_settings[combination.sample : combination.sample + 1]
         count = 0
         if trials:  # a retry has the same values, the searched ones included
             last = trials[-1]
@@ -373,6 +376,7 @@ class Ledger:
             params=params,
             distributions=distributions,
             user_attrs={KEY: combination.key, ATTEMPT: count},
+            system_attrs={"fixed_params": dict(known[0])} if known else None,  # as `Study.enqueue_trial` does
         )
         with_retries(self.study.add_trial, trial)
 

@@ -103,15 +103,18 @@ class Checkpoints(Checkpoint):
             torch.distributed.all_gather_object(states, state)
         checkpoint["undertow_random_states"] = states
         checkpoint["undertow_ended"] = self._ended
+        checkpoint["undertow_max_steps"] = trainer.max_steps
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Keep this rank's random state; it is restored when the first batch begins. A run that has ended ends again.
 
-        Otherwise a run with early stopping would go on if it was killed between its end and its final status.
+        Otherwise a run with early stopping would go on if it was killed between its end and its final status. One that
+        has done all of its steps goes on if it has been given more.
         """
-        trainer.should_stop = checkpoint.get("undertow_ended", False)
+        most = checkpoint.get("undertow_max_steps", checkpoint["global_step"])
+        trainer.should_stop = checkpoint.get("undertow_ended", False) and checkpoint["global_step"] < most
         states = checkpoint["undertow_random_states"]
         self._random_state = states[trainer.global_rank] if trainer.global_rank < len(states) else None
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from undertow.tracking import Outbox, RunFolder
-from undertow.tracking.records import BadRecord, Metric, Param, StatusChange, Tag
+from undertow.tracking.records import Artifact, BadRecord, Metric, Param, StatusChange, Tag
 from undertow.tracking.shipping.batch import Entry, batches, read_tail
 
 
@@ -49,6 +49,34 @@ def test_consecutive_records_share_a_request_but_a_status_and_a_repeated_key_do_
     made = list(batches(entries_of(folder, write)))
     assert [len(batch) for batch in made] == [11, 1, 1, 1]
     assert isinstance(made[2][0].item, StatusChange)
+
+
+def test_artifacts_follow_the_request_that_they_would_divide_and_the_cursor_does_not_pass_them(
+    folder: RunFolder,
+) -> None:
+    def write(outbox: Outbox) -> None:
+        outbox.tags({"a": "1"})
+        outbox.artifact("config.yaml")
+        outbox.metrics([("m", 1.0, 1), ("m", 1.0, 2)])
+        outbox.artifact("report.html")
+        outbox.params({"b": "1"})
+        outbox.status("FINISHED")
+
+    tag, first, row, second_row, second, param, status = entries_of(folder, write)
+    made = list(batches([tag, first, row, second_row, second, param, status]))
+    assert [[entry.item for entry in batch] for batch in made] == [
+        [tag.item, row.item, second_row.item, param.item],
+        [Artifact("config.yaml", "")],
+        [Artifact("report.html", "")],
+        [StatusChange("FINISHED", status.item.at)],
+    ]
+    ends = [[entry.end for entry in batch] for batch in made]
+    assert ends == [[tag.end, None, first.at, first.at], [second.at], [param.end], [status.end]]
+
+
+def test_an_artifact_by_itself_is_a_batch(folder: RunFolder) -> None:
+    entries = entries_of(folder, lambda outbox: outbox.artifact("config.yaml"))
+    assert list(batches(entries)) == [entries]
 
 
 def test_only_the_last_entry_of_a_record_moves_the_cursor(folder: RunFolder) -> None:

@@ -26,6 +26,7 @@ from undertow.studies.work.job import Job, stand_by
 
 _PRELOAD = (
     "undertow.studies.work.preload",
+    "undertow.api.contract",  # before Lightning, which imports torchmetrics with more than is needed
     "undertow.studies.work.job",
     "undertow.train.runtime",
     "undertow.train.job",

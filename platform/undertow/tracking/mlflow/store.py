@@ -44,7 +44,7 @@ from undertow.tracking.records import FINAL, ExperimentTag, Item, Metric, Param,
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Experiment
+    from mlflow.entities import Experiment, RunInfo
 
     from undertow.tracking.folder import Identity
 
@@ -72,6 +72,8 @@ class Store:
         self.uri = uri
         self.artifacts = artifacts
         self._client: MlflowClient | None = None
+        self._infos: dict[str, RunInfo] = {}
+        self._experiments: dict[str, Experiment] = {}
 
     def require_reachable(self) -> None:
         """Return if the store responds to a simple query.
@@ -111,6 +113,7 @@ class Store:
                         raise ParentMissing(f"its parent, the run {identity.parent}, is not in the store yet")
                     tags[PARENT_TAG] = parents[0]
                 run = client.create_run(experiment, start_time=started_at, run_name=identity.name, tags=tags)
+                self._infos[run.info.run_id] = run.info
                 return str(run.info.run_id)
         except Rejected as error:
             raise RunBlocked(f"no run can be made in the experiment `{identity.experiment}`: {error}") from error
@@ -130,8 +133,11 @@ class Store:
         """
         with mlflow_errors():
             client = self._connect()
-            experiment = _experiment_of(client, run_id)
-            kept, *duplicates = _runs(client, experiment, RUN_TAG, identity.uuid, active=True) or [run_id]
+            experiment = str(self._info(client, run_id).experiment_id)
+            found = _runs(client, experiment, RUN_TAG, identity.uuid, active=True)
+            if run_id not in found:
+                _experiment_of(client, run_id)
+            kept, *duplicates = found or [run_id]
             if kept != run_id:
                 raise RunMissing(f"the run {run_id} is a duplicate of the older run {kept}")
             for duplicate in duplicates:
@@ -201,12 +207,11 @@ class Store:
         try:
             with mlflow_errors():
                 client = self._connect()
-                if not is_server(self.uri):
-                    _require_artifacts_here(client.get_experiment(client.get_run(run_id).info.experiment_id))
-                log = client.log_artifacts if path.is_dir() else client.log_artifact
-                log(run_id, str(path), directory or None)
-                if not is_server(self.uri):
-                    self._sync_artifact(str(client.get_run(run_id).info.artifact_uri), path, directory)
+                if self._artifacts_are_remote():
+                    log = client.log_artifacts if path.is_dir() else client.log_artifact
+                    log(run_id, str(path), directory or None)
+                else:
+                    self._copy_artifact(client, run_id, path, directory)
         except Unreachable as error:
             raise MaybeRejected(str(error)) from error
 
@@ -220,8 +225,21 @@ class Store:
             found = self._connect().search_experiments(filter_string=f"tags.`{ARTIFACTS_TAG}` LIKE '%'")
             return [str(each.name) for each in found if _missing_folder(each)]
 
-    def _sync_artifact(self, location: str, path: Path, directory: str) -> None:
-        """Flush an artifact to the disk: MLflow copies it without, and the cursor would say that it is stored."""
+    def _copy_artifact(self, client: "MlflowClient", run_id: str, path: Path, directory: str) -> None:
+        """Store an artifact of a run in a database: MLflow's client would read the whole run to know the folder.
+
+        MLflow copies it without a flush to the disk, and the cursor would say that it is stored.
+        """
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        info = self._info(client, run_id)
+        if info.experiment_id not in self._experiments:
+            self._experiments[info.experiment_id] = client.get_experiment(info.experiment_id)
+        _require_artifacts_here(self._experiments[info.experiment_id])
+        location = str(info.artifact_uri)
+        repository = get_artifact_repository(location, tracking_uri=client_uri(self.uri))
+        log = repository.log_artifacts if path.is_dir() else repository.log_artifact
+        log(str(path), directory or None)
         run = Path(unquote(urlsplit(location).path) if location.startswith("file:") else location)
         stored = run / directory if path.is_dir() else run / directory / path.name
         if stored.is_relative_to(self.artifacts):
@@ -237,8 +255,15 @@ class Store:
             client = self._connect()
             if change.status in FINAL:
                 client.set_terminated(run_id, change.status, end_time=change.at)
+                self._infos.pop(run_id, None)  # it is not needed again, and there may be thousands
             else:
                 client.update_run(run_id, status=change.status)
+
+    def _info(self, client: "MlflowClient", run_id: str) -> "RunInfo":
+        """Experiment and artifact location of a run, which never change; its status and name in it may be old."""
+        if run_id not in self._infos:
+            self._infos[run_id] = client.get_run(run_id).info
+        return self._infos[run_id]
 
     def _connect(self) -> "MlflowClient":
         if self._client is None:
@@ -275,10 +300,14 @@ class Store:
         return str(found.experiment_id)
 
     def _artifact_folder(self, experiment: str) -> Path | None:
-        if is_server(self.uri) or self.uri.startswith("databricks"):
+        if self._artifacts_are_remote():
             return None
         folder = self.artifacts / (re.sub(r"[^\w.\-]+", "-", experiment).strip(".-") or "experiment")
         return folder.absolute()
+
+    def _artifacts_are_remote(self) -> bool:
+        """Whether the store decides where artifacts are, and takes them itself."""
+        return is_server(self.uri) or self.uri.startswith("databricks")
 
     def _is_own(self) -> bool:
         """Whether this is the own store of a home, whose artifacts move with it."""

@@ -11,7 +11,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from undertow.tracking.records import Artifact, BadRecord, ExperimentTag, Item, Metric, Param, StatusChange, Tag, items
@@ -29,7 +29,8 @@ class Entry:
     Attributes:
         item: The item; None for a record without items, an error for a line that cannot be read.
         at: Offset of the start of its line in the outbox, in bytes.
-        end: Offset of the end of its line if it is the last entry of the record; else None.
+        end: Where the cursor moves to when it is stored, if it is the last entry of the record; else None. That is the
+            end of its line, unless `batches` has changed the order.
     """
 
     item: Item | BadRecord | None
@@ -49,9 +50,11 @@ def read_tail(path: Path, offset: int) -> list[Entry]:
 
 
 def batches(entries: Iterable[Entry], largest: Callable[[], int] = lambda: LARGEST_BATCH) -> Iterator[list[Entry]]:
-    """Group consecutive entries into as few requests as the limits of MLflow allow, in their order.
+    """Group consecutive entries into as few requests as the limits of MLflow allow.
 
-    Artifacts, status changes, experiment tags and unreadable records are each a batch of one entry.
+    Status changes, experiment tags and unreadable records are each a batch of one entry, and keep their place in the
+    order. So are artifacts, but they follow what would otherwise be two requests. Until they are stored, the cursor
+    stays before them.
 
     Args:
         entries: From `read_tail`.
@@ -59,23 +62,24 @@ def batches(entries: Iterable[Entry], largest: Callable[[], int] = lambda: LARGE
     """
     draft = _Draft()
     for entry in entries:
-        alone = isinstance(entry.item, Artifact | StatusChange | ExperimentTag | BadRecord)
-        if draft.entries and (alone or len(draft.entries) >= largest() or not draft.fits(entry)):
-            yield draft.entries
+        alone = isinstance(entry.item, StatusChange | ExperimentTag | BadRecord)
+        if alone or len(draft.entries) >= largest() or not draft.fits(entry):
+            yield from draft.batches()
             draft = _Draft()
         if alone:
             yield [entry]
         else:
             draft.add(entry)
-    if draft.entries:
-        yield draft.entries
+    yield from draft.batches()
 
 
 class _Draft:
-    """A batch under construction."""
+    """A batch under construction, and the artifacts that follow it."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
+        self._artifacts: list[Entry] = []
+        self._end: int | None = None
         self._counts: Counter[type] = Counter()
         self._keys: set[tuple[type, str]] = set()
         self._size = 0
@@ -88,11 +92,25 @@ class _Draft:
         return not full and self._size + _max_bytes(item) <= _MAX_BYTES
 
     def add(self, entry: Entry) -> None:
+        self._end = entry.end or self._end
+        if isinstance(entry.item, Artifact):
+            self._artifacts.append(entry)
+            return
+        if self._artifacts and entry.end is not None:
+            entry = replace(entry, end=self._artifacts[0].at)
         self.entries.append(entry)
         self._counts[type(entry.item)] += 1
         self._size += _max_bytes(entry.item)
         if isinstance(entry.item, Param | Tag):
             self._keys.add((type(entry.item), entry.item.key))
+
+    def batches(self) -> Iterator[list[Entry]]:
+        """The batch, if it is not empty, and a batch for each artifact."""
+        if self.entries:
+            yield self.entries
+        ends = [*(later.at for later in self._artifacts[1:]), self._end]
+        for artifact, end in zip(self._artifacts, ends, strict=False):
+            yield [replace(artifact, end=end)]
 
 
 def _complete_lines(path: Path, offset: int) -> bytes:

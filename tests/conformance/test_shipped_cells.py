@@ -42,6 +42,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "ugrnn": [{"gate_bias": -1.0}],
     "janet": [{"chrono": False, "forget_bias": 1.0, "beta": 0.0}],
     "slstm": [{"heads": 2, "forget": "exponential", "recurrent_init": "uniform"}, {"forget_init": "linspace"}],
+    "clockwork": [{"periods": [1, 3]}],
     "antisymmetric": [{"gated": True}],
     "indrnn": [{"recurrent_init": "long"}, {"recurrent_init": "long-last"}],
     "brc": [{"recurrent_weight": -0.5}],

@@ -53,6 +53,10 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "mingru": [{"candidate": "positive"}],
     "minlstm": [{"candidate": "positive", "forget_bias": 1.0}],
     "rg-lru": [{"init": "released", "first_step": "released"}],
+    "s4d": [
+        {"init": "inv", "state_size": 2},
+        {"init": "legs", "state_size": 3, "dt_min": 0.1, "dt_max": 1.0},
+    ],
     "sru": [{"activation": "tanh", "rescale": False, "highway_bias": -2.0}, {"version": 2}],
     "torchrecurrent/tau-gru": [{"delay": 3}],
 }

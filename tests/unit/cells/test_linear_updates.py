@@ -16,9 +16,11 @@ from undertow_cells.linear.options import (
     MinGruOptions,
     MinLstmOptions,
     RgLruOptions,
+    S4dOptions,
     SruOptions,
 )
 from undertow_cells.linear.rg_lru import RGLRU
+from undertow_cells.linear.s4d import S4D
 from undertow_cells.linear.sru import SRU
 
 Array = np.ndarray
@@ -70,6 +72,21 @@ def rg_lru(w: Weights, x: Array, state: list[Array], unscaled_start: bool = Fals
     if unscaled_start:
         scale = np.where(state[1][:, None] == 0, 1.0, scale)
     return [a * state[0] + scale * (i * u), state[1] + 1], {"r": r, "i": i}
+
+
+def s4d(w: Weights, x: Array, state: list[Array]) -> Step:
+    """Each unit and number by itself, sampled by scipy as a real system of two."""
+    u = x @ w["weight_in"].T if "weight_in" in w else x
+    after, y = np.empty_like(state[0]), w["D"] * u
+    for i, (alpha, omega, C, log_dt) in enumerate(zip(w["alpha"], w["omega"], w["C"], w["log_dt"], strict=True)):
+        for n in range(len(alpha)):
+            A = np.array([[-np.exp(alpha[n]), -omega[n]], [omega[n], -np.exp(alpha[n])]])
+            system = (A, np.array([[1.0], [0.0]]), np.eye(2), np.zeros((2, 1)))
+            a, b, *_ = cont2discrete(system, np.exp(log_dt), "zoh")
+            pair = state[0][:, i, 2 * n : 2 * n + 2] @ a.T + u[:, i : i + 1] * b.T
+            after[:, i, 2 * n : 2 * n + 2] = pair
+            y[:, i] += 2 * (C[n, 0] * pair[:, 0] - C[n, 1] * pair[:, 1])
+    return [after], {}, y
 
 
 def sru(w: Weights, x: Array, state: list[Array], alpha: float = 1.0, tanh: bool = False) -> Step:
@@ -129,6 +146,9 @@ CASES = {
         lambda: RGLRU(IN, H, RgLruOptions(init="released", first_step="released"), T),
         lambda *args: rg_lru(*args, unscaled_start=True),
     ),
+    "s4d": (lambda: S4D(IN, H, S4dOptions(state_size=3), T), s4d),
+    "s4d-as-wide-as-its-input": (lambda: S4D(H, H, S4dOptions(state_size=4, init="inv", dt_max=1.0), T), s4d),
+    "s4d-legs": (lambda: S4D(IN, H, S4dOptions(state_size=2, init="legs", dt_min=0.5, dt_max=0.5), T), s4d),
     "sru": (lambda: SRU(IN, H, SruOptions(), T), sru),
     "sru-2": (lambda: SRU(IN, H, SruOptions(version=2), T), sru_2),
     "sru-2-as-wide-as-its-input": (

@@ -7,6 +7,7 @@ from undertow_cells.linear.options import (
     MinGruOptions,
     MinLstmOptions,
     RgLruOptions,
+    S4dOptions,
     SruOptions,
 )
 
@@ -46,6 +47,15 @@ SPECS = (
         paper="De et al. 2024, arXiv 2402.19427",
         state=("h", "t"),
         equation="h' = a ∘ h + √(1 - a²) ∘ (σ(i) ∘ x),  a = σ(Λ)^(8 σ(r))",
+    ),
+    CellSpec(
+        name="s4d",
+        summary="Diagonal state space layer S4D: several decaying rotations in each unit, sampled at learned steps",
+        factory="undertow_cells.linear.s4d:S4D",
+        options=S4dOptions,
+        paper="Gu, Gupta, Goel & Ré 2022, arXiv 2206.11893",
+        state=("h",),
+        equation="h' = e^(Δ A) ∘ h + (e^(Δ A) - 1) / A ∘ u,  A = -e^α + i ω,  y = 2 Re(C · h') + D ∘ u",
     ),
     CellSpec(
         name="sru",

@@ -57,6 +57,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"init": "inv", "state_size": 2},
         {"init": "legs", "state_size": 3, "dt_min": 0.1, "dt_max": 1.0},
     ],
+    "s6": [{"signed": True, "state_size": 3}, {"dt_rank": 3, "dt_min": 0.1, "dt_max": 1.0}],
     "sru": [{"activation": "tanh", "rescale": False, "highway_bias": -2.0}, {"version": 2}],
     "torchrecurrent/tau-gru": [{"delay": 3}],
 }

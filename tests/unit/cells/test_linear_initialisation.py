@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 from scipy.signal import cont2discrete
 from scipy.special import eval_legendre
 
-from undertow import unroll
+from undertow import Cell, unroll
 from undertow.nn.loop import unroll_by_steps
 from undertow_cells.linear.lmu import LMU, legendre_memory
 from undertow_cells.linear.lru import LRU
@@ -23,10 +24,12 @@ from undertow_cells.linear.options import (
     MinLstmOptions,
     RgLruOptions,
     S4dOptions,
+    S6Options,
     SruOptions,
 )
 from undertow_cells.linear.rg_lru import RGLRU
 from undertow_cells.linear.s4d import S4D
+from undertow_cells.linear.s6 import S6
 from undertow_cells.linear.sru import SRU
 
 H = 2048
@@ -165,11 +168,72 @@ def test_s4d_is_finite_and_does_not_grow_at_the_longest_step() -> None:
     assert a_HN.abs().max() < 1
 
 
-@pytest.mark.parametrize("steps", [7, 300])
-def test_s4d_by_scan_is_its_steps(steps: int) -> None:
+def test_s6_starts_as_the_authors_code() -> None:
     torch.manual_seed(0)
-    cell = S4D(3, 5, S4dOptions(state_size=4), steps).double()
-    x_TBI, start = torch.randn(steps, 2, 3).double(), (torch.randn(2, 5, 8).double(),)
+    cell = S6(4, H, S6Options(), 10)
+    log_dt = torch.nn.functional.softplus(cell.bias_dt.detach().double()).log()
+    turn = (log_dt - math.log(0.001)) / math.log(100)
+    assert turn.min() >= -1e-3
+    assert turn.max() <= 1 + 1e-3
+    assert turn.mean().item() == pytest.approx(0.5, abs=0.03)
+    assert turn.std().item() == pytest.approx(1 / math.sqrt(12), rel=0.05)
+    torch.testing.assert_close(cell.alpha.exp(), torch.arange(1.0, 17).repeat(H, 1))
+    assert torch.equal(cell.D, torch.ones(H))
+    assert cell.weight.shape == (H // 16 + 32, H)
+    for weight, fan_in in ((cell.weight, H), (cell.weight_dt, H // 16)):
+        assert weight.abs().max() <= fan_in**-0.5
+        assert weight.std().item() == pytest.approx((3 * fan_in) ** -0.5, rel=0.05)
+    assert S6(4, 17, S6Options(), 10).weight_dt.shape == (17, 2)
+    assert S6(4, 17, S6Options(dt_rank=5), 10).weight_dt.shape == (17, 5)
+    assert S6(4, 4, S6Options(), 10).weight_in is None
+
+
+def test_s6_names_the_share_it_keeps_unless_its_factors_are_signed() -> None:
+    for signed, keeps in ((False, "keep"), (True, "")):
+        cell = S6(2, 4, S6Options(signed=signed), 10)
+        assert cell.keeps == keeps
+        (name,) = cell.gates(cell.project(torch.randn(5, 3, 2)), cell.initial_state(3))
+        assert name == ("factor" if signed else "keep")
+
+
+def test_s6_with_signed_factors_computes_parity_and_with_positive_ones_cannot() -> None:
+    """One unit, set by hand: its state changes sign at a 1 (Δ A = -∞) and stays at a 0 (Δ = 0)."""
+    bits = torch.tensor([1.0, 0, 1, 1, 0, 1, 1, 1])
+    for signed, expected in ((True, 1 - 2 * (bits.cumsum(0) % 2)), (False, 0.0 * bits)):
+        cell = S6(1, 1, S6Options(state_size=1, signed=signed), 8).double()
+        with torch.no_grad():
+            cell.weight.copy_(torch.tensor([[1.0], [0.0], [0.0]]))  # nothing is added: Δ alone reads the input
+            cell.weight_dt.fill_(120.0)
+            cell.bias_dt.fill_(-60.0)
+        (last,) = unroll(cell, bits.double().view(-1, 1, 1), (torch.ones(1, 1, 1).double(),))[1]
+        torch.testing.assert_close(last.item(), expected[-1].item(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_s6_is_finite_and_does_not_grow_at_large_inputs(signed: bool) -> None:
+    torch.manual_seed(0)
+    cell = S6(1, 4, S6Options(signed=signed), 10)
+    (h,) = cell.initial_state(2)
+    y_TBH, _ = unroll(cell, 1e4 * torch.randn(50, 2, 1), (h + 1,))
+    y_TBH.sum().backward()
+    assert all(p.grad.isfinite().all() for p in cell.parameters())
+
+
+SEVERAL = {
+    "s4d": lambda: S4D(3, 5, S4dOptions(state_size=4), 10),
+    "s6": lambda: S6(3, 5, S6Options(state_size=4), 10),
+    "s6-signed": lambda: S6(3, 5, S6Options(state_size=4, signed=True), 10),
+}
+"""The cells with several numbers in each unit."""
+
+
+@pytest.mark.parametrize("make", SEVERAL.values(), ids=SEVERAL)
+@pytest.mark.parametrize("steps", [7, 300])
+def test_several_numbers_a_unit_by_scan_are_those_by_steps(make: Callable[[], Cell], steps: int) -> None:
+    torch.manual_seed(0)
+    cell = make().double()
+    x_TBI = torch.randn(steps, 2, 3).double()
+    start = tuple(torch.randn_like(part) for part in cell.initial_state(2))
     for got, expected in zip(unroll(cell, x_TBI, start), unroll_by_steps(cell, x_TBI, start), strict=True):
         torch.testing.assert_close(got, expected, rtol=0, atol=1e-10)
 

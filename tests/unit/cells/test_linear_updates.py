@@ -17,10 +17,12 @@ from undertow_cells.linear.options import (
     MinLstmOptions,
     RgLruOptions,
     S4dOptions,
+    S6Options,
     SruOptions,
 )
 from undertow_cells.linear.rg_lru import RGLRU
 from undertow_cells.linear.s4d import S4D
+from undertow_cells.linear.s6 import S6
 from undertow_cells.linear.sru import SRU
 
 Array = np.ndarray
@@ -89,6 +91,23 @@ def s4d(w: Weights, x: Array, state: list[Array]) -> Step:
     return [after], {}, y
 
 
+def s6(w: Weights, x: Array, state: list[Array], signed: bool = False) -> Step:
+    """Algorithm 2 and equation 2a, example by example and unit by unit."""
+    A = -np.exp(w["alpha"])
+    N, R = A.shape[1], w["weight_dt"].shape[1]
+    V_dt, W_B, W_C = w["weight"][:R], w["weight"][R : R + N], w["weight"][R + N :]
+    after, factors, y = np.empty_like(state[0]), np.empty_like(state[0]), np.empty((len(x), H))
+    for b in range(len(x)):
+        u = w["weight_in"] @ x[b] if "weight_in" in w else x[b]
+        dt = np.log1p(np.exp(w["weight_dt"] @ (V_dt @ u) + w["bias_dt"]))
+        for i in range(H):
+            a = np.exp(dt[i] * A[i])
+            factors[b, i] = 2 * a - 1 if signed else a
+            after[b, i] = factors[b, i] * state[0][b, i] + dt[i] * (W_B @ u) * u[i]
+            y[b, i] = (W_C @ u) @ after[b, i] + w["D"][i] * u[i]
+    return [after], {"factor" if signed else "keep": factors}, y
+
+
 def sru(w: Weights, x: Array, state: list[Array], alpha: float = 1.0, tanh: bool = False) -> Step:
     k = x @ w["weight"].T
     f, r = sigmoid(rows(k, 1) + rows(w["bias"], 0)), sigmoid(rows(k, 2) + rows(w["bias"], 1))
@@ -149,6 +168,12 @@ CASES = {
     "s4d": (lambda: S4D(IN, H, S4dOptions(state_size=3), T), s4d),
     "s4d-as-wide-as-its-input": (lambda: S4D(H, H, S4dOptions(state_size=4, init="inv", dt_max=1.0), T), s4d),
     "s4d-legs": (lambda: S4D(IN, H, S4dOptions(state_size=2, init="legs", dt_min=0.5, dt_max=0.5), T), s4d),
+    "s6": (lambda: S6(IN, H, S6Options(), T), s6),
+    "s6-as-wide-as-its-input": (lambda: S6(H, H, S6Options(state_size=3, dt_rank=4, dt_max=2.0), T), s6),
+    "s6-signed": (
+        lambda: S6(IN, H, S6Options(state_size=4, signed=True, dt_min=0.1, dt_max=2.0), T),
+        lambda *args: s6(*args, signed=True),
+    ),
     "sru": (lambda: SRU(IN, H, SruOptions(), T), sru),
     "sru-2": (lambda: SRU(IN, H, SruOptions(version=2), T), sru_2),
     "sru-2-as-wide-as-its-input": (

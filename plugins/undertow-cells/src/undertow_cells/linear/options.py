@@ -70,6 +70,17 @@ class S4dOptions(SampledOptions):
     """Initial frequencies: linear, inverse, or those of HiPPO-LegS."""
 
 
+class S6Options(SampledOptions):
+    """Options of `s6`."""
+
+    state_size: Annotated[int, Field(ge=1, le=1024)] = 16
+    """Numbers in the state of each unit."""
+    dt_rank: Annotated[int, Field(ge=1, le=65536)] | None = None
+    """Rank of the matrix that gives the steps Δ; null takes a sixteenth of the hidden size, rounded up."""
+    signed: bool = False
+    """Factors on the state in (-1, 1) in place of (0, 1), with which a layer can compute parity."""
+
+
 class RgLruOptions(Options):
     """Options of `rg-lru`."""
 

@@ -8,6 +8,7 @@ from undertow_cells.linear.options import (
     MinLstmOptions,
     RgLruOptions,
     S4dOptions,
+    S6Options,
     SruOptions,
 )
 
@@ -56,6 +57,18 @@ SPECS = (
         paper="Gu, Gupta, Goel & Ré 2022, arXiv 2206.11893",
         state=("h",),
         equation="h' = e^(Δ A) ∘ h + (e^(Δ A) - 1) / A ∘ u,  A = -e^α + i ω,  y = 2 Re(C · h') + D ∘ u",
+    ),
+    CellSpec(
+        name="s6",
+        summary="Selective state space of Mamba: the input sets how much of each unit's numbers is kept; also signed",
+        factory="undertow_cells.linear.s6:S6",
+        options=S6Options,
+        paper="Gu & Dao 2023, arXiv 2312.00752; signed: Grazzi et al. 2024, arXiv 2411.12537",
+        state=("h",),
+        equation=(
+            "h' = a ∘ h + Δ u Bᵀ,  a = e^(Δ A), or 2 e^(Δ A) - 1 if signed,  y = h' C + D ∘ u\n"
+            "Δ = softplus(W u + b), B = W_B u, C = W_C u"
+        ),
     ),
     CellSpec(
         name="sru",

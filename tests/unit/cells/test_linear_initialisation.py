@@ -183,6 +183,9 @@ def test_s6_starts_as_the_authors_code() -> None:
     for weight, fan_in in ((cell.weight, H), (cell.weight_dt, H // 16)):
         assert weight.abs().max() <= fan_in**-0.5
         assert weight.std().item() == pytest.approx((3 * fan_in) ** -0.5, rel=0.05)
+    assert cell.bias_in is not None
+    assert cell.bias_in.abs().max() <= 0.5
+    assert cell.bias_in.std().item() == pytest.approx(0.5 / math.sqrt(3), rel=0.05)
     assert S6(4, 17, S6Options(), 10).weight_dt.shape == (17, 2)
     assert S6(4, 17, S6Options(dt_rank=5), 10).weight_dt.shape == (17, 5)
     assert S6(4, 4, S6Options(), 10).weight_in is None
@@ -207,6 +210,17 @@ def test_s6_with_signed_factors_computes_parity_and_with_positive_ones_cannot() 
             cell.bias_dt.fill_(-60.0)
         (last,) = unroll(cell, bits.double().view(-1, 1, 1), (torch.ones(1, 1, 1).double(),))[1]
         torch.testing.assert_close(last.item(), expected[-1].item(), rtol=0, atol=1e-12)
+
+
+def test_s6_reads_its_state_at_a_blank_step() -> None:
+    torch.manual_seed(0)
+    cell = S6(1, 4, S6Options(), 10)
+    x_TBI = torch.randn(3, 2, 1)
+    x_TBI[-1] = 0
+    x_TBI.requires_grad_()
+    y_TBH, _ = unroll(cell, x_TBI, cell.initial_state(2))
+    (gradient,) = torch.autograd.grad(y_TBH[-1].square().sum(), x_TBI)
+    assert gradient.all()
 
 
 @pytest.mark.parametrize("signed", [False, True])

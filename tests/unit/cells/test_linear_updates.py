@@ -98,7 +98,7 @@ def s6(w: Weights, x: Array, state: list[Array], signed: bool = False) -> Step:
     V_dt, W_B, W_C = w["weight"][:R], w["weight"][R : R + N], w["weight"][R + N :]
     after, factors, y = np.empty_like(state[0]), np.empty_like(state[0]), np.empty((len(x), H))
     for b in range(len(x)):
-        u = w["weight_in"] @ x[b] if "weight_in" in w else x[b]
+        u = w["weight_in"] @ x[b] + w["bias_in"] if "weight_in" in w else x[b]
         dt = np.log1p(np.exp(w["weight_dt"] @ (V_dt @ u) + w["bias_dt"]))
         for i in range(H):
             a = np.exp(dt[i] * A[i])

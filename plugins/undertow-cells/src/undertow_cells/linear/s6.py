@@ -25,13 +25,15 @@ class S6(Cell):
         h'   = a ∘ h + Δ u Bᵀ
         y    = h' C + D ∘ u
 
-    u is the input x where it is as wide as the state; otherwise u = W_u x, the linear map before the unit in the
-    paper's block. W_Δ V_Δ has the rank `dt_rank`. With signed factors, in (-1, 1), a state can change its sign at every
-    step, so that a layer can compute parity. Only the recurrence is here: the convolution, the gate beside it and the
-    linear maps around it in the paper's block are left out.
+    u is the input x where it is as wide as the state; otherwise u = W_u x + b_u, for the linear map before the unit in
+    the paper's block and the bias of the convolution between them. Without a bias, an input of 0 would have B = C = 0:
+    after a blank step the output would be 0, whatever the state. W_Δ V_Δ has the rank `dt_rank`. With signed factors,
+    in (-1, 1), a state can change its sign at every step, so that a layer can compute parity. Only the recurrence is
+    here: the convolution, the gate beside it and the linear maps around it in the paper's block are left out.
 
     Initialisation: e^α = 1, …, N; V_Δ, W_B, W_C from U(-1/√H, 1/√H); W_Δ from U(-1/√R, 1/√R) for the rank R; b_Δ such
-    that softplus(b_Δ) is log-uniform in (`dt_min`, `dt_max`); D = 1; W_u from N(0, 1/I).
+    that softplus(b_Δ) is log-uniform in (`dt_min`, `dt_max`); D = 1; W_u from N(0, 1/I); b_u from U(-1/2, 1/2), as the
+    bias of a convolution of width 4.
     """
 
     def __init__(self, input_size: int, hidden_size: int, options: S6Options, length: int) -> None:
@@ -40,7 +42,10 @@ class S6(Cell):
         self.signed = options.signed
         self.keeps = "" if options.signed else "keep"
         self.widths = [R, N, N]
-        self.weight_in = nn.Parameter(torch.randn(H, input_size) * input_size**-0.5) if input_size != H else None
+        self.weight_in = self.bias_in = None
+        if input_size != H:
+            self.weight_in = nn.Parameter(torch.randn(H, input_size) * input_size**-0.5)
+            self.bias_in = nn.Parameter(torch.empty(H).uniform_(-0.5, 0.5))
         self.weight = nn.Parameter(torch.empty(R + 2 * N, H).uniform_(-(H**-0.5), H**-0.5))
         self.weight_dt = nn.Parameter(torch.empty(H, R).uniform_(-(R**-0.5), R**-0.5))
         dt_H = torch.empty(H).uniform_(0, 1)
@@ -56,7 +61,7 @@ class S6(Cell):
 
     def project(self, x_TBI: Tensor) -> Tensor:
         """Δ, u, B and C side by side, `(T, B, 2H + 2N)`."""
-        u_TBH = x_TBI if self.weight_in is None else projection(x_TBI, self.weight_in)
+        u_TBH = x_TBI if self.weight_in is None else projection(x_TBI, self.weight_in, self.bias_in)
         dt, B_TBN, C_TBN = projection(u_TBH, self.weight).split_with_sizes(self.widths, -1)
         dt_TBH = functional.softplus(projection(dt, self.weight_dt, self.bias_dt))
         return torch.cat([dt_TBH, u_TBH, B_TBN, C_TBN], -1)

@@ -7,7 +7,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from undertow import Cell, RequestError
+from undertow import Cell, RequestError, unroll
+from undertow_cells.gated.brc import BRC
 from undertow_cells.gated.fastgrnn import FastGRNN
 from undertow_cells.gated.gru import GRU
 from undertow_cells.gated.janet import JANET
@@ -18,6 +19,7 @@ from undertow_cells.gated.lstm_peephole import PeepholeLSTM
 from undertow_cells.gated.mgu import MGU
 from undertow_cells.gated.nbrc import NBRC
 from undertow_cells.gated.options import (
+    BrcOptions,
     FastgrnnOptions,
     ForgetOptions,
     GruOptions,
@@ -30,8 +32,10 @@ from undertow_cells.gated.options import (
     MguOptions,
     NbrcOptions,
     SlstmOptions,
+    UrLstmOptions,
 )
 from undertow_cells.gated.slstm import SLSTM
+from undertow_cells.gated.ur_lstm import URLSTM
 
 H, IN, LENGTH = 512, 3, 200
 
@@ -185,6 +189,73 @@ def test_nbrc_starts_as_either_of_the_authors_codes(init: str) -> None:
     for U_HH in cell.weight_hh.detach().chunk(2):
         assert is_rotation(U_HH) if init == "orthogonal" else is_uniform(U_HH, math.sqrt(6 / (2 * H)))
     assert not cell.bias.any()
+
+
+def test_brc_starts_as_the_authors_code() -> None:
+    torch.manual_seed(0)
+    cell = BRC(IN, H, BrcOptions(), LENGTH)
+    for W_HI in cell.weight_ih.detach().chunk(3):
+        assert is_uniform(W_HI, math.sqrt(6 / (IN + H)))
+    assert torch.equal(cell.weight_hh, torch.ones(2, H))
+    assert not cell.bias.any()
+
+
+def test_brc_units_read_their_own_state_alone() -> None:
+    cell = BRC(IN, 4, BrcOptions(), LENGTH)
+    z, h = cell.project(torch.randn(1, 1, IN))[0], torch.rand(1, 4)
+    jacobian = torch.autograd.functional.jacobian(lambda h: cell.step(z, (h,))[0].sum(0), h)[:, 0]
+    assert jacobian.diag().all()
+    assert torch.equal(jacobian, jacobian.diag().diag())
+
+
+def test_brc_keeps_either_of_two_values_without_input() -> None:
+    """With a = 2 and c = 0: h' = tanh(2 h), which has the stable values ±0.9575."""
+    cell = BRC(IN, 2, BrcOptions(recurrent_weight=0.0), LENGTH).double()
+    with torch.no_grad():
+        cell.bias.view(3, 2)[:2] = torch.tensor([[40.0], [-40.0]])
+    h = torch.tensor([[0.1, -0.1]], dtype=torch.float64)
+    (last,) = unroll(cell, torch.zeros(60, 1, IN, dtype=torch.float64), (h,))[1]
+    torch.testing.assert_close(last, torch.tensor([[0.957504, -0.957504]], dtype=torch.float64), rtol=0, atol=1e-6)
+
+
+def test_ur_lstm_starts_with_uniform_forget_gates_and_the_opposite_refine_gates() -> None:
+    torch.manual_seed(0)
+    cell = URLSTM(IN, H, UrLstmOptions(), LENGTH)
+    b = biases(cell, "fgor")
+    f = b["f"].sigmoid()
+    assert f.min() >= 1 / H - 1e-6
+    assert f.max() <= 1 - 1 / H + 1e-6
+    assert f.mean().item() == pytest.approx(0.5, abs=0.05)
+    assert f.std().item() == pytest.approx((1 - 2 / H) / math.sqrt(12), rel=0.05)
+    assert torch.equal(b["r"], -b["f"])
+    assert not b["g"].any()
+    assert not b["o"].any()
+    assert is_uniform(cell.weight_hh, H**-0.5)
+
+
+def test_ur_lstm_of_one_unit_starts_half_open() -> None:
+    assert not URLSTM(IN, 1, UrLstmOptions(), LENGTH).bias.any()
+
+
+def test_ur_lstm_can_start_from_chrono() -> None:
+    torch.manual_seed(0)
+    b = biases(URLSTM(IN, H, UrLstmOptions(forget_init="chrono"), LENGTH), "fgor")
+    assert b["f"].exp().mean() == pytest.approx(LENGTH / 2, rel=0.1)
+    assert torch.equal(b["r"], -b["f"])
+
+
+def test_ur_lstm_without_refinement_is_the_coupled_lstm() -> None:
+    """The equations say so; here both compute the same from the same weights."""
+    torch.manual_seed(0)
+    ours, other = (
+        URLSTM(IN, 8, UrLstmOptions(refine=False), LENGTH).double(),
+        CoupledLSTM(IN, 8, LstmCoupledOptions(), LENGTH).double(),
+    )
+    order = torch.cat([torch.arange(8), torch.arange(16, 24), torch.arange(8, 16)])  # f, g, o as f, o, g
+    other.load_state_dict({name: value[order] for name, value in ours.state_dict().items()})
+    x_TBI = torch.randn(LENGTH, 2, IN, dtype=torch.float64)
+    (one, _), (two, _) = (unroll(cell, x_TBI, cell.initial_state(2)) for cell in (ours, other))
+    torch.testing.assert_close(one, two, rtol=0, atol=1e-12)
 
 
 def test_slstm_starts_as_the_authors_code() -> None:

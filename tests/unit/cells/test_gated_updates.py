@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from undertow import unroll
+from undertow_cells.gated.brc import BRC
 from undertow_cells.gated.fastgrnn import FastGRNN
 from undertow_cells.gated.gru import GRU
 from undertow_cells.gated.janet import JANET
@@ -19,6 +20,7 @@ from undertow_cells.gated.lstm_peephole import PeepholeLSTM
 from undertow_cells.gated.mgu import MGU
 from undertow_cells.gated.nbrc import NBRC
 from undertow_cells.gated.options import (
+    BrcOptions,
     FastgrnnOptions,
     GruOptions,
     JanetOptions,
@@ -31,9 +33,11 @@ from undertow_cells.gated.options import (
     NbrcOptions,
     SlstmOptions,
     UgrnnOptions,
+    UrLstmOptions,
 )
 from undertow_cells.gated.slstm import SLSTM
 from undertow_cells.gated.ugrnn import UGRNN
+from undertow_cells.gated.ur_lstm import URLSTM
 
 Array = np.ndarray
 Weights = dict[str, Array]
@@ -106,6 +110,17 @@ def lstm_coupled(w: Weights, x: Array, state: list[Array]) -> Step:
     return [o * np.tanh(new), new], {"f": f, "o": o, "g": g, "tanh_c": np.tanh(new)}
 
 
+def ur_lstm(w: Weights, x: Array, state: list[Array], refines: bool = True) -> Step:
+    h, c = state
+    a = sums(w, x, h)
+    f, g, o = sigmoid(rows(a, 0)), np.tanh(rows(a, 1)), sigmoid(rows(a, 2))
+    r = sigmoid(rows(a, 3)) if refines else np.full_like(f, 0.5)
+    keep = r * (1 - (1 - f) ** 2) + (1 - r) * f**2  # at r = 1/2 this is f
+    new = keep * c + (1 - keep) * g
+    gates = {"f": f, "keep": keep, "o": o, "g": g, "tanh_c": np.tanh(new)}
+    return [o * np.tanh(new), new], gates | ({"r": r} if refines else {})
+
+
 def lstm_no_forget(w: Weights, x: Array, state: list[Array]) -> Step:
     h, c = state
     a = sums(w, x, h)
@@ -151,6 +166,15 @@ def fastgrnn(w: Weights, x: Array, state: list[Array]) -> Step:
     return [(sigmoid(w["zeta"]) * (1 - z) + sigmoid(w["nu"])) * n + z * h], {"z": z, "n": n}
 
 
+def brc(w: Weights, x: Array, state: list[Array]) -> Step:
+    (h,) = state
+    from_x = x @ w["weight_ih"].T + w["bias"]
+    a = 1 + np.tanh(rows(from_x, 0) + w["weight_hh"][0] * h)
+    c = sigmoid(rows(from_x, 1) + w["weight_hh"][1] * h)
+    n = np.tanh(rows(from_x, 2) + a * h)
+    return [c * h + (1 - c) * n], {"tanh_a": a - 1, "c": c, "n": n}
+
+
 def nbrc(w: Weights, x: Array, state: list[Array]) -> Step:
     (h,) = state
     from_x, from_h = x @ w["weight_ih"].T + w["bias"], h @ w["weight_hh"].T
@@ -186,12 +210,16 @@ CASES = {
     "ugrnn": (lambda: UGRNN(IN, H, UgrnnOptions(), T), ugrnn),
     "lstm-peephole": (lambda: PeepholeLSTM(IN, H, LstmPeepholeOptions(), T), lstm_peephole),
     "lstm-coupled": (lambda: CoupledLSTM(IN, H, LstmCoupledOptions(), T), lstm_coupled),
+    "ur-lstm": (lambda: URLSTM(IN, H, UrLstmOptions(), T), ur_lstm),
+    "ur-lstm-chrono": (lambda: URLSTM(IN, H, UrLstmOptions(forget_init="chrono"), T), ur_lstm),
+    "ur-lstm-unrefined": (lambda: URLSTM(IN, H, UrLstmOptions(refine=False), T), partial(ur_lstm, refines=False)),
     "lstm-no-forget": (lambda: NoForgetLSTM(IN, H, LstmNoForgetOptions(input_bias=-1.0), T), lstm_no_forget),
     "lstm-layernorm": (lambda: LayerNormLSTM(IN, H, LstmLayernormOptions(), T), lstm_layernorm),
     "mgu": (lambda: MGU(IN, H, MguOptions(), T), mgu),
     "janet": (lambda: JANET(IN, H, JanetOptions(), T), partial(janet, beta=1.0)),
     "janet-one-share": (lambda: JANET(IN, H, JanetOptions(beta=0.0), T), partial(janet, beta=0.0)),
     "fastgrnn": (lambda: FastGRNN(IN, H, FastgrnnOptions(), T), fastgrnn),
+    "brc": (lambda: BRC(IN, H, BrcOptions(recurrent_weight=-0.7), T), brc),
     "nbrc": (lambda: NBRC(IN, H, NbrcOptions(), T), nbrc),
     "slstm": (
         lambda: SLSTM(IN, H, SlstmOptions(recurrent_init="uniform"), T),

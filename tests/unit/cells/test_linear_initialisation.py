@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 from scipy.signal import cont2discrete
 from scipy.special import eval_legendre
 
-from undertow import unroll
+from undertow import Cell, unroll
 from undertow.nn.loop import unroll_by_steps
 from undertow_cells.linear.lmu import LMU, legendre_memory
 from undertow_cells.linear.lru import LRU
@@ -22,9 +23,13 @@ from undertow_cells.linear.options import (
     MinGruOptions,
     MinLstmOptions,
     RgLruOptions,
+    S4dOptions,
+    S6Options,
     SruOptions,
 )
 from undertow_cells.linear.rg_lru import RGLRU
+from undertow_cells.linear.s4d import S4D
+from undertow_cells.linear.s6 import S6
 from undertow_cells.linear.sru import SRU
 
 H = 2048
@@ -94,6 +99,157 @@ def test_empty_ranges_of_radii_and_decays_are_refused() -> None:
         LruOptions(r_min=0.9, r_max=0.5)
     with pytest.raises(ValidationError, match="must be below max_decay"):
         RgLruOptions(min_decay=0.99, max_decay=0.9)
+    with pytest.raises(ValidationError, match="must not be above dt_max"):
+        S4dOptions(dt_min=0.1, dt_max=0.01)
+
+
+def test_s4d_starts_as_the_authors_code() -> None:
+    torch.manual_seed(0)
+    cell = S4D(4, H, S4dOptions(state_size=3), 10)
+    turn = (cell.log_dt.detach() - math.log(0.001)) / math.log(100)
+    assert turn.min() >= -1e-6
+    assert turn.max() <= 1 + 1e-6
+    assert turn.mean().item() == pytest.approx(0.5, abs=0.03)
+    assert turn.std().item() == pytest.approx(1 / math.sqrt(12), rel=0.05)
+    torch.testing.assert_close(cell.alpha.exp(), torch.full((H, 3), 0.5))
+    torch.testing.assert_close(cell.omega.detach(), torch.tensor([0.0, math.pi, 2 * math.pi]).repeat(H, 1))
+    for part in cell.C.unbind(-1):
+        assert part.std().item() == pytest.approx(math.sqrt(0.5), rel=0.05)
+    assert cell.D.std().item() == pytest.approx(1, rel=0.05)
+    assert cell.weight_in is not None
+    assert cell.weight_in.std().item() == pytest.approx(0.5, rel=0.05)
+    assert S4D(4, 4, S4dOptions(), 10).weight_in is None
+    assert S4D(4, 4, S4dOptions(), 10).initial_state(3)[0].shape == (3, 4, 64)
+
+
+def test_s4d_inverse_frequencies() -> None:
+    """The paper's example, N = 64: from 1283 down to 0.32."""
+    omega = S4D(1, 1, S4dOptions(init="inv"), 10).omega.detach()[0].double().numpy()
+    np.testing.assert_allclose(omega, [64 / np.pi * (64 / (2 * n + 1) - 1) for n in range(32)], rtol=1e-6)
+
+
+def hippo(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """HiPPO-LegS: A without its part of rank 1 (normal), and B."""
+    A = np.array(
+        [
+            [-math.sqrt((2 * n + 1) * (2 * k + 1)) if n > k else -(n + 1) if n == k else 0.0 for k in range(size)]
+            for n in range(size)
+        ]
+    )
+    P = np.sqrt(np.arange(size) + 0.5)
+    return A + np.outer(P, P), np.sqrt(2 * np.arange(size) + 1)
+
+
+def test_s4d_legs_frequencies_are_eigenvalues_of_hippo() -> None:
+    A, _ = hippo(16)
+    eigenvalues = np.linalg.eigvals(A)
+    np.testing.assert_allclose(eigenvalues.real, -0.5, atol=1e-10)
+    omega = S4D(1, 2, S4dOptions(init="legs", state_size=8), 10).omega.detach().double().numpy()
+    np.testing.assert_allclose(omega[1], np.sort(eigenvalues.imag)[8:], rtol=1e-5)
+
+
+def test_s4d_legs_weights_are_the_input_of_hippo_in_its_basis() -> None:
+    """The energy of B/2 is spread over the conjugate pairs as in the basis of the eigenvectors."""
+    A, B = hippo(8)
+    _, basis = np.linalg.eig(A)
+    order = np.argsort(np.linalg.eigvals(A).imag)[4:]
+    expected = np.abs(np.linalg.inv(basis) @ B)[order] / 2
+    torch.manual_seed(0)
+    C = S4D(1, H, S4dOptions(init="legs", state_size=4), 10).C.detach()
+    np.testing.assert_allclose(C.square().sum(-1).mean(0).sqrt(), expected, rtol=0.05)
+
+
+def test_s4d_is_finite_and_does_not_grow_at_the_longest_step() -> None:
+    cell = S4D(1, 4, S4dOptions(dt_min=100.0, dt_max=100.0, init="legs"), 10)
+    y_TBH, _ = unroll(cell, torch.ones(50, 2, 1), cell.initial_state(2))
+    y_TBH.sum().backward()
+    assert all(p.grad.isfinite().all() for p in cell.parameters())
+    a_HN, _ = cell.sampled()
+    assert a_HN.abs().max() < 1
+
+
+def test_s6_starts_as_the_authors_code() -> None:
+    torch.manual_seed(0)
+    cell = S6(4, H, S6Options(), 10)
+    log_dt = torch.nn.functional.softplus(cell.bias_dt.detach().double()).log()
+    turn = (log_dt - math.log(0.001)) / math.log(100)
+    assert turn.min() >= -1e-3
+    assert turn.max() <= 1 + 1e-3
+    assert turn.mean().item() == pytest.approx(0.5, abs=0.03)
+    assert turn.std().item() == pytest.approx(1 / math.sqrt(12), rel=0.05)
+    torch.testing.assert_close(cell.alpha.exp(), torch.arange(1.0, 17).repeat(H, 1))
+    assert torch.equal(cell.D, torch.ones(H))
+    assert cell.weight.shape == (H // 16 + 32, H)
+    for weight, fan_in in ((cell.weight, H), (cell.weight_dt, H // 16)):
+        assert weight.abs().max() <= fan_in**-0.5
+        assert weight.std().item() == pytest.approx((3 * fan_in) ** -0.5, rel=0.05)
+    assert cell.bias_in is not None
+    assert cell.bias_in.abs().max() <= 0.5
+    assert cell.bias_in.std().item() == pytest.approx(0.5 / math.sqrt(3), rel=0.05)
+    assert S6(4, 17, S6Options(), 10).weight_dt.shape == (17, 2)
+    assert S6(4, 17, S6Options(dt_rank=5), 10).weight_dt.shape == (17, 5)
+    assert S6(4, 4, S6Options(), 10).weight_in is None
+
+
+def test_s6_names_the_share_it_keeps_unless_its_factors_are_signed() -> None:
+    for signed, keeps in ((False, "keep"), (True, "")):
+        cell = S6(2, 4, S6Options(signed=signed), 10)
+        assert cell.keeps == keeps
+        (name,) = cell.gates(cell.project(torch.randn(5, 3, 2)), cell.initial_state(3))
+        assert name == ("factor" if signed else "keep")
+
+
+def test_s6_with_signed_factors_computes_parity_and_with_positive_ones_cannot() -> None:
+    """One unit, set by hand: its state changes sign at a 1 (Δ A = -∞) and stays at a 0 (Δ = 0)."""
+    bits = torch.tensor([1.0, 0, 1, 1, 0, 1, 1, 1])
+    for signed, expected in ((True, 1 - 2 * (bits.cumsum(0) % 2)), (False, 0.0 * bits)):
+        cell = S6(1, 1, S6Options(state_size=1, signed=signed), 8).double()
+        with torch.no_grad():
+            cell.weight.copy_(torch.tensor([[1.0], [0.0], [0.0]]))  # nothing is added: Δ alone reads the input
+            cell.weight_dt.fill_(120.0)
+            cell.bias_dt.fill_(-60.0)
+        (last,) = unroll(cell, bits.double().view(-1, 1, 1), (torch.ones(1, 1, 1).double(),))[1]
+        torch.testing.assert_close(last.item(), expected[-1].item(), rtol=0, atol=1e-12)
+
+
+def test_s6_reads_its_state_at_a_blank_step() -> None:
+    torch.manual_seed(0)
+    cell = S6(1, 4, S6Options(), 10)
+    x_TBI = torch.randn(3, 2, 1)
+    x_TBI[-1] = 0
+    x_TBI.requires_grad_()
+    y_TBH, _ = unroll(cell, x_TBI, cell.initial_state(2))
+    (gradient,) = torch.autograd.grad(y_TBH[-1].square().sum(), x_TBI)
+    assert gradient.all()
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_s6_is_finite_and_does_not_grow_at_large_inputs(signed: bool) -> None:
+    torch.manual_seed(0)
+    cell = S6(1, 4, S6Options(signed=signed), 10)
+    (h,) = cell.initial_state(2)
+    y_TBH, _ = unroll(cell, 1e4 * torch.randn(50, 2, 1), (h + 1,))
+    y_TBH.sum().backward()
+    assert all(p.grad.isfinite().all() for p in cell.parameters())
+
+
+SEVERAL = {
+    "s4d": lambda: S4D(3, 5, S4dOptions(state_size=4), 10),
+    "s6": lambda: S6(3, 5, S6Options(state_size=4), 10),
+    "s6-signed": lambda: S6(3, 5, S6Options(state_size=4, signed=True), 10),
+}
+"""The cells with several numbers in each unit."""
+
+
+@pytest.mark.parametrize("make", SEVERAL.values(), ids=SEVERAL)
+@pytest.mark.parametrize("steps", [7, 300])
+def test_several_numbers_a_unit_by_scan_are_those_by_steps(make: Callable[[], Cell], steps: int) -> None:
+    torch.manual_seed(0)
+    cell = make().double()
+    x_TBI = torch.randn(steps, 2, 3).double()
+    start = tuple(torch.randn_like(part) for part in cell.initial_state(2))
+    for got, expected in zip(unroll(cell, x_TBI, start), unroll_by_steps(cell, x_TBI, start), strict=True):
+        torch.testing.assert_close(got, expected, rtol=0, atol=1e-10)
 
 
 def test_rg_lru_starts_with_uniform_decays() -> None:

@@ -16,9 +16,13 @@ from undertow_cells.linear.options import (
     MinGruOptions,
     MinLstmOptions,
     RgLruOptions,
+    S4dOptions,
+    S6Options,
     SruOptions,
 )
 from undertow_cells.linear.rg_lru import RGLRU
+from undertow_cells.linear.s4d import S4D
+from undertow_cells.linear.s6 import S6
 from undertow_cells.linear.sru import SRU
 
 Array = np.ndarray
@@ -70,6 +74,38 @@ def rg_lru(w: Weights, x: Array, state: list[Array], unscaled_start: bool = Fals
     if unscaled_start:
         scale = np.where(state[1][:, None] == 0, 1.0, scale)
     return [a * state[0] + scale * (i * u), state[1] + 1], {"r": r, "i": i}
+
+
+def s4d(w: Weights, x: Array, state: list[Array]) -> Step:
+    """Each unit and number by itself, sampled by scipy as a real system of two."""
+    u = x @ w["weight_in"].T if "weight_in" in w else x
+    after, y = np.empty_like(state[0]), w["D"] * u
+    for i, (alpha, omega, C, log_dt) in enumerate(zip(w["alpha"], w["omega"], w["C"], w["log_dt"], strict=True)):
+        for n in range(len(alpha)):
+            A = np.array([[-np.exp(alpha[n]), -omega[n]], [omega[n], -np.exp(alpha[n])]])
+            system = (A, np.array([[1.0], [0.0]]), np.eye(2), np.zeros((2, 1)))
+            a, b, *_ = cont2discrete(system, np.exp(log_dt), "zoh")
+            pair = state[0][:, i, 2 * n : 2 * n + 2] @ a.T + u[:, i : i + 1] * b.T
+            after[:, i, 2 * n : 2 * n + 2] = pair
+            y[:, i] += 2 * (C[n, 0] * pair[:, 0] - C[n, 1] * pair[:, 1])
+    return [after], {}, y
+
+
+def s6(w: Weights, x: Array, state: list[Array], signed: bool = False) -> Step:
+    """Algorithm 2 and equation 2a, example by example and unit by unit."""
+    A = -np.exp(w["alpha"])
+    N, R = A.shape[1], w["weight_dt"].shape[1]
+    V_dt, W_B, W_C = w["weight"][:R], w["weight"][R : R + N], w["weight"][R + N :]
+    after, factors, y = np.empty_like(state[0]), np.empty_like(state[0]), np.empty((len(x), H))
+    for b in range(len(x)):
+        u = w["weight_in"] @ x[b] + w["bias_in"] if "weight_in" in w else x[b]
+        dt = np.log1p(np.exp(w["weight_dt"] @ (V_dt @ u) + w["bias_dt"]))
+        for i in range(H):
+            a = np.exp(dt[i] * A[i])
+            factors[b, i] = 2 * a - 1 if signed else a
+            after[b, i] = factors[b, i] * state[0][b, i] + dt[i] * (W_B @ u) * u[i]
+            y[b, i] = (W_C @ u) @ after[b, i] + w["D"][i] * u[i]
+    return [after], {"factor" if signed else "keep": factors}, y
 
 
 def sru(w: Weights, x: Array, state: list[Array], alpha: float = 1.0, tanh: bool = False) -> Step:
@@ -128,6 +164,15 @@ CASES = {
     "rg-lru-released": (
         lambda: RGLRU(IN, H, RgLruOptions(init="released", first_step="released"), T),
         lambda *args: rg_lru(*args, unscaled_start=True),
+    ),
+    "s4d": (lambda: S4D(IN, H, S4dOptions(state_size=3), T), s4d),
+    "s4d-as-wide-as-its-input": (lambda: S4D(H, H, S4dOptions(state_size=4, init="inv", dt_max=1.0), T), s4d),
+    "s4d-legs": (lambda: S4D(IN, H, S4dOptions(state_size=2, init="legs", dt_min=0.5, dt_max=0.5), T), s4d),
+    "s6": (lambda: S6(IN, H, S6Options(), T), s6),
+    "s6-as-wide-as-its-input": (lambda: S6(H, H, S6Options(state_size=3, dt_rank=4, dt_max=2.0), T), s6),
+    "s6-signed": (
+        lambda: S6(IN, H, S6Options(state_size=4, signed=True, dt_min=0.1, dt_max=2.0), T),
+        lambda *args: s6(*args, signed=True),
     ),
     "sru": (lambda: SRU(IN, H, SruOptions(), T), sru),
     "sru-2": (lambda: SRU(IN, H, SruOptions(version=2), T), sru_2),

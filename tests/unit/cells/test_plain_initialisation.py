@@ -6,9 +6,17 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from undertow import RequestError
 from undertow_cells.plain.antisymmetric import AntisymmetricRNN
+from undertow_cells.plain.clockwork import Clockwork
 from undertow_cells.plain.indrnn import IndRNN
-from undertow_cells.plain.options import AntisymmetricOptions, IndrnnOptions, OrthogonalOptions, RnnOptions
+from undertow_cells.plain.options import (
+    AntisymmetricOptions,
+    ClockworkOptions,
+    IndrnnOptions,
+    OrthogonalOptions,
+    RnnOptions,
+)
 from undertow_cells.plain.orthogonal import OrthogonalRNN
 from undertow_cells.plain.rnn import RNN
 from undertow_cells.plain.skew import skew, upper
@@ -134,3 +142,50 @@ def test_orthogonal_initial_angles_are_those_of_the_named_paper(init: str, low: 
 def test_option_out_of_range_is_refused(options: type, bad: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         options(**bad)
+
+
+@pytest.mark.parametrize(
+    ("units", "length", "periods"),
+    [
+        (16, 100, [1, 1, 1, 2, 2, 2, 4, 4, 8, 8, 16, 16, 32, 32, 64, 64]),
+        (16, 10_000, [2**k for k in range(8) for _ in range(2)]),
+        (3, 100, [1, 2, 4]),
+        (4, 2, [1, 1, 1, 1]),
+        (4, 1, [1, 1, 1, 1]),
+    ],
+)
+def test_clockwork_periods_are_powers_of_two_below_the_length(units: int, length: int, periods: list[int]) -> None:
+    assert Clockwork(IN, units, ClockworkOptions(), length).periods.tolist() == periods
+
+
+def test_clockwork_weights_start_normal_and_biases_at_zero() -> None:
+    cell = Clockwork(IN, H, ClockworkOptions(), T)
+    assert is_normal(cell.weight_ih.detach(), 0.1)
+    assert is_normal(cell.weight_hh.detach(), 0.1)
+    assert not cell.bias.any()
+    assert is_normal(Clockwork(IN, H, ClockworkOptions(weight_std=0.5), T).weight_hh.detach(), 0.5)
+
+
+def test_clockwork_groups_read_their_own_and_slower_ones() -> None:
+    U_HH = Clockwork(IN, 6, ClockworkOptions(periods=(1, 5, 9)), T).recurrent_matrix()
+    blocks = U_HH.detach().view(3, 2, 3, 2).transpose(1, 2)
+    for to in range(3):
+        for source in range(3):
+            assert blocks[to, source].all() if source >= to else not blocks[to, source].any()
+
+
+@pytest.mark.parametrize("periods", [[], [2, 1], [1, 1, 2], [0, 1]])
+def test_clockwork_periods_that_do_not_rise_are_refused(periods: list[int]) -> None:
+    with pytest.raises(ValidationError, match="periods"):
+        ClockworkOptions(periods=periods)
+
+
+def test_clockwork_options_of_a_file_load_back_unchanged() -> None:
+    options = ClockworkOptions.model_validate({"periods": [1, 3]})
+    assert options.periods == (1, 3)
+    assert ClockworkOptions.model_validate(options.model_dump(mode="json")) == options
+
+
+def test_clockwork_with_more_periods_than_units_is_refused() -> None:
+    with pytest.raises(RequestError, match=r"cell\.options\.clockwork\.periods: 3 periods for 2 units"):
+        Clockwork(IN, 2, ClockworkOptions(periods=(1, 2, 4)), T)

@@ -8,8 +8,15 @@ import torch
 
 from undertow import Cell, unroll
 from undertow_cells.plain.antisymmetric import AntisymmetricRNN
+from undertow_cells.plain.clockwork import Clockwork
 from undertow_cells.plain.indrnn import IndRNN
-from undertow_cells.plain.options import AntisymmetricOptions, IndrnnOptions, OrthogonalOptions, RnnOptions
+from undertow_cells.plain.options import (
+    AntisymmetricOptions,
+    ClockworkOptions,
+    IndrnnOptions,
+    OrthogonalOptions,
+    RnnOptions,
+)
 from undertow_cells.plain.orthogonal import OrthogonalRNN
 from undertow_cells.plain.rnn import RNN
 
@@ -53,6 +60,25 @@ def gated_antisymmetric(w: Weights, x: Array, state: list[Array]) -> Step:
     return [state[0] + 0.3 * z * c], {"z": z, "c": c}
 
 
+def clockwork(periods: list[int]) -> Callable[[Weights, Array, list[Array]], Step]:
+    """Unit by unit, with the period of each; U is stored row by row without the zeros below its blocks."""
+
+    def step(w: Weights, x: Array, state: list[Array]) -> Step:
+        stored = iter(w["weight_hh"])
+        U = np.array([[next(stored) if periods[j] >= periods[i] else 0.0 for j in range(H)] for i in range(H)])
+        assert next(stored, None) is None
+        h, t = state
+        new, after = np.zeros_like(h), h.copy()
+        for b in range(len(x)):
+            for i in range(H):
+                new[b, i] = np.tanh(w["weight_ih"][i] @ x[b] + w["bias"][i] + U[i] @ h[b])
+                if t[b] % periods[i] == 0:
+                    after[b, i] = new[b, i]
+        return [after, t + 1], {"h": new}
+
+    return step
+
+
 def expm(A: Array) -> Array:
     angles, vectors = np.linalg.eigh(1j * A)
     return (vectors * np.exp(-1j * angles) @ vectors.conj().T).real
@@ -80,6 +106,11 @@ CASES = {
     "rnn-identity": (lambda: RNN(IN, H, RnnOptions(nonlinearity="relu", recurrent_init="identity"), T), irnn),
     "indrnn": (lambda: IndRNN(IN, H, IndrnnOptions(), T), indrnn),
     "indrnn-long": (lambda: IndRNN(IN, H, IndrnnOptions(recurrent_init="long"), T), indrnn),
+    "clockwork": (lambda: Clockwork(IN, H, ClockworkOptions(), T), clockwork([1, 1, 2, 4, 8])),
+    "clockwork-periods": (
+        lambda: Clockwork(IN, H, ClockworkOptions(periods=(2, 3), weight_std=1.0), T),
+        clockwork([2, 2, 2, 3, 3]),
+    ),
     "antisymmetric": (lambda: AntisymmetricRNN(IN, H, AntisymmetricOptions(**STEP), T), antisymmetric),
     "antisymmetric-gated": (
         lambda: AntisymmetricRNN(IN, H, AntisymmetricOptions(**STEP, gated=True), T),

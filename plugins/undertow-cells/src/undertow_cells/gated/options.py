@@ -59,6 +59,15 @@ class LstmNoForgetOptions(Options):
     """Initial bias of the output gate; below 0 little of the memory is output at first, so no unit serves as a bias."""
 
 
+class UrLstmOptions(Options):
+    """Options of `ur-lstm`."""
+
+    forget_init: Literal["uniform", "chrono"] = "uniform"
+    """Initial forget gates: uniform in (1/H, 1 - 1/H), or chrono's, spread over time scales up to the task's length."""
+    refine: bool = True
+    """Let a second gate refine the forget gate; without it only the start differs from `lstm-coupled`."""
+
+
 class GruOptions(Options):
     """Options of `gru`."""
 
@@ -107,6 +116,13 @@ class NbrcOptions(Options):
 
     recurrent_init: Literal["orthogonal", "glorot"] = "orthogonal"
     """The initial U of each gate: a random rotation, or Glorot's uniform; the authors have published code with both."""
+
+
+class BrcOptions(Options):
+    """Options of `brc`."""
+
+    recurrent_weight: Annotated[float, Field(ge=-100.0, le=100.0)] = 1.0
+    """The initial weight of each unit's own state in both gates."""
 
 
 class SlstmOptions(Options):

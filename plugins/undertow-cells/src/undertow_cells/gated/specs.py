@@ -2,6 +2,7 @@
 
 from undertow import CellSpec
 from undertow_cells.gated.options import (
+    BrcOptions,
     FastgrnnOptions,
     GruOptions,
     JanetOptions,
@@ -14,6 +15,7 @@ from undertow_cells.gated.options import (
     NbrcOptions,
     SlstmOptions,
     UgrnnOptions,
+    UrLstmOptions,
 )
 
 SPECS = (
@@ -64,6 +66,18 @@ SPECS = (
         paper="Ba, Kiros & Hinton 2016, arXiv 1607.06450",
         state=("h", "c"),
         equation="h' = σ(o) ∘ tanh(LN(c'))\nc' = σ(f) ∘ c + σ(i) ∘ tanh(g),  (i, f, o, g) = LN(W x) + LN(U h) + b",
+    ),
+    CellSpec(
+        name="ur-lstm",
+        summary="LSTM whose forget gates start uniform over (0, 1), and are refined by a gate where they saturate",
+        factory="undertow_cells.gated.ur_lstm:URLSTM",
+        options=UrLstmOptions,
+        paper="Gu, Gulcehre, Paine, Hoffman & Pascanu 2020, arXiv 1910.09890",
+        state=("h", "c"),
+        equation=(
+            "h' = σ(o) ∘ tanh(c')\nc' = k ∘ c + (1 - k) ∘ tanh(g)\n"
+            "k = r (1 - (1 - f)²) + (1 - r) f²,  f = σ(·), r = σ(·)"
+        ),
     ),
     CellSpec(
         name="slstm",
@@ -121,6 +135,15 @@ SPECS = (
         paper="Kusupati et al. 2018, arXiv 1901.02358",
         state=("h",),
         equation="h' = (σ(ζ) (1 - σ(z)) + σ(ν)) ∘ tanh(W x + U h + b) + σ(z) ∘ h",
+    ),
+    CellSpec(
+        name="brc",
+        summary="Bistable cell: each unit reads its own state alone, and can hold a value by feeding back on itself",
+        factory="undertow_cells.gated.brc:BRC",
+        options=BrcOptions,
+        paper="Vecoven, Ernst & Drion 2021, arXiv 2006.05252",
+        state=("h",),
+        equation="h' = σ(c) ∘ h + (1 - σ(c)) ∘ tanh(W x + b + (1 + tanh(a)) ∘ h),  a = W x + u ∘ h + b, c alike",
     ),
     CellSpec(
         name="nbrc",

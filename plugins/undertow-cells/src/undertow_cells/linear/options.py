@@ -46,6 +46,41 @@ class LruOptions(Options):
         return self
 
 
+class SampledOptions(Options):
+    """The range of the initial steps at which a continuous system is sampled."""
+
+    dt_min: Annotated[float, Field(gt=0.0, le=100.0)] = 0.001
+    """Smallest initial step Δ; a state that decays at the rate a keeps a value for about 1/(a Δ) steps."""
+    dt_max: Annotated[float, Field(gt=0.0, le=100.0)] = 0.1
+    """Largest initial step Δ; between the two, their logarithms are uniform over the units."""
+
+    @model_validator(mode="after")
+    def _validate_steps(self) -> Self:
+        if self.dt_min > self.dt_max:
+            raise ValueError(f"dt_min ({self.dt_min}) must not be above dt_max ({self.dt_max})")
+        return self
+
+
+class S4dOptions(SampledOptions):
+    """Options of `s4d`."""
+
+    state_size: Annotated[int, Field(ge=1, le=1024)] = 32
+    """Complex numbers in the state of each unit, half of the authors' N: they stand for conjugate pairs."""
+    init: Literal["lin", "inv", "legs"] = "lin"
+    """Initial frequencies: linear, inverse, or those of HiPPO-LegS."""
+
+
+class S6Options(SampledOptions):
+    """Options of `s6`."""
+
+    state_size: Annotated[int, Field(ge=1, le=1024)] = 16
+    """Numbers in the state of each unit."""
+    dt_rank: Annotated[int, Field(ge=1, le=65536)] | None = None
+    """Rank of the matrix that gives the steps Δ; null takes a sixteenth of the hidden size, rounded up."""
+    signed: bool = False
+    """Factors on the state in (-1, 1) in place of (0, 1), with which a layer can compute parity."""
+
+
 class RgLruOptions(Options):
     """Options of `rg-lru`."""
 

@@ -7,6 +7,8 @@ from undertow_cells.linear.options import (
     MinGruOptions,
     MinLstmOptions,
     RgLruOptions,
+    S4dOptions,
+    S6Options,
     SruOptions,
 )
 
@@ -46,6 +48,27 @@ SPECS = (
         paper="De et al. 2024, arXiv 2402.19427",
         state=("h", "t"),
         equation="h' = a ∘ h + √(1 - a²) ∘ (σ(i) ∘ x),  a = σ(Λ)^(8 σ(r))",
+    ),
+    CellSpec(
+        name="s4d",
+        summary="Diagonal state space layer S4D: several decaying rotations in each unit, sampled at learned steps",
+        factory="undertow_cells.linear.s4d:S4D",
+        options=S4dOptions,
+        paper="Gu, Gupta, Goel & Ré 2022, arXiv 2206.11893",
+        state=("h",),
+        equation="h' = e^(Δ A) ∘ h + (e^(Δ A) - 1) / A ∘ u,  A = -e^α + i ω,  y = 2 Re(C · h') + D ∘ u",
+    ),
+    CellSpec(
+        name="s6",
+        summary="Selective state space of Mamba: the input sets how much of each unit's numbers is kept; also signed",
+        factory="undertow_cells.linear.s6:S6",
+        options=S6Options,
+        paper="Gu & Dao 2023, arXiv 2312.00752; signed: Grazzi et al. 2024, arXiv 2411.12537",
+        state=("h",),
+        equation=(
+            "h' = a ∘ h + Δ u Bᵀ,  a = e^(Δ A), or 2 e^(Δ A) - 1 if signed,  y = h' C + D ∘ u\n"
+            "Δ = softplus(W u + b), B = W_B u, C = W_C u"
+        ),
     ),
     CellSpec(
         name="sru",

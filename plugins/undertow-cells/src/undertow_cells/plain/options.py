@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from undertow import Options
 
@@ -29,6 +29,22 @@ class IndrnnOptions(Options):
     """The initial u: U(0, 1), or U(g^(-1/T), g^(1/T)), which keeps values for T steps: in all layers, or the last."""
     growth: Annotated[float, Field(ge=1.0, le=1000.0)] = 2.0
     """Largest factor by which a state may grow over the whole sequence: g in |u| ≤ g^(1/T)."""
+
+
+class ClockworkOptions(Options):
+    """Options of `clockwork`."""
+
+    periods: Annotated[tuple[Annotated[int, Field(ge=1, le=1_000_000)], ...], Field(strict=False)] | None = None
+    """Steps between two moves of each group of units, rising; null takes 1, 2, 4, … up to the task's length or 128."""
+    weight_std: Annotated[float, Field(gt=0.0, le=10.0)] = 0.1
+    """Standard deviation of the initial W and U."""
+
+    @field_validator("periods")
+    @classmethod
+    def _validate_periods(cls, periods: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if periods is not None and (not periods or list(periods) != sorted(set(periods))):
+            raise ValueError(f"periods must rise, each above the one before it: {list(periods)}")
+        return periods
 
 
 class AntisymmetricOptions(Options):

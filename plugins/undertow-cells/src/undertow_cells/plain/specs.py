@@ -1,7 +1,13 @@
 """The catalogue entries of the plain networks; imports no torch."""
 
 from undertow import CellSpec
-from undertow_cells.plain.options import AntisymmetricOptions, IndrnnOptions, OrthogonalOptions, RnnOptions
+from undertow_cells.plain.options import (
+    AntisymmetricOptions,
+    ClockworkOptions,
+    IndrnnOptions,
+    OrthogonalOptions,
+    RnnOptions,
+)
 
 SPECS = (
     CellSpec(
@@ -21,6 +27,15 @@ SPECS = (
         paper="Li, Li, Cook, Zhu & Gao 2018, arXiv 1803.04831",
         state=("h",),
         equation="h' = relu(W x + u ∘ h + b),  |u| ≤ 2^(1/T)",
+    ),
+    CellSpec(
+        name="clockwork",
+        summary="Clockwork network: groups of units that move every 1, 2, 4, … steps and keep their value in between",
+        factory="undertow_cells.plain.clockwork:Clockwork",
+        options=ClockworkOptions,
+        paper="Koutník, Greff, Gomez & Schmidhuber 2014, arXiv 1402.3511",
+        state=("h", "t"),
+        equation="h' = tanh(W x + U h + b) where t mod T_i = 0, or h;  U block-triangular",
     ),
     CellSpec(
         name="antisymmetric",

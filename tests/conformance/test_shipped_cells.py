@@ -50,6 +50,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "mingru": [{"candidate": "positive"}],
     "minlstm": [{"candidate": "positive", "forget_bias": 1.0}],
     "rg-lru": [{"init": "released", "first_step": "released"}],
+    "gla": [{"decay": "constant", "heads": 2}, {"key_size": 3, "norm": False, "output_gate": False}],
     "sru": [{"activation": "tanh", "rescale": False, "highway_bias": -2.0}, {"version": 2}],
     "torchrecurrent/tau-gru": [{"delay": 3}],
 }

@@ -1,4 +1,4 @@
-"""The base of the cells with a matrix state. T time, B batch, I input, H hidden, N heads, K size of a key, V = H / N."""
+"""The base of the cells with a matrix state. T time, B batch, I input, H hidden, N heads, K key size, V = H / N."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ class MatrixCell(Cell):
         S' = diag(w) S + k vᵀ,  or with `corrected`  S' = (diag(w) + b aᵀ) S + k vᵀ
         y  = output(S'ᵀ q)
 
-    A subclass defines `terms`, the sizes of the terms in `widths`, and `output`. The sequence is run by the chunked scan.
+    A subclass defines `terms`, their sizes in `widths`, and `output`. The sequence is run by the chunked scan.
 
     Args:
         input_size: I.
@@ -79,8 +79,9 @@ class MatrixCell(Cell):
     def readout(self, z: Tensor, state: State) -> Tensor:
         """The output for the state after the step."""
         _, q, _, _, *rest = z.split(self.widths, -1)
-        read = (q.to(state[0].dtype).unsqueeze(-2) @ state[0]).squeeze(-2)
-        return self.output(read, *rest[2 * self.corrected :])
+        (S_BNKV,) = state
+        read = (q.to(S_BNKV.dtype).unsqueeze(-2) @ S_BNKV).squeeze(-2)  # in 16 bits under autocast
+        return self.output(read.to(S_BNKV.dtype), *rest[2 * self.corrected :])
 
     def scan(self, x_TBI: Tensor, state: State) -> tuple[Tensor, State]:
         """All steps in the chunked scan."""
@@ -94,10 +95,15 @@ class MatrixCell(Cell):
         bound = columns**-0.5
         return nn.Parameter(torch.empty(rows, columns).uniform_(-bound, bound))
 
-    def _by_head(self, x_TBI: Tensor, weight_OI: Tensor, *sizes: int) -> list[Tensor]:
-        """W x, a block of rows for each of several terms, `(T, B, N, size)` each."""
-        parts = projection(x_TBI, weight_OI).split([self.heads * size for size in sizes], -1)
+    def _by_head(self, x_TBI: Tensor, weight_OI: Tensor, *sizes: int, bias: Tensor | None = None) -> list[Tensor]:
+        """W x + b, a block of rows for each of several terms, `(T, B, N, size)` each."""
+        parts = projection(x_TBI, weight_OI, bias).split([self.heads * size for size in sizes], -1)
         return [part.unflatten(-1, (self.heads, -1)) for part in parts]
+
+
+def unit(x: Tensor) -> Tensor:
+    """Vectors of length 1 along the last dimension, shorter where x is shorter than about 1e-3."""
+    return x * (x.square().sum(-1, keepdim=True) + 1e-6).rsqrt()
 
 
 class HeadNorm(nn.Module):

@@ -10,8 +10,7 @@ a correction is one more key with a value, b and u, so within a chunk that start
 
 and every query x of S_{t-1} needs the products (x_t, y_j) = x_tᵀ Γ_{j→t-1} y_j with the keys before it:
 
-1. `_products` computes them all. The query of y is one of S_{t-1}, too: q_tᵀ S_t = (w_t ∘ q_t)ᵀ S_{t-1} + (q_tᵀ b_t) u_tᵀ
-   + (q_tᵀ k_t) v_tᵀ.
+1. `_products` computes them all. That of y is one of S_{t-1}, too: y = (w ∘ q)ᵀ S_{t-1} + (qᵀ b) u + (qᵀ k) v.
 2. The u of a chunk solve u = A S_0 + (a, b) u + (a, k) v, a triangular system: u = W S_0 + U. (Yang et al. 2024, arXiv
    2406.06484, section 3; with a decay, arXiv 2412.06464, section 3.3.)
 3. So a chunk is an affine map of its start, S -> P S + R, and the starts follow from one another: one product a chunk.

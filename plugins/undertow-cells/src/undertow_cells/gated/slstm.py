@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from undertow import GateKind, RequestError, State
+from undertow import GateKind, State
 from undertow_cells.gated.options import SlstmOptions
 from undertow_cells.gated.stacked import StackedCell
+from undertow_cells.heads import head_size
 
 
 class SLSTM(StackedCell):
@@ -41,12 +42,7 @@ class SLSTM(StackedCell):
     def __init__(self, input_size: int, hidden_size: int, options: SlstmOptions, length: int) -> None:
         super().__init__(input_size, hidden_size, options, length, rows="ifzo", parts=4)
         K = options.heads
-        if hidden_size % K:
-            fits = ", ".join(str(k) for k in range(1, hidden_size + 1) if hidden_size % k == 0)
-            raise RequestError(
-                f"cell.options.slstm.heads: {K} heads do not divide cell.hidden_size {hidden_size}; these do: {fits}"
-            )
-        D = hidden_size // K
+        D = head_size("slstm", K, hidden_size)
         self.one_head = K == 1
         self.exponential_forget = options.forget == "exponential"
         self.weight_hh = self._uniform(K, 4, D, D)  # head, gate, to unit, from unit

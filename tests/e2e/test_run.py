@@ -1,6 +1,7 @@
 """Whole runs through `undertow.run`: recorded, refused, killed, resumed, and trained on several devices."""
 
 import json
+import math
 import os
 import signal
 import sqlite3
@@ -58,7 +59,11 @@ def test_every_record_of_a_run_reaches_the_store(home: Path) -> None:
     assert params["cell.name"] == "lstm"
     assert params["cell.options.lstm.forget_bias"] == "1.0"
     tags = dict(query_store(home, "SELECT key, value FROM tags"))
-    assert tags["mlflow.note.content"] == "How far?"
+    summary = "lstm (width 8) on digits-by-pixel, 64 time steps, 20 training steps, seed 0."
+    assert tags["mlflow.note.content"] == f"{summary}\n\nHow far?"
+    assert tags["undertow.task.trivial_loss"] == "2.30259", "a constant is no metric"
+    assert not [name for name, *_ in stored if name.startswith("task/trivial")]
+    assert result.metrics["task/trivial_loss"] == pytest.approx(math.log(10))
     assert tags["team"] == "waves"
     assert tags["undertow.plugin.undertow-cells"] == "0.1.0"
     for name in ("torch", "cuda", "device", "dataset", "seed", "python", "command"):

@@ -259,6 +259,15 @@ class ExperimentConfig(Section):
     """Many runs of this experiment, for `undertow study run`; a single run when absent."""
 
     @property
+    def summary(self) -> str:
+        """What is trained on what, in one line, such as ``lstm (width 32) on adding, 100 time steps, seed 1``."""
+        layers = f" x {self.cell.layers}" if self.cell.layers > 1 else ""
+        return (
+            f"{self.cell.name} (width {self.cell.hidden_size}{layers}) on {self.task.name}, {self.task.length} time "
+            f"steps, {self.train.max_steps} training steps, seed {self.seed}"
+        )
+
+    @property
     def run_name(self) -> str:
         """The name given to the run, or else the factors that runs are compared by, such as ``lstm-T256-s1``."""
         return self.track.run_name or f"{self.cell.name.replace('/', '-')}-T{self.task.length}-s{self.seed}"

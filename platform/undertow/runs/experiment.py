@@ -233,7 +233,7 @@ def start_record(
             folder.identity,
             params={**flatten(without_password(config)), **(params or {})},
             tags={**tags, **config.track.tags},
-            description=config.question,
+            description="\n\n".join(filter(None, (f"{config.summary}.", config.question))),
         )
         outbox.artifact(folder.config.name)
 

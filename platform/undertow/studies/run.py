@@ -318,12 +318,14 @@ def _noting(note: Callable[[str], None], what: str) -> Iterator[None]:
 
 
 def _view(results: StudyResults) -> Mapping[str, str]:
-    """A saved view of the study's curves in MLflow, those by the input first, grouped by the varied keys."""
+    """A saved view in MLflow, grouped by the varied keys: the scores by step, the gradient by the input, the others."""
     names = {name for trial in results.combinations for name in trial.curves if "/layer" not in name}
     curves = sorted(names, key=lambda name: ("/input/" not in name, name.endswith("/spread"), name))
     factors = [key for key in results.space.vary if key != "seed"]
     search = tag_is("undertow.study", results.name)
-    return chart_view(results.name, group_by=factors or None, metrics=curves, search=search) if curves else {}
+    scores = dict.fromkeys([*(each.metric for each in results.objectives), "val/loss", "train/loss"])
+    metrics = [*scores, *curves]
+    return chart_view(results.name, group_by=factors or None, metrics=metrics, search=search)
 
 
 def _status(counts: Counts) -> RunStatus:

@@ -23,8 +23,8 @@ NOT_TESTED_TAG = "undertow.not_tested"
 
 
 def record_trivial_scores(task: Task, record: Record) -> None:
-    """Record ``task/trivial_<score>``, as far as the task states them."""
-    record.scalars({f"task/trivial_{name}": score for name, score in trivial_scores(task).items()}, 0)
+    """Record ``task/trivial_<score>``, as far as the task states them; in MLflow they are tags."""
+    record.constants({f"task/trivial_{name}": score for name, score in trivial_scores(task).items()})
 
 
 def trivial_scores(task: Task) -> dict[str, float]:

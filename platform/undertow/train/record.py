@@ -59,6 +59,12 @@ class Record:
         self.latest |= finite
         self._write((name, value, step) for name, value in finite.items())
 
+    def constants(self, values: Mapping[str, float]) -> None:
+        """Keep values that do not change in training for the result, and record them as tags, ``undertow.<name>``."""
+        self.latest |= values
+        if self._journal is not None and values:
+            self._journal.tags({f"undertow.{name.replace('/', '.')}": f"{value:.6g}" for name, value in values.items()})
+
     def curve(self, name: str, curve: Curve) -> None:
         """Record a curve along its own axis."""
         pairs = zip(curve.steps, curve.values, strict=True)

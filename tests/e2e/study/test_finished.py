@@ -1,6 +1,8 @@
 """A finished study: tables, a report, charts, MLflow's tree of runs, and the commands that read it."""
 
+import base64
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ def test_every_run_is_a_child_of_the_study_and_names_it(finished, until) -> None
         assert tags["undertow.run"] == trial.run
         assert tags["undertow.factor.cell.name"] == trial.params["cell.name"]
         assert tags["undertow.seed"] == str(trial.params["seed"])
+        assert tags["mlflow.note.content"].startswith(f"{trial.params['cell.name']} (width ")
 
 
 @pytest.mark.slow
@@ -65,6 +68,12 @@ def test_the_study_s_own_run_holds_its_question_table_report_and_view(finished, 
     assert (kept / "report.html").read_bytes() == finished.report.read_bytes()
     keys = [key for (key,) in finished.query("SELECT key FROM experiment_tags")]
     assert any(key.startswith("mlflow.sharedViewState.") for key in keys)
+    (view,) = finished.query("SELECT value FROM experiment_tags WHERE key LIKE 'mlflow.sharedViewState.%'")
+    state = json.loads(view[0])["state"].removeprefix("deflate;")
+    charts = json.loads(zlib.decompress(base64.b64decode(state)))["compareRunCharts"]
+    shown = [chart["metricKey"] for chart in charts]
+    assert shown[:3] == ["val/loss", "train/loss", "gradient/input/by_lag"]
+    assert all(name.startswith("gradient/") for name in shown[2:])
 
 
 @pytest.mark.slow

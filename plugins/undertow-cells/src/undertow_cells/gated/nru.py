@@ -78,9 +78,8 @@ class NRU(Cell):
         v_BKM = (p_BR.unsqueeze(2) * q_BR.unsqueeze(1)).view(-1, self.heads, self.memory_size)
         v_BKM = v_BKM.relu() if self.relu else v_BKM
         v_BKM = v_BKM / v_BKM.detach().abs().amax(2, keepdim=True).clamp(min=1e-12)  # or fifth powers would underflow
-        return v_BKM / torch.linalg.vector_norm(v_BKM, 5, 2, keepdim=True).clamp(
-            min=0.5
-        )  # it is 1 or more, or all are 0
+        norm_BK1: Tensor = torch.linalg.vector_norm(v_BKM, 5, 2, keepdim=True)
+        return v_BKM / norm_BK1.clamp(min=0.5)  # it is at least 1, or all products are 0
 
 
 def _uniform(fan_in: int, *shape: int) -> nn.Parameter:

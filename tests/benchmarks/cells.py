@@ -23,6 +23,7 @@ from undertow.plugins.host import load_plugins
 _FUSED = "nn.LSTM"
 _PEERS = {
     "antisymmetric": "AntisymmetricRNN",
+    "brc": "BR",
     "cornn": "coRNN",
     "fastgrnn": "FastGRNN",
     "indrnn": "IndRNN",

@@ -46,6 +46,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "antisymmetric": [{"gated": True}],
     "indrnn": [{"recurrent_init": "long"}, {"recurrent_init": "long-last"}],
     "brc": [{"recurrent_weight": -0.5}],
+    "nru": [{"memory_size": 8, "heads": 2, "relu": False}],
     "nbrc": [{"recurrent_init": "glorot"}],
     "orthogonal": [{"map": "cayley", "recurrent_init": "cayley"}],
     "lmu": [{"order": 3, "theta": 5.0}],

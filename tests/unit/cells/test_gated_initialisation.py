@@ -18,6 +18,7 @@ from undertow_cells.gated.lstm_no_forget import NoForgetLSTM
 from undertow_cells.gated.lstm_peephole import PeepholeLSTM
 from undertow_cells.gated.mgu import MGU
 from undertow_cells.gated.nbrc import NBRC
+from undertow_cells.gated.nru import NRU
 from undertow_cells.gated.options import (
     BrcOptions,
     FastgrnnOptions,
@@ -31,6 +32,7 @@ from undertow_cells.gated.options import (
     LstmPeepholeOptions,
     MguOptions,
     NbrcOptions,
+    NruOptions,
     SlstmOptions,
     UrLstmOptions,
 )
@@ -256,6 +258,32 @@ def test_ur_lstm_without_refinement_is_the_coupled_lstm() -> None:
     x_TBI = torch.randn(LENGTH, 2, IN, dtype=torch.float64)
     (one, _), (two, _) = (unroll(cell, x_TBI, cell.initial_state(2)) for cell in (ours, other))
     torch.testing.assert_close(one, two, rtol=0, atol=1e-12)
+
+
+def test_nru_starts_as_torchs_linear_layer() -> None:
+    torch.manual_seed(0)
+    cell = NRU(IN, H, NruOptions(), LENGTH)
+    assert is_uniform(cell.weight_hh, (H + 64 + IN) ** -0.5)
+    assert is_uniform(cell.weight_ih, (H + 64 + IN) ** -0.5)
+    assert is_uniform(cell.weight_heads, (H + 64) ** -0.5)
+    assert cell.weight_heads.shape == (2 * 4 + 4 * 16, H + 64)
+
+
+@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize("size", [0.0, 1e-9, 1e9])
+def test_nru_writes_directions_of_norm_1_at_any_size(size: float, relu: bool) -> None:
+    cell = NRU(IN, 4, NruOptions(memory_size=9, relu=relu), LENGTH)
+    torch.manual_seed(0)
+    p, q = (size * torch.rand(2, 6)).requires_grad_(), torch.rand(2, 6)
+    v = cell._direct(p, q)
+    torch.testing.assert_close((v.abs() ** 5).sum(2), torch.full((2, 4), float(size > 0)), rtol=1e-4, atol=0)
+    assert torch.autograd.grad(v.sum(), p)[0].isfinite().all()
+
+
+def test_nru_memory_and_heads_must_make_a_square_and_near_sizes_are_listed() -> None:
+    with pytest.raises(ValidationError, match=r"60 \* 4 = 240.*must be a square.*49, 64, 81"):
+        NruOptions(memory_size=60)
+    assert NruOptions(memory_size=18, heads=2).memory_size == 18
 
 
 def test_slstm_starts_as_the_authors_code() -> None:

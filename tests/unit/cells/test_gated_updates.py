@@ -19,6 +19,7 @@ from undertow_cells.gated.lstm_no_forget import NoForgetLSTM
 from undertow_cells.gated.lstm_peephole import PeepholeLSTM
 from undertow_cells.gated.mgu import MGU
 from undertow_cells.gated.nbrc import NBRC
+from undertow_cells.gated.nru import NRU
 from undertow_cells.gated.options import (
     BrcOptions,
     FastgrnnOptions,
@@ -31,6 +32,7 @@ from undertow_cells.gated.options import (
     LstmPeepholeOptions,
     MguOptions,
     NbrcOptions,
+    NruOptions,
     SlstmOptions,
     UgrnnOptions,
     UrLstmOptions,
@@ -202,6 +204,31 @@ def slstm(w: Weights, x: Array, state: list[Array], heads: int, exponential: boo
     return [sigmoid(o) * new_c / new_n, new_c, new_n, new_m], gates
 
 
+def nru(w: Weights, x: Array, state: list[Array], heads: int, relu: Callable[[Array], Array]) -> Step:
+    """Example by example and head by head."""
+    M = state[1].shape[1]
+    R = int(np.sqrt(heads * M))
+    after, memory, strengths = np.empty_like(state[0]), state[1].copy(), np.empty((2, len(x), heads))
+    for b in range(len(x)):
+        h, m = state[0][b], state[1][b]
+        h = np.maximum(w["weight_ih"] @ x[b] + w["weight_hh"] @ np.concatenate([h, m]) + w["bias"], 0)
+        after[b] = h
+        rows_of_heads = w["weight_heads"] @ np.concatenate([h, m]) + w["bias_heads"]
+        *scales, p, q, r, s = np.split(rows_of_heads, np.cumsum([heads, heads, R, R, R]))
+        strengths[:, b] = relu(np.stack(scales))
+        for sign, strength, flat in ((1, strengths[0, b], np.outer(p, q)), (-1, strengths[1, b], np.outer(r, s))):
+            for k in range(heads):
+                v = relu(flat.reshape(-1)[k * M : (k + 1) * M])
+                norm = (np.abs(v) ** 5).sum() ** 0.2
+                memory[b] += sign * strength[k] * v / (heads * norm if norm else 1.0)
+    gates = {"h": after} | ({} if relu is unchanged else {"alpha": strengths[0], "beta": strengths[1]})
+    return [after, memory], gates
+
+
+def unchanged(a: Array) -> Array:
+    return a
+
+
 CASES = {
     "lstm": (lambda: LSTM(IN, H, LstmOptions(), T), lstm),
     "lstm-chrono": (lambda: LSTM(IN, H, LstmOptions(chrono=True, recurrent_init="orthogonal"), T), lstm),
@@ -220,6 +247,14 @@ CASES = {
     "janet-one-share": (lambda: JANET(IN, H, JanetOptions(beta=0.0), T), partial(janet, beta=0.0)),
     "fastgrnn": (lambda: FastGRNN(IN, H, FastgrnnOptions(), T), fastgrnn),
     "brc": (lambda: BRC(IN, H, BrcOptions(recurrent_weight=-0.7), T), brc),
+    "nru": (
+        lambda: NRU(IN, H, NruOptions(memory_size=9, heads=4), T),
+        partial(nru, heads=4, relu=lambda a: np.maximum(a, 0)),
+    ),
+    "nru-without-relu": (
+        lambda: NRU(IN, H, NruOptions(memory_size=8, heads=2, relu=False), T),
+        partial(nru, heads=2, relu=unchanged),
+    ),
     "nbrc": (lambda: NBRC(IN, H, NbrcOptions(), T), nbrc),
     "slstm": (
         lambda: SLSTM(IN, H, SlstmOptions(recurrent_init="uniform"), T),

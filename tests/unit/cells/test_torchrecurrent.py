@@ -150,6 +150,16 @@ def _antisymmetric(cell: Any) -> Weights:
     return {"weight_ih": cell.weight_ih, "weight_hh": M_HH.triu(1), "bias_ih": cell.bias}
 
 
+def _brc(cell: Any) -> Weights:
+    return {"weight_ih": cell.weight_ih, "weight_hh": cell.weight_hh.view(-1), "bias_ih": cell.bias}
+
+
+def _mingru(cell: Any) -> Weights:
+    """Its gate is the share that is written, the library's the share that is kept: 1 - σ(a) = σ(-a)."""
+    stacked = {"weight_ih": cell.weight, "bias_ih": cell.bias}
+    return {name: torch.cat([new, -gate]) for name, (gate, new) in ((n, each.chunk(2)) for n, each in stacked.items())}
+
+
 def _cornn(cell: Any) -> Weights:
     U_HH, V_HH = cell.weight_hh.chunk(2, 1)
     return {"weight_ih": cell.weight_ih, "weight_hh": U_HH, "weight_ch": V_HH, "bias_ih": cell.bias}
@@ -195,6 +205,7 @@ _EULER = {"epsilon": 0.1, "gamma": 0.01}
 PAIRS: dict[str, tuple[str, dict[str, Any], dict[str, Any], Callable[[Any], Weights]]] = {
     "antisymmetric-rnn": ("antisymmetric", _EULER, _EULER, _antisymmetric),
     "gated-antisymmetric-rnn": ("antisymmetric", {"gated": True, **_EULER}, _EULER, _antisymmetric),
+    "brc": ("brc", {"recurrent_weight": 0.7}, {}, _brc),
     "nbrc": ("nbrc", {}, {}, _stacked("acn", "acn")),
     "cornn": ("cornn", {}, {"dt": 0.042, "gamma": 2.7, "epsilon": 4.7}, _cornn),
     "fastgrnn": ("fastgrnn", {}, {"nonlinearity": "sigmoid"}, _fastgrnn),
@@ -203,6 +214,7 @@ PAIRS: dict[str, tuple[str, dict[str, Any], dict[str, Any], Callable[[Any], Weig
     "mgu": ("mgu", {}, {}, _mgu),
     "original-lstm": ("lstm-no-forget", {}, {}, _stacked("igo", "iog")),
     "peephole-lstm": ("lstm-peephole", {}, {}, _peephole),
+    "trnn": ("mingru", {}, {}, _mingru),
     "ugrnn": ("ugrnn", {}, {}, _stacked("cg", "gc")),
     "unicornn": ("unicornn", {}, {"dt": 0.19, "alpha": 30.65}, _unicornn),
 }
@@ -253,6 +265,45 @@ def test_library_fastgrnn_has_a_gate_with_negative_values() -> None:
     cell, other = both("fastgrnn", "fastgrnn", {}, {}, _fastgrnn)
     assert max_difference(cell, other) > 1e-2
     assert REGISTRY.cell("torchrecurrent/fastgrnn").options().model_dump()["nonlinearity"] == "tanh"
+
+
+@torch.no_grad()
+def test_library_scrn_reads_its_output_and_not_its_hidden_layer() -> None:
+    """The paper and the library's own equations have s = σ(W x + U s + P c'), y = tanh(V s + Q c')."""
+    cell = build("torchrecurrent/scrn")
+    w, x_TBI = cell.cell, noise(cell)
+    outputs = {}
+    for fed_back in ("output", "hidden layer"):
+        back = c = torch.zeros(B, H, dtype=torch.float64)
+        outputs[fed_back] = []
+        for x_BI in x_TBI:
+            of_context, of_hidden = (x_BI @ w.weight_ih.t() + w.bias_ih).chunk(2, 1)
+            c = (1 - w.alpha) * of_context + w.alpha * c
+            P, Q = (c @ w.weight_ch.t() + w.bias_ch).chunk(2, 1)
+            (U, V), (b_U, b_V) = w.weight_hh.chunk(2), w.bias_hh.chunk(2)
+            s = torch.sigmoid(of_hidden + back @ U.t() + b_U + P)
+            y = torch.tanh(s @ V.t() + b_V + Q)
+            back = y if fed_back == "output" else s
+            outputs[fed_back].append(y)
+    y_TBH, _ = unroll(cell, x_TBI, cell.initial_state(B))
+    torch.testing.assert_close(y_TBH, torch.stack(outputs["output"]), rtol=0, atol=1e-14)
+    assert (y_TBH - torch.stack(outputs["hidden layer"])).abs().max() > 1e-2
+
+
+@torch.no_grad()
+def test_library_nas_adds_where_the_authors_code_multiplies() -> None:
+    """The authors' NASCell, of TensorFlow, has relu(W x * U h) in its fourth place; all others are sums."""
+    cell = build("torchrecurrent/nas")
+    w, x_BI = cell.cell, noise(cell)[0]
+    h, c = (torch.randn(B, H, dtype=torch.float64) for _ in range(2))
+    of_x, of_h = x_BI @ w.weight_ih.t() + w.bias_ih, h @ w.weight_hh.t() + w.bias_hh
+    a = list((of_x + of_h).chunk(8, 1))
+    (after, memory) = cell.step(x_BI, (h, c))
+    for fourth, equal in ((a[3], True), (of_x.chunk(8, 1)[3] * of_h.chunk(8, 1)[3], False)):
+        kept = torch.tanh(torch.tanh(a[0].sigmoid() * a[1].relu()) + c) * torch.tanh(a[2].sigmoid() + fourth.relu())
+        mixed = torch.tanh(torch.tanh(a[4].tanh() * a[5].sigmoid()) + torch.sigmoid(a[6].tanh() + a[7].sigmoid()))
+        assert torch.allclose(memory, kept, rtol=0, atol=1e-14) is equal
+        assert torch.allclose(after, torch.tanh(kept * mixed), rtol=0, atol=1e-14) is equal
 
 
 def test_library_janet_trains_beta() -> None:

@@ -1,6 +1,7 @@
 """The options of the gated cells, under ``cell.options.<name>``; imports no torch."""
 
-from typing import Annotated, Any, Literal
+from math import isqrt
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -123,6 +124,29 @@ class BrcOptions(Options):
 
     recurrent_weight: Annotated[float, Field(ge=-100.0, le=100.0)] = 1.0
     """The initial weight of each unit's own state in both gates."""
+
+
+class NruOptions(Options):
+    """Options of `nru`."""
+
+    memory_size: Annotated[int, Field(ge=1, le=65536)] = 64
+    """Numbers in the memory; times the heads, it must be a square."""
+    heads: Annotated[int, Field(ge=1, le=256)] = 4
+    """Directions in which a step writes, and as many in which it erases."""
+    relu: bool = True
+    """Apply relu to the strengths and directions of the heads."""
+
+    @model_validator(mode="after")
+    def _validate_square(self) -> Self:
+        product = self.memory_size * self.heads
+        if isqrt(product) ** 2 != product:
+            sizes = [m for m in range(1, 4 * self.memory_size + 1) if isqrt(m * self.heads) ** 2 == m * self.heads]
+            nearest = sorted(sorted(sizes, key=lambda size: abs(size - self.memory_size))[:3])
+            raise ValueError(
+                f"memory_size times heads ({self.memory_size} * {self.heads} = {product}) must be a square; with "
+                f"{self.heads} heads, these memory sizes are near: {', '.join(map(str, nearest))}"
+            )
+        return self
 
 
 class SlstmOptions(Options):

@@ -13,6 +13,7 @@ from undertow_cells.gated.options import (
     LstmPeepholeOptions,
     MguOptions,
     NbrcOptions,
+    NruOptions,
     SlstmOptions,
     UgrnnOptions,
     UrLstmOptions,
@@ -153,5 +154,17 @@ SPECS = (
         paper="Vecoven, Ernst & Drion 2021, arXiv 2006.05252",
         state=("h",),
         equation="h' = σ(c) ∘ h + (1 - σ(c)) ∘ tanh(W x + b + (1 + tanh(a)) ∘ h)",
+    ),
+    CellSpec(
+        name="nru",
+        summary="Non-saturating recurrent unit: relu heads write to a memory and erase from it; no sigmoid, no tanh",
+        factory="undertow_cells.gated.nru:NRU",
+        options=NruOptions,
+        paper="Chandar, Sankar, Vorontsov, Kahou & Bengio 2019, arXiv 1902.06704",
+        state=("h", "m"),
+        equation=(
+            "h' = relu(W x + U [h, m] + b)\nm' = m + Σ (α v - β w) / K,  α, β = relu(V [h', m] + b),  "
+            "v, w = relu(p qᵀ) of 5-norm 1"
+        ),
     ),
 )

@@ -78,8 +78,8 @@ class S4D(Cell):
         a_HN, b_HN = self.sampled()
         entering = (b_HN * u_TBH.to(h.dtype).unsqueeze(-1)).flatten(-2)
         states, last = linear_scan(a_HN.flatten(), entering, _complex(h).flatten(-2))
-        y_TBH = self.readout(u_TBH, (_real(states.unflatten(-1, a_HN.shape)),))
-        return y_TBH, (_real(last.unflatten(-1, a_HN.shape)),)
+        y_TBH = self.readout(u_TBH, (_real(states.view(*states.shape[:-1], *a_HN.shape)),))
+        return y_TBH, (_real(last.view(len(h), *a_HN.shape)),)
 
     def sampled(self) -> tuple[Tensor, Tensor]:
         """The factor and the weight of the input over one step, complex, `(H, N)` each."""

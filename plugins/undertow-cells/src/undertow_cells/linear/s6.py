@@ -83,7 +83,8 @@ class S6(Cell):
         z_TB = self.project(x_TBI)
         a, b = (each.flatten(-2).to(h.dtype) for each in self._terms(z_TB))
         states, last = linear_scan(a, b, h.flatten(-2))
-        return self.readout(z_TB, (states.unflatten(-1, self.alpha.shape),)), (last.unflatten(-1, self.alpha.shape),)
+        y_TBH = self.readout(z_TB, (states.view(*states.shape[:-1], *self.alpha.shape),))
+        return y_TBH, (last.view_as(h),)
 
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
         """The factors on the state, `(…, H, N)`: `keep`, the share that is kept, or signed ones as `factor`.

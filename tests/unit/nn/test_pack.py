@@ -9,6 +9,7 @@ import torch
 
 from undertow import Cell, Options, State, Tokens, Vector
 from undertow.nn import SequenceModel, unroll_by_steps
+from undertow.nn.blocks import NORMS
 from undertow.nn.pack import Pack, draws_random_numbers
 from undertow.plugins.host import load_plugins
 
@@ -140,17 +141,30 @@ def own(cell: type[Cell]) -> MakeCell:
 
 
 def network(
-    make: MakeCell, seed: int = 0, *, layers: int = 1, shape: str = "many-to-one", **settings: Any
+    make: MakeCell,
+    seed: int = 0,
+    *,
+    layers: int = 1,
+    shape: str = "many-to-one",
+    block: str = "plain",
+    norm: str = "layer",
+    bidirectional: bool = False,
+    **settings: Any,
 ) -> SequenceModel:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         writes = U if shape in ("seq2seq", "one-to-many") else 0
+        directions = 2 if bidirectional else 1
+        widths = [I if block == "plain" else H, *[directions * H if block == "plain" else H] * (layers - 1)]
+        around = REGISTRY.factory(REGISTRY.block(block))
         model = SequenceModel(
-            [make(H if depth else I, H) for depth in range(layers)],
+            [make(width, H) for width in widths],
             inputs=Tokens(7) if shape == "seq2seq" else Vector(I),
             output_size=O,
             shape=shape,
             writes=writes,
+            blocks=[around(H, directions * H, Options(), NORMS[norm]) for _ in widths],
+            backward_cells=[make(width, H) for width in widths if bidirectional],
             **settings,
         ).double()
     for tensor in (*model.parameters(), *model.buffers()):  # `double` leaves complex tensors as they are
@@ -232,6 +246,10 @@ CASES = {
     "writing from tokens": ("gru", {"shape": "seq2seq"}),
     "writing, truncated, two layers": ("lstm", {"shape": "seq2seq", "truncate": 5, "layers": 2}),
     "writing from numbers": ("rnn", {"shape": "one-to-many"}),
+    "gated blocks": ("lru", {"layers": 2, "block": "glu"}),
+    "residual blocks, writing": ("gru", {"layers": 2, "block": "residual", "shape": "seq2seq"}),
+    "both directions": ("lstm", {"layers": 2, "bidirectional": True}),
+    "both directions in blocks": ("lru", {"layers": 2, "block": "residual", "norm": "rms", "bidirectional": True}),
 }
 
 

@@ -31,7 +31,7 @@ def plugin_check_command(
     /,
     *,
     kind: Annotated[
-        Kind | None, Parameter(show_choices=False, help="cell, block, task or probe, if several share the name.")
+        Kind | None, Parameter(show_choices=False, help="Which kind, if several share the name.")
     ] = None,
     plugin: PluginFiles = None,
     set: Annotated[

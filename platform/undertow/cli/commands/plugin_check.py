@@ -30,9 +30,7 @@ def plugin_check_command(
     name: Annotated[str, Parameter(help="A cell, block, task or probe, or a whole distribution.")],
     /,
     *,
-    kind: Annotated[
-        Kind | None, Parameter(show_choices=False, help="Which kind, if several share the name.")
-    ] = None,
+    kind: Annotated[Kind | None, Parameter(show_choices=False, help="Which kind, if several share the name.")] = None,
     plugin: PluginFiles = None,
     set: Annotated[
         list[str] | None,

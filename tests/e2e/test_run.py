@@ -448,8 +448,9 @@ def test_second_ctrl_c_ends_the_run_and_its_ranks_at_once(home: Path, until: Cal
 
 
 @pytest.mark.slow
-def test_model_is_stored_with_its_signature_and_predicts_without_the_plugin(home: Path) -> None:
-    result = undertow.run(SMALL, set=["track.log_model=true", "track.log_checkpoint=true"], progress=False)
+@pytest.mark.parametrize("more", [[], ["cell.layers=2", "cell.block=glu", "cell.norm=rms", "cell.bidirectional=true"]])
+def test_model_is_stored_with_its_signature_and_predicts_without_the_plugin(home: Path, more: list[str]) -> None:
+    result = undertow.run(SMALL, set=["track.log_model=true", "track.log_checkpoint=true", *more], progress=False)
     script = (
         "import sys, numpy as np, mlflow\n"
         f"mlflow.set_tracking_uri('sqlite:///{home}/mlflow.db')\n"

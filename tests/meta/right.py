@@ -1,9 +1,9 @@
-"""Cells, a task and a probe that pass every check; the broken plugins beside this file are subclasses of them.
+"""Cells, a block, a task and a probe that pass every check; the broken plugins beside this file are subclasses of them.
 
 A scratch plugin. It imports torch in the module of its hooks, so if installed it breaks the first check.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -13,6 +13,8 @@ from torchmetrics import MeanSquaredError, Metric
 
 from undertow import (
     Batch,
+    Block,
+    BlockSpec,
     Cell,
     CellSpec,
     Curve,
@@ -113,6 +115,21 @@ class ComplexCell(Cell):
         return state[0].real + state[0].imag
 
 
+class RightBlock(Block):
+    """y = x + (W u + b) ∘ σ(norm(x)); the cell reads norm(x)."""
+
+    def __init__(self, hidden_size: int, cell_size: int, options: Options, norm: Callable[[int], nn.Module]) -> None:
+        super().__init__(hidden_size, cell_size, options, norm)
+        self.norm = norm(hidden_size)
+        self.W = nn.Linear(cell_size, hidden_size)
+
+    def before(self, x: Tensor) -> Tensor:
+        return self.norm(x)
+
+    def after(self, x: Tensor, u: Tensor) -> Tensor:
+        return x + self.W(u) * self.norm(x).sigmoid()
+
+
 class RightTask(Task):
     """Noise from U(0, 1); the answer at the end is the first value. Its variance is the loss of a constant, 1/12."""
 
@@ -171,6 +188,10 @@ def cell_spec(
     return CellSpec(name=name, summary="A cell.", factory=factory, options=options, state=state)
 
 
+def block_spec(name: str, factory: str, options: type[Options] = RightOptions) -> BlockSpec:
+    return BlockSpec(name=name, summary="A block.", factory=factory, options=options)
+
+
 def task_spec(name: str, factory: str, options: type[Options] = RightOptions, **more: Any) -> TaskSpec:
     settings = {"shape": "many-to-one", "lengths": Lengths(default=12), "metrics": {"error": "min"}} | more
     return TaskSpec(name=name, summary="A task.", factory=factory, options=options, **settings)
@@ -188,6 +209,11 @@ def undertow_register_cells() -> Iterable[CellSpec]:
         cell_spec("right-drawing", ":DrawingCell"),
         cell_spec("right-complex", ":ComplexCell", state=("s",)),
     ]
+
+
+@hookimpl
+def undertow_register_blocks() -> Iterable[BlockSpec]:
+    return [block_spec("right", ":RightBlock")]
 
 
 @hookimpl

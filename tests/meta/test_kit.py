@@ -12,15 +12,28 @@ import torch
 
 import undertow.testing
 from undertow.plugins.host import load_plugins
-from undertow.testing import CellConformance, Conformance, ProbeConformance, TaskConformance, run_checks
+from undertow.testing import (
+    BlockConformance,
+    CellConformance,
+    Conformance,
+    ProbeConformance,
+    TaskConformance,
+    run_checks,
+)
 from undertow.testing.networks import small_network
 from undertow.testing.work import work_of
 
 HERE = Path(__file__).parent
 RIGHT = HERE / "right.py"
-KITS: dict[str, type[Conformance]] = {"cell": CellConformance, "task": TaskConformance, "probe": ProbeConformance}
+KITS: dict[str, type[Conformance]] = {
+    "cell": CellConformance,
+    "block": BlockConformance,
+    "task": TaskConformance,
+    "probe": ProbeConformance,
+}
 RIGHT_NAMES = {
     "cell": ("right", "right-counting", "right-drawing", "right-complex"),
+    "block": ("right",),
     "task": ("right",),
     "probe": ("right",),
 }
@@ -28,11 +41,15 @@ HOOKS = "hooks_import_nothing_heavy"
 """Its broken plugin is `HEAVY_HOOKS`, installed as a distribution."""
 HEAVY_HOOKS = """
 import tensorflow  # an empty module of that name: the check looks at names alone
-from undertow import CellSpec, Lengths, ProbeSpec, TaskSpec, hookimpl
+from undertow import BlockSpec, CellSpec, Lengths, ProbeSpec, TaskSpec, hookimpl
 
 @hookimpl
 def undertow_register_cells():
     yield CellSpec(name="heavy", summary="A cell.", factory="heavy_classes:RightCell", state=("h",))
+
+@hookimpl
+def undertow_register_blocks():
+    yield BlockSpec(name="heavy", summary="A block.", factory="heavy_classes:RightBlock")
 
 @hookimpl
 def undertow_register_tasks():

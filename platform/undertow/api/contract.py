@@ -1,11 +1,11 @@
-"""The three contracts: what a cell, a task and a probe must do. A plugin subclasses one of them.
+"""The contracts: what a cell, a block, a task and a probe must do. A plugin subclasses one of them.
 
 Shapes: T time, B batch, I input, H hidden, S supervised steps, C cues. Time comes first, except in the data of a
 task, where the batch comes first.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
@@ -149,6 +149,59 @@ class Scans(Protocol):
         ...
 
 
+class Block(nn.Module, ABC):
+    """What surrounds the cell of a layer: what the cell reads of the layer's input x, and what the layer passes on, y:
+
+        y = block.after(x, cell(block.before(x)))
+
+    The platform projects the input of the network to width H once, so x and y have width H in every layer. A block sees
+    single steps: no function of it mixes steps or examples, and it has no state. So a sequence in pieces equals the
+    whole, and the state of the cells is all that passes from step to step.
+
+    A factory is called as ``factory(hidden_size, cell_size, options, norm)``.
+
+    Args:
+        hidden_size: H.
+        cell_size: The width C of the cell's readout: its `output_size`, of a bidirectional layer that of both cells.
+        options: The block's own.
+        norm: Makes the norm that `cell.norm` names, for vectors of a width: ``self.norm = norm(hidden_size)``.
+    """
+
+    def __init__(self, hidden_size: int, cell_size: int, options: Options, norm: Callable[[int], nn.Module]) -> None:
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.cell_size = cell_size
+        self.options = options
+
+    @property
+    def output_size(self) -> int:
+        """The width of y: H."""
+        return self.hidden_size
+
+    def before(self, x: Tensor) -> Tensor:
+        """What the cell reads; default: x.
+
+        Args:
+            x: The layer's input, `(…, H)`, any leading dimensions.
+
+        Returns:
+            `(…, H)`, the same leading dimensions.
+        """
+        return x
+
+    @abstractmethod
+    def after(self, x: Tensor, u: Tensor) -> Tensor:
+        """What the layer passes on.
+
+        Args:
+            x: The layer's input, `(…, H)`.
+            u: The cell's readout, `(…, C)`, the same leading dimensions.
+
+        Returns:
+            `(…, H)`, the same leading dimensions.
+        """
+
+
 class Batch(NamedTuple):
     """Several examples, batch first.
 
@@ -254,11 +307,20 @@ class Answers(Protocol):
 
 
 class Model(Protocol):
-    """A network as a probe uses it: it runs whole or in pieces, and its layers are accessible."""
+    """A network as a probe uses it: it runs whole or in pieces, and its cells are accessible."""
 
     @property
     def layers(self) -> Sequence[Cell]:
-        """The cells, the lowest first."""
+        """The cells, the lowest first; of a bidirectional network each with its backward cell after it."""
+        ...
+
+    @property
+    def bidirectional(self) -> bool:
+        """Whether each layer has a second cell that runs backwards: such a network runs whole only.
+
+        It has no state that separates the past from the future. So `advance` takes all steps from the initial state,
+        and returns no state.
+        """
         ...
 
     def encode(self, input: Tensor, target: Tensor | None = None) -> Tensor:
@@ -266,7 +328,7 @@ class Model(Protocol):
         ...
 
     def initial_state(self, batch_size: int) -> tuple[State, ...]:
-        """The state of every layer before the first step."""
+        """The state of every cell before the first step, in the order of `layers`."""
         ...
 
     def advance(self, x_TBI: Tensor, state: tuple[State, ...], after: int = 0) -> tuple[Tensor, tuple[State, ...]]:
@@ -276,6 +338,18 @@ class Model(Protocol):
             x_TBI: The input of the lowest layer.
             state: Before the first of them.
             after: How many steps of the sequence follow; `train.truncate` counts from the end of the sequence.
+        """
+        ...
+
+    def step(self, x_BI: Tensor, state: tuple[State, ...]) -> tuple[Tensor, tuple[State, ...]]:
+        """Run one step by the `step` of every cell, never truncated; as `advance` without its dimension of time."""
+        ...
+
+    def cell_inputs(self, x_TBI: Tensor) -> Sequence[Tensor]:
+        """What each of `layers` reads at every step of a whole sequence, in the order in which it reads them.
+
+        A cell that runs backwards reads the last step first. With blocks between the cells this is not the readout of
+        the cell below.
         """
         ...
 

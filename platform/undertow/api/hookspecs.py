@@ -16,7 +16,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from undertow.api.spec import CellSpec, ProbeSpec, TaskSpec
+from undertow.api.spec import BlockSpec, CellSpec, ProbeSpec, TaskSpec
 
 PROJECT = "undertow"
 """The name of both the pluggy project and the entry-point group."""
@@ -28,6 +28,11 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 @hookspec
 def undertow_register_cells() -> Iterable[CellSpec]:  # type: ignore[empty-body]
     """The cells that this plugin offers."""
+
+
+@hookspec
+def undertow_register_blocks() -> Iterable[BlockSpec]:  # type: ignore[empty-body]
+    """The blocks that this plugin offers, each a value of `cell.block`."""
 
 
 @hookspec

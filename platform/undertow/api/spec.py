@@ -1,4 +1,4 @@
-"""Specs: the description of a cell, a task or a probe that is known before its class is imported.
+"""Specs: the description of a cell, a block, a task or a probe that is known before its class is imported.
 
 A spec is frozen data. `factory` names the class as ``"package.module:Class"`` (``":Class"`` for the module that holds
 the hooks), so that listing a thousand cells imports none of them:
@@ -41,7 +41,7 @@ class Options(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """The description of a cell, a task or a probe.
+    """The description of a cell, a block, a task or a probe.
 
     Args:
         name: Lower-case words joined by hyphens, unique within its kind.
@@ -71,6 +71,17 @@ class CellSpec(Spec):
     """
 
     state: tuple[str, ...]
+    equation: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockSpec(Spec):
+    """What surrounds the cell of a layer.
+
+    Args:
+        equation: The output y of a layer for its input x, in one line or more.
+    """
+
     equation: str = ""
 
 

@@ -44,19 +44,23 @@ def resolve(config: ExperimentConfig, source: Source, registry: Registry) -> Exp
     validation = _Validation(source, registry)
     cell = validation.find(registry.cell, config.cell.name, "cell", "name")
     task = validation.find(registry.task, config.task.name, "task", "name")
+    block = validation.find(registry.block, config.cell.block, "cell", "block")
     validation.find_all(registry.cell, config.cell.options, "cell", "options")
+    validation.find_all(registry.block, config.cell.block_options, "cell", "block_options")
     validation.find_all(registry.task, config.task.options, "task", "options")
     cell_options = validation.chosen_options(cell, config.cell.options, "cell", "options")
+    block_options = validation.chosen_options(block, config.cell.block_options, "cell", "block_options")
     task_options = validation.chosen_options(task, config.task.options, "task", "options")
     length = validation.length(task, config.task.length)
     validation.other_lengths(task, config.evaluate.lengths)
     validation.metrics(task, config)
+    validation.bidirectional(task, config)
     probes = [validation.probe(index, config.probes) for index in range(len(config.probes))]
     if validation.problems:
         raise RequestError("\n".join(validation.problems))
     return config.model_copy(
         update={
-            "cell": config.cell.model_copy(update={"options": cell_options}),
+            "cell": config.cell.model_copy(update={"options": cell_options, "block_options": block_options}),
             "task": config.task.model_copy(update={"options": task_options, "length": length}),
             "probes": probes,
         }
@@ -159,6 +163,27 @@ class _Validation:
             elif metric not in known:
                 problem = f"task `{task.name}` has no metric {shown(metric)}.{did_you_mean(metric, known)}"
                 self._wrong(problem, "train", section, "metric")
+
+    def bidirectional(self, task: TaskSpec | None, config: ExperimentConfig) -> None:
+        """Refuse what a network that runs backwards too cannot do: it must have read all steps before it answers."""
+        if not config.cell.bidirectional:
+            return
+        if task is not None and task.shape != "many-to-one":
+            why = {
+                "one-to-one": "has one step, which has no direction",
+                "aligned": "answers at every step, and a cell that runs backwards would have read what comes next",
+            }.get(task.shape, "writes its answer step by step, and nothing can run backwards from steps to come")
+            problem = f"task `{task.name}` is {task.shape}: it {why}: leave out `cell.bidirectional`"
+            self._wrong(problem, "cell", "bidirectional")
+        remedy = "leave out this key or `cell.bidirectional`"
+        if config.train.truncate is not None:
+            problem = (
+                "the gradient is cut at steps that are counted back from the last, and a cell that runs backwards "
+                f"begins there: {remedy}"
+            )
+            self._wrong(problem, "train", "truncate")
+        if config.optim.omega:
+            self._wrong(f"Ω is defined for states that pass forwards in time: {remedy}", "optim", "omega")
 
     def probe(self, index: int, probes: list[ProbeConfig]) -> ProbeConfig:
         probe = probes[index]

@@ -26,7 +26,7 @@ class TaskConfig(Section):
 
 
 class CellConfig(Section):
-    """Which cell, and how wide and deep the network is."""
+    """Which cell, what surrounds it, and how wide and deep the network is."""
 
     name: str
     """A name from `undertow list cells`."""
@@ -35,11 +35,19 @@ class CellConfig(Section):
     layers: Count = 1
     """How many layers are stacked."""
     dropout: Fraction = 0.0
-    """Probability of dropping an activation between layers."""
+    """Probability of dropping an activation that the cell of a layer above the first reads."""
+    block: str = "plain"
+    """What surrounds the cell of each layer, from `undertow list blocks`; `plain`: nothing."""
+    norm: Literal["layer", "rms"] = "layer"
+    """The norm in a block; `plain` has none."""
+    bidirectional: bool = False
+    """Whether each layer has a second cell that runs backwards, for tasks that answer once, at the end."""
     lr_scale: dict[str, NonNegative] = {}
     """Factors on `optim.lr`, by parameter of the cell, such as `{weight_hh: 0.1}`, in every layer; 0 trains nothing."""
     options: dict[str, dict[str, Any]] = {}
     """The cell's own options, under its name."""
+    block_options: dict[str, dict[str, Any]] = {}
+    """The block's own options, under its name."""
 
 
 class Scheduler(Section):

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from undertow.api.contract import Batch, Cell, Probe, Scans, State, Task, Tokens, Vector
-from undertow.api.spec import CellSpec, TaskSpec
+from undertow.api.contract import Batch, Block, Cell, Probe, Scans, State, Task, Tokens, Vector
+from undertow.api.spec import BlockSpec, CellSpec, TaskSpec
 from undertow.config.load import LoadedExperiment
 from undertow.errors import RequestError, did_you_mean
+from undertow.nn.blocks import NORMS, Plain
 from undertow.nn.model import SequenceModel, parameter_key
 
 _TRIED = 2
@@ -51,26 +52,36 @@ def build_model(loaded: LoadedExperiment, task: Task) -> SequenceModel:
         RequestError: The plugin cannot be loaded, or breaks its contract.
     """
     section = loaded.config.cell
-    spec = loaded.registry.cell(section.name)
+    spec, block_spec = loaded.registry.cell(section.name), loaded.registry.block(section.block)
     options = spec.options.model_validate(section.options.get(spec.name, {}))
-    factory = loaded.registry.factory(spec)
-    width = task.inputs.width if isinstance(task.inputs, Vector) else section.hidden_size
-    cells: list[Cell] = []
+    block_options = block_spec.options.model_validate(section.block_options.get(block_spec.name, {}))
+    factory, block_factory = loaded.registry.factory(spec), loaded.registry.factory(block_spec)
+    plain = issubclass(block_factory, Plain)
+    width = task.inputs.width if plain and isinstance(task.inputs, Vector) else section.hidden_size
+    cells: list[list[Cell]] = []
+    blocks: list[Block] = []
     for _ in range(section.layers):
-        cells.append(factory(width, section.hidden_size, options, _steps(task)))
-        width = cells[-1].output_size
-    for layer, cell in enumerate(cells):
-        cell.place(layer, len(cells))
-    _validate_cell(spec, cells[0])
-    _validate_rates(spec, section.lr_scale, cells[0])
+        directions = range(2 if section.bidirectional else 1)
+        cells.append([factory(width, section.hidden_size, options, _steps(task)) for _ in directions])
+        read = sum(cell.output_size for cell in cells[-1])
+        blocks.append(block_factory(section.hidden_size, read, block_options, NORMS[section.norm]))
+        width = blocks[-1].output_size
+    for layer, pair in enumerate(cells):
+        for cell in pair:
+            cell.place(layer, len(cells))
+    _validate_cell(spec, cells[0][0])
+    _validate_block(block_spec, blocks[0])
+    _validate_rates(spec, section.lr_scale, cells[0][0])
     return SequenceModel(
-        cells,
+        [pair[0] for pair in cells],
         inputs=task.inputs,
         output_size=task.output_size,
         shape=task.shape,
         writes=task.writes,
         dropout=section.dropout,
         truncate=loaded.config.train.truncate,
+        blocks=blocks,
+        backward_cells=[cell for pair in cells for cell in pair[1:]],
     )
 
 
@@ -133,6 +144,20 @@ def _validate_cell(spec: CellSpec, cell: Cell) -> None:
         if scanned is not None:
             _expect(f"{at}: scan's output", scanned[0], (_TRIED, _TRIED, cell.output_size))
             _expect_state(f"{at}: scan's state", spec, scanned[1], like=state)
+
+
+def _validate_block(spec: BlockSpec, block: Block) -> None:
+    """Run two steps of two examples and compare every shape with the contract."""
+    at = f"block `{spec.name}` ({spec.factory})"
+    dtype = next((p.dtype.to_real() for p in block.parameters()), torch.get_default_dtype())
+    x_TBH, u_TBC = (torch.zeros(_TRIED, _TRIED, n, dtype=dtype) for n in (block.hidden_size, block.cell_size))
+    with torch.no_grad(), torch.random.fork_rng(devices=()):
+        try:
+            read_TBH, y_TBH = block.before(x_TBH), block.after(x_TBH, u_TBC)
+        except Exception as error:  # a plugin's code may raise anything
+            raise RequestError(f"{at}: a first step fails: {type(error).__name__}: {error}") from error
+    _expect(f"{at}: before", read_TBH, (_TRIED, _TRIED, block.hidden_size))
+    _expect(f"{at}: after", y_TBH, (_TRIED, _TRIED, block.output_size))
 
 
 def _validate_rates(spec: CellSpec, scales: Iterable[str], cell: Cell) -> None:

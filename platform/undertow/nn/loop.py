@@ -9,10 +9,15 @@ piece of the same sequence: running in pieces equals running whole.
 T time, B batch, I input, H hidden.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from undertow.api.contract import Cell, Scans, State
+
+Unroll = Callable[[Cell, Tensor, State], tuple[Tensor, State]]
+"""A way to run a layer over some steps, such as `unroll` and `unroll_by_steps`."""
 
 
 def unroll(cell: Cell, x_TBI: Tensor, state: State) -> tuple[Tensor, State]:

@@ -17,6 +17,11 @@ the first one it reads that of a start symbol. In training the symbols come from
 Zipser 1989); otherwise each is the most likely one of the network's own output. The same layers read and write, so a
 lag may count steps from one that writes back to one that reads.
 
+A layer is a cell in a block (`blocks`). In a bidirectional network (Schuster & Paliwal 1997, doi 10.1109/78.650093) it
+is two cells, of which the second reads the steps in reverse. Their readouts at a step are concatenated, and what comes
+next maps the double width: the block, the next layer or the head. So a network without blocks equals torch's. The head
+reads both directions when they have read everything: the forward one at the last step, the backward one at the first.
+
 T time read, U time written, B batch, I input, H hidden, O output.
 """
 
@@ -28,9 +33,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from undertow.api.contract import Cell, State, Tokens, Vector
-from undertow.api.spec import Shape
-from undertow.nn.loop import unroll, unroll_by_steps
+from undertow.api.contract import Block, Cell, State, Tokens, Vector
+from undertow.api.spec import Options, Shape
+from undertow.errors import UndertowError
+from undertow.nn.blocks import NORMS, Plain
+from undertow.nn.loop import Unroll, unroll, unroll_by_steps
 
 
 def parameter_key(name: str) -> str:
@@ -42,14 +49,18 @@ class SequenceModel(nn.Module):
     """Stacked recurrent layers between an encoder and a linear head.
 
     Args:
-        cells: One per layer, the lowest first; the input width of each is the output width of the one below.
-        inputs: `Vector` inputs go to the first layer unchanged, `Tokens` through an embedding of its input width.
+        cells: One per layer, the lowest first; the input width of each is the output width of the layer below.
+        inputs: `Vector` inputs go to the first layer unchanged, or through the one projection that blocks need;
+            `Tokens` through an embedding of its input width.
         output_size: Width of the output.
         shape: Which steps are decoded.
         writes: How many steps are written; 0 for the shapes that do not write.
-        dropout: Probability of dropping an activation between two layers.
+        dropout: Probability of dropping an activation that a cell above the first layer reads. What a block passes by
+            its cell is not dropped.
         truncate: Steps after which the gradient is cut (truncated backpropagation through time, Williams & Peng 1990,
             doi 10.1162/neco.1990.2.4.490), counted back from the last step; never when None.
+        blocks: One per layer, around its cell; the cells alone when None.
+        backward_cells: The second cell of each layer, which runs backwards; only for many-to-one. None by default.
     """
 
     def __init__(
@@ -62,16 +73,22 @@ class SequenceModel(nn.Module):
         writes: int = 0,
         dropout: float = 0.0,
         truncate: int | None = None,
+        blocks: Iterable[Block] | None = None,
+        backward_cells: Iterable[Cell] = (),
     ) -> None:
         super().__init__()
         self.cells = nn.ModuleList(cells)
-        width = self.layers[0].input_size
+        self.backward_cells = nn.ModuleList(backward_cells)
+        self.blocks = nn.ModuleList(self._plain() if blocks is None else blocks)
+        width = self.input_size = inputs.width if isinstance(inputs, Vector) else self.layers[0].input_size
         self.encoder: nn.Module = (
             nn.Embedding(inputs.vocabulary, width) if isinstance(inputs, Tokens) else nn.Identity()
         )
-        self.head = nn.Linear(self.layers[-1].output_size, output_size)
+        self.head = nn.Linear(cast(Block, self.blocks[-1]).output_size, output_size)
         self.start = output_size
         self.written = nn.Embedding(output_size + 1, width) if writes else None
+        projected = isinstance(inputs, Vector) and not isinstance(self.blocks[0], Plain)
+        self.projection: nn.Module = nn.Linear(width, self.layers[0].input_size) if projected else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         self.shape = shape
         self.writes = writes
@@ -80,11 +97,16 @@ class SequenceModel(nn.Module):
 
     @property
     def layers(self) -> Sequence[Cell]:
-        """The cells, the lowest first."""
-        return cast(Sequence[Cell], self.cells)
+        """The cells, the lowest first; of a bidirectional network each with its backward cell after it."""
+        return [cell for cells in self._cells_by_layer() for cell in cells]
+
+    @property
+    def bidirectional(self) -> bool:
+        """Whether each layer has a second cell that runs backwards. Such a network runs whole only."""
+        return len(self.backward_cells) > 0
 
     def encode(self, input: Tensor, target: Tensor | None = None) -> Tensor:
-        """What the lowest layer reads.
+        """What the network reads at each step, before the projection to the width of its blocks, if they need one.
 
         Args:
             input: `(B, T, I)` numbers or `(B, T)` tokens.
@@ -112,40 +134,92 @@ class SequenceModel(nn.Module):
             self._unroll = before
 
     def initial_state(self, batch_size: int) -> tuple[State, ...]:
-        """The state of every layer before the first step."""
+        """The state of every cell before the first step, in the order of `layers`."""
         return tuple(cell.initial_state(batch_size) for cell in self.layers)
 
     def advance(self, x_TBI: Tensor, state: tuple[State, ...], after: int = 0) -> tuple[Tensor, tuple[State, ...]]:
         """Run some steps through all layers.
 
         Args:
-            x_TBI: The input of the lowest layer, at least one step.
-            state: Each layer's state before the first of them.
+            x_TBI: The encoded input, at least one step; all steps if the network is bidirectional.
+            state: The state of each of `layers` before the first of them.
             after: How many steps of the sequence follow. The places where `truncate` cuts depend on it, since they
                 are counted back from the last step.
 
         Returns:
-            The top layer's readout `y_TBH`, and each layer's state after the last step.
+            The top layer's readout `y_TBH`, and the state of each of `layers` after the last step. A bidirectional
+            network has none that could be continued from.
+
+        Raises:
+            UndertowError: A bidirectional network is to run a part of a sequence.
         """
+        if self.bidirectional:
+            if after or len(state) != len(self.layers):
+                raise UndertowError("a bidirectional network runs a whole sequence at once: it has no state in between")
+            return self.run(x_TBI, state, self._unroll)[0], ()
         if self.truncate is None:
-            return self._advance(x_TBI, state)
+            return self.run(x_TBI, state, self._unroll)[:2]
         cuts = range((len(x_TBI) + after) % self.truncate, len(x_TBI), self.truncate)
         pieces = []
         for start, stop in pairwise(sorted({0, *cuts, len(x_TBI)})):
             if start in cuts:
                 state = tuple(tuple(part.detach() for part in layer) for layer in state)
-            y_TBH, state = self._advance(x_TBI[start:stop], state)
+            y_TBH, state, _ = self.run(x_TBI[start:stop], state, self._unroll)
             pieces.append(y_TBH)
         return torch.cat(pieces), state
 
-    def _advance(self, x_TBI: Tensor, state: tuple[State, ...]) -> tuple[Tensor, tuple[State, ...]]:
-        y_TBH, after = x_TBI, []
-        for depth, (cell, layer_state) in enumerate(zip(self.layers, state, strict=True)):
+    def step(self, x_BI: Tensor, state: tuple[State, ...]) -> tuple[Tensor, tuple[State, ...]]:
+        """Run one step by the `step` of every cell, never truncated; as `advance` without its dimension of time."""
+        y_1BH, after, _ = self.run(x_BI.unsqueeze(0), state, unroll_by_steps)
+        return y_1BH[0], after
+
+    def cell_inputs(self, x_TBI: Tensor) -> Sequence[Tensor]:
+        """What each of `layers` reads at every step of a whole sequence, in the order in which it reads them."""
+        return self.run(x_TBI, self.initial_state(x_TBI.shape[1]), self._unroll)[2]
+
+    def run(
+        self, x_TBI: Tensor, state: tuple[State, ...], unroll: Unroll
+    ) -> tuple[Tensor, tuple[State, ...], list[Tensor]]:
+        """Run some steps through all layers, not truncated.
+
+        Args:
+            x_TBI: As for `advance`.
+            state: As for `advance`.
+            unroll: Runs a cell over the steps.
+
+        Returns:
+            The top layer's readout `y_TBH`; the state of each of `layers` after the steps that it read; what each of
+            them read, in its own order.
+        """
+        y_TBH: Tensor = self.projection(x_TBI)
+        after: list[State] = []
+        inputs: list[Tensor] = []
+        for depth, (block, cells) in enumerate(zip(self._blocks(), self._cells_by_layer(), strict=True)):
+            read_TBH = block.before(y_TBH)
             if depth > 0:
-                y_TBH = self.dropout(y_TBH)
-            y_TBH, layer_state = self._unroll(cell, y_TBH, layer_state)
-            after.append(layer_state)
-        return y_TBH, tuple(after)
+                read_TBH = self.dropout(read_TBH)
+            readouts = []
+            for backwards, cell in enumerate(cells):
+                inputs.append(read_TBH.flip(0) if backwards else read_TBH)
+                u_TBC, last = unroll(cell, inputs[-1], state[len(after)])
+                readouts.append(u_TBC.flip(0) if backwards else u_TBC)
+                after.append(last)
+            if len(readouts) > 1 and depth == len(self.blocks) - 1:
+                readouts[1] = readouts[1][:1].expand_as(readouts[1])  # the head reads it where it has read all steps
+            y_TBH = block.after(y_TBH, readouts[0] if len(readouts) == 1 else torch.cat(readouts, -1))
+        return y_TBH, tuple(after), inputs
+
+    def _blocks(self) -> Sequence[Block]:
+        return cast(Sequence[Block], self.blocks)
+
+    def _cells_by_layer(self) -> Iterator[tuple[Cell, ...]]:
+        """The cell of each layer, in a bidirectional network followed by its backward one."""
+        directions = [self.cells, self.backward_cells] if len(self.backward_cells) else [self.cells]
+        return zip(*cast(Sequence[Sequence[Cell]], directions), strict=True)
+
+    def _plain(self) -> Iterator[Block]:
+        for cells in self._cells_by_layer():
+            yield Plain(cells[0].hidden_size, sum(cell.output_size for cell in cells), Options(), NORMS["layer"])
 
     def decode(self, y: Tensor) -> Tensor:
         """The top layer's readout `(…, H)` to the output `(…, O)`."""

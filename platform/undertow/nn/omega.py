@@ -28,19 +28,19 @@ def omega(model: SequenceModel, x_TBI: Tensor, loss_of: Callable[[Tensor], Tenso
         x_TBI: The input of its lowest layer.
         loss_of: Computes E from the top layer's readout at every step, `y_TBH`.
     """
-    y_TBH = x_TBI.detach()
-    inputs: list[Tensor] = []
     states: list[list[State]] = []
-    for depth, (cell, state) in enumerate(zip(model.layers, model.initial_state(x_TBI.shape[1]), strict=True)):
-        y_TBH = model.dropout(y_TBH) if depth else y_TBH
-        inputs.append(y_TBH.detach())
-        y_TBH, after = _run(cell, y_TBH, state)
+
+    def recording(cell: Cell, x_TBI: Tensor, state: State) -> tuple[Tensor, State]:
+        y_TBH, after = _run(cell, x_TBI, state)
         states.append(after)
+        return y_TBH, after[-1]
+
+    y_TBH, _, inputs = model.run(x_TBI.detach(), model.initial_state(x_TBI.shape[1]), recording)
     arriving = iter(_gradients(loss_of(y_TBH), [part for layer in states for state in layer for part in state]))
     total = x_TBI.new_zeros(())
     for cell, x_TBH, layer in zip(model.layers, inputs, states, strict=True):
         arriving_T = [tuple(next(arriving) for _ in state) for state in layer]
-        total = total + _of_layer(cell, x_TBH[1:], _rows(layer[:-1]), _rows(arriving_T[1:])) / x_TBI.shape[1]
+        total = total + _of_layer(cell, x_TBH[1:].detach(), _rows(layer[:-1]), _rows(arriving_T[1:])) / x_TBI.shape[1]
     return total
 
 

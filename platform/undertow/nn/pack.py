@@ -273,6 +273,6 @@ def _tried(models: Sequence[SequenceModel]) -> tuple[Tensor, Tensor | None, int]
     if isinstance(base.encoder, nn.Embedding):
         input = torch.randint(base.encoder.num_embeddings, (S, _TRIED, steps), generator=generator)
     else:
-        input = torch.randn(S, _TRIED, steps, base.layers[0].input_size, generator=generator).to(weight.dtype.to_real())
+        input = torch.randn(S, _TRIED, steps, base.input_size, generator=generator).to(weight.dtype.to_real())
     target = torch.zeros(S, _TRIED, _TRIED, dtype=torch.long, device=weight.device) if base.writes else None
     return input.to(weight.device), target, _TRIED if base.writes else 0

@@ -25,15 +25,16 @@ from typing import Any
 import pluggy
 
 from undertow.api import hookspecs
-from undertow.api.spec import CellSpec, ProbeSpec, Spec, TaskSpec
+from undertow.api.spec import BlockSpec, CellSpec, ProbeSpec, Spec, TaskSpec
 from undertow.errors import RequestError, did_you_mean
 from undertow.plugins.discovery import file_refusal, installed, permitted
-from undertow.plugins.registry import Entry, Plugin, PluginFailure, Registry, Stage, describe_error
+from undertow.plugins.registry import BUILT_IN_BLOCKS, Entry, Plugin, PluginFailure, Registry, Stage, describe_error
 from undertow.plugins.scratch import describe, import_file
 from undertow.plugins.validation import api_fault, spec_fault
 
 HOOKS: dict[str, type[Spec]] = {
     "undertow_register_cells": CellSpec,
+    "undertow_register_blocks": BlockSpec,
     "undertow_register_tasks": TaskSpec,
     "undertow_register_probes": ProbeSpec,
 }
@@ -100,12 +101,14 @@ class _Host:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._entries: dict[type[Spec], dict[str, Entry[Any]]] = {of: {} for of in HOOKS.values()}
+        self._entries[BlockSpec] |= BUILT_IN_BLOCKS
         self._plugins: list[Plugin] = []
         self._failures: list[PluginFailure] = []
 
     def registry(self) -> Registry:
         return Registry(
             cells=self._entries[CellSpec],
+            blocks=self._entries[BlockSpec],
             tasks=self._entries[TaskSpec],
             probes=self._entries[ProbeSpec],
             plugins=tuple(self._plugins),
@@ -225,7 +228,8 @@ class _Host:
         if spec.name in entries:
             first = entries[spec.name].plugin
             reason = f"{label} this name is already taken by {first}, which keeps it."
-            block = "" if first.scratch else f", or leave one out: `plugins: {{block: [{first.distribution}]}}`"
+            fixed = first.scratch or entries[spec.name] in BUILT_IN_BLOCKS.values()
+            block = "" if fixed else f", or leave one out: `plugins: {{block: [{first.distribution}]}}`"
             kind = of.__name__.removesuffix("Spec").lower()
             return self._fail(plugin, "duplicate", reason, f"Rename one{block}.", kind, spec.name)
         if spec.factory.startswith(":"):

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
-from undertow.api.spec import CellSpec, ProbeSpec, Spec, TaskSpec
+from undertow._version import __version__
+from undertow.api.spec import BlockSpec, CellSpec, ProbeSpec, Spec, TaskSpec
 from undertow.errors import RequestError, did_you_mean
 
 S = TypeVar("S", bound=Spec)
@@ -72,7 +73,7 @@ class PluginFailure:
         stage: Where loading stopped.
         reason: What is wrong, in a sentence or two.
         remedy: What to do about it.
-        kind: For stage `duplicate`: ``cell``, ``task`` or ``probe``.
+        kind: For stage `duplicate`: ``cell``, ``block``, ``task`` or ``probe``.
         name: For stage `duplicate`: the name that is taken.
     """
 
@@ -98,11 +99,40 @@ class Entry(Generic[S]):
     plugin: Plugin
 
 
+BUILT_IN_BLOCKS: Mapping[str, Entry[BlockSpec]] = {
+    spec.name: Entry(spec, Plugin("undertow", "undertow", __version__, "undertow.plugins.registry"))
+    for spec in (
+        BlockSpec(
+            name="plain",
+            summary="The cell alone",
+            factory="undertow.nn.blocks:Plain",
+            equation="y = cell(x)",
+        ),
+        BlockSpec(
+            name="residual",
+            summary="Pre-norm residual: the cell adds to what passes by it",
+            factory="undertow.nn.blocks:Residual",
+            equation="y = x + W cell(norm(x))",
+            paper="He et al. 2016, arXiv 1512.03385; pre-norm: Xiong et al. 2020, arXiv 2002.04745",
+        ),
+        BlockSpec(
+            name="glu",
+            summary="Pre-norm residual with a gated linear unit after the cell, as in S4 and LRU",
+            factory="undertow.nn.blocks:Glu",
+            equation="u = gelu(cell(norm(x)))\ny = x + (W1 u + b1) * sigmoid(W2 u + b2)",
+            paper="Gu, Goel & Ré 2022, arXiv 2111.00396; Orvieto et al. 2023, arXiv 2303.06349",
+        ),
+    )
+}
+"""The blocks of the platform itself, which need no plugin and cannot be blocked."""
+
+
 @dataclass(frozen=True)
 class Registry:
-    """All cells, tasks and probes by name, the plugins they came from, and what was left out."""
+    """All cells, blocks, tasks and probes by name, the plugins they came from, and what was left out."""
 
     cells: Mapping[str, Entry[CellSpec]] = field(default_factory=dict)
+    blocks: Mapping[str, Entry[BlockSpec]] = field(default_factory=lambda: dict(BUILT_IN_BLOCKS))
     tasks: Mapping[str, Entry[TaskSpec]] = field(default_factory=dict)
     probes: Mapping[str, Entry[ProbeSpec]] = field(default_factory=dict)
     plugins: tuple[Plugin, ...] = ()
@@ -115,6 +145,14 @@ class Registry:
             RequestError: There is none; the message has the nearest name.
         """
         return self._find("cell", self.cells, name)
+
+    def block(self, name: str) -> BlockSpec:
+        """The block of this name.
+
+        Raises:
+            RequestError: There is none; the message has the nearest name.
+        """
+        return self._find("block", self.blocks, name)
 
     def task(self, name: str) -> TaskSpec:
         """The task of this name.
@@ -139,7 +177,7 @@ class Registry:
             spec: A spec of this registry.
 
         Returns:
-            A subclass of `Cell`, `Task` or `Probe`, by the type of the spec.
+            A subclass of `Cell`, `Block`, `Task` or `Probe`, by the type of the spec.
 
         Raises:
             RequestError: It cannot be imported, or is not such a class.
@@ -150,6 +188,7 @@ class Registry:
             (kind, entries, base)
             for of, kind, entries, base in (
                 (CellSpec, "cell", self.cells, contract.Cell),
+                (BlockSpec, "block", self.blocks, contract.Block),
                 (TaskSpec, "task", self.tasks, contract.Task),
                 (ProbeSpec, "probe", self.probes, contract.Probe),
             )

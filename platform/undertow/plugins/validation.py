@@ -9,7 +9,18 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
-from undertow.api.spec import API_WINDOW, CellSpec, Direction, Lengths, Options, ProbeSpec, Shape, Spec, TaskSpec
+from undertow.api.spec import (
+    API_WINDOW,
+    BlockSpec,
+    CellSpec,
+    Direction,
+    Lengths,
+    Options,
+    ProbeSpec,
+    Shape,
+    Spec,
+    TaskSpec,
+)
 
 Fault = tuple[str, str]
 """What is wrong, and what to do about it."""
@@ -64,6 +75,8 @@ def _faults(spec: Any) -> Iterator[Fault]:
         yield f"paper is {spec.paper!r}.", "Write the source as text, or leave it out."
     if isinstance(spec, CellSpec):
         yield from _cell_faults(spec)
+    if isinstance(spec, BlockSpec) and not isinstance(spec.equation, str):
+        yield f"equation is {spec.equation!r}.", "Write it as text, or leave it out."
     if isinstance(spec, TaskSpec):
         yield from _task_faults(spec)
     if isinstance(spec, ProbeSpec):

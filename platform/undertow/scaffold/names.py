@@ -17,13 +17,13 @@ import undertow
 from undertow.errors import RequestError
 from undertow.plugins.registry import Entry, Registry
 
-Kind = Literal["cell", "task", "probe"]
+Kind = Literal["cell", "block", "task", "probe"]
 
-KINDS: tuple[Kind, ...] = ("cell", "task", "probe")
+KINDS: tuple[Kind, ...] = ("cell", "block", "task", "probe")
 
 _LEGAL = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _ACRONYMS = {"rnn", "lstm", "gru"}
-_IMPORTED = {"Any", "Mapping", "Metric", "NDArray", "Tensor"}
+_IMPORTED = {"Any", "Callable", "Mapping", "Metric", "NDArray", "Tensor"}
 """Names that the templates import, beside the public ones of undertow."""
 
 

@@ -55,7 +55,7 @@ def plan_plugin(kind: Kind, name: str, *, into: Path) -> Plan:
     """Plan a distribution of one plugin.
 
     Args:
-        kind: What it offers: a cell, a task or a probe.
+        kind: What it offers: a cell, a block, a task or a probe.
         name: Its name, as `undertow list` shows it.
         into: The folder that will hold the distribution's folder.
 

@@ -340,6 +340,7 @@ def _modules(loaded: LoadedStudy) -> list[str]:
     chosen = [loaded.space.chosen(point) for point in loaded.space.points()]
     wanted = [
         *(specs.cell(str(name)) for name in {each.get("cell.name", loaded.first.cell.name) for each in chosen}),
+        *(specs.block(str(name)) for name in {each.get("cell.block", loaded.first.cell.block) for each in chosen}),
         *(specs.task(str(name)) for name in {each.get("task.name", loaded.first.task.name) for each in chosen}),
         *(specs.probe(each.name) for each in loaded.first.probes),
     ]

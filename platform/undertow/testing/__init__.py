@@ -1,4 +1,4 @@
-"""The conformance kit: what every cell, task and probe must do, as checks that their authors run.
+"""The conformance kit: what every cell, block, task and probe must do, as checks that their authors run.
 
 On the command line; the last line has the counts, and the exit code is 0 only if no check failed:
 
@@ -23,16 +23,17 @@ From Python:
     report = run_checks(CellConformance.of("lstm"))
     print(report.summary)
 
-`expected_failures` is the place to declare what a cell, task or probe is not made for, with the reason. A cell whose
-replicates cannot be trained side by side, say, because its step depends on the value of a tensor, declares ``packs``.
-Runs need no declaration: they find it out.
+`expected_failures` is the place to declare what a plugin is not made for, with the reason. A cell whose replicates
+cannot be trained side by side, say, because its step depends on the value of a tensor, declares ``packs``. Runs need no
+declaration: they find it out.
 
-A check is a method ``test_<check>`` of `CellConformance`, `TaskConformance` or `ProbeConformance`. Its docstring is the
-question that it answers; a failure message has what was compared, the difference and the remedy. A check that does not
-apply (no GPU, a cell without gates) is skipped with a reason and counted as skipped. Checks leave torch's random state
-as it was, and need neither pytest nor any other plugin.
+A check is a method ``test_<check>`` of `CellConformance`, `BlockConformance`, `TaskConformance` or `ProbeConformance`.
+Its docstring is the question that it answers; a failure message has what was compared, the difference and the remedy. A
+check that does not apply (no GPU, a cell without gates) is skipped with a reason and counted as skipped. Checks leave
+torch's random state as it was, and need neither pytest nor any other plugin.
 """
 
+from undertow.testing.block import BlockConformance
 from undertow.testing.cell import CellConformance
 from undertow.testing.conformance import Conformance, ExpectedFailure
 from undertow.testing.probe import ProbeConformance
@@ -40,6 +41,7 @@ from undertow.testing.runner import CheckResult, Report, run_checks
 from undertow.testing.task import TaskConformance
 
 __all__ = [
+    "BlockConformance",
     "CellConformance",
     "CheckResult",
     "Conformance",

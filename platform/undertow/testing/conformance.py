@@ -1,4 +1,4 @@
-"""What the three kits share: the plugin under test, its options, and the two checks that every kind has.
+"""What the kits share: the plugin under test, its options, and the two checks that every kind has.
 
 pytest is not needed: a check is skipped with `unittest.SkipTest`, which pytest also shows as skipped.
 """
@@ -22,7 +22,7 @@ from undertow.plugins.host import load_plugins
 from undertow.plugins.registry import Entry, Registry
 from undertow.testing.asserts import expect
 
-Kind = Literal["cell", "task", "probe"]
+Kind = Literal["cell", "block", "task", "probe"]
 
 HEAVY = (
     *("torch", "torchmetrics", "pytorch_lightning", "lightning_fabric", "mlflow", "optuna"),
@@ -39,7 +39,7 @@ class Conformance:
     """One plugin object under test.
 
     Attributes:
-        name: Name of the cell, task or probe.
+        name: Name of the cell, block, task or probe.
         plugins: Scratch files to load beside the installed plugins.
         options: Values that are not the defaults, or a complete `Options` object.
         expected_failures: Reason by name of the check (without ``test_``). Strict: a check that passes is a failure.

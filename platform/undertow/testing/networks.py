@@ -4,6 +4,7 @@ T time, B batch, I input, H hidden.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -11,15 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from undertow.api.contract import Batch, Cell, GateKind, Split, State, Subject, Task, Tokens, Vector
+from undertow.api.contract import Batch, Block, Cell, GateKind, Split, State, Subject, Task, Tokens, Vector
 from undertow.api.spec import Options, Shape
 from undertow.draws import integers, uniforms
+from undertow.nn.blocks import NORMS, Glu, Plain
 from undertow.nn.model import SequenceModel
 
 HIDDEN, EXAMPLES = 8, 6
 
 
-class Plain(Cell):
+class Tanh(Cell):
     """h' = tanh(W x + U h), with a `scan` by torch's fused kernel."""
 
     def __init__(self, input_size: int, hidden_size: int, options: Options, length: int) -> None:
@@ -195,40 +197,73 @@ class Spell(FirstValue):
         return Batch(x_B1I, target_BU)
 
 
-NETWORKS: dict[str, tuple[type[Cell], type[FirstValue], tuple[str, ...], int]] = {
-    "one layer of one state part, the answer at the end": (Plain, FirstValue, ("h",), 1),
-    "two layers of two state parts in steps, the answer at the end": (Gated, FirstValue, ("h", "c"), 2),
-    "two layers over tokens, an answer at most steps": (Plain, Echo, ("h",), 2),
-    "one layer of a complex and an integer state part, the answer at the end": (Counting, FirstValue, ("S", "n"), 1),
-    "one layer, a sequence of one step": (Gated, OneStep, ("h", "c"), 1),
-    "one layer, one step read and several written": (Plain, Spell, ("h",), 1),
+@dataclass(frozen=True)
+class Kind:
+    """A kind of network.
+
+    Attributes:
+        cell: Its cells.
+        task: Its task.
+        state: Names of their state parts.
+        layers: How many layers.
+        block: The block around each cell.
+        bidirectional: Whether each layer has a second cell, which runs backwards.
+    """
+
+    cell: type[Cell]
+    task: type[FirstValue]
+    state: tuple[str, ...]
+    layers: int
+    block: type[Block] = Plain
+    bidirectional: bool = False
+
+
+NETWORKS = {
+    "one layer of one state part, the answer at the end": Kind(Tanh, FirstValue, ("h",), 1),
+    "two layers of two state parts in steps, the answer at the end": Kind(Gated, FirstValue, ("h", "c"), 2),
+    "two layers over tokens, an answer at most steps": Kind(Tanh, Echo, ("h",), 2),
+    "one layer of a complex and an integer state part, the answer at the end": Kind(
+        Counting, FirstValue, ("S", "n"), 1
+    ),
+    "one layer, a sequence of one step": Kind(Gated, OneStep, ("h", "c"), 1),
+    "one layer, one step read and several written": Kind(Tanh, Spell, ("h",), 1),
+    "two layers in blocks, the answer at the end": Kind(Gated, FirstValue, ("h", "c"), 2, Glu),
+    "two layers of two directions, the answer at the end": Kind(Gated, FirstValue, ("h", "c"), 2, bidirectional=True),
 }
-"""Networks of every kind that a run can have: cell, task, names of the state parts, number of layers."""
+"""Networks of every kind that a run can have."""
 
 FIRST = next(iter(NETWORKS))
 
 
 def small_network(name: str = FIRST, length: int = 12, hidden: int = HIDDEN) -> tuple[SequenceModel, Task, Subject]:
     """A network in training mode, its task, and the subject of a probe; torch's random state is left as it was."""
-    cell, make_task, state, layers = NETWORKS[name]
-    task = make_task(length)
+    kind = NETWORKS[name]
+    task = kind.task(length)
+    directions = range(2 if kind.bidirectional else 1)
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
-        width = task.inputs.width if isinstance(task.inputs, Vector) else hidden
-        cells = [cell(hidden if depth else width, hidden, Options(), task.length) for depth in range(layers)]
+        width = task.inputs.width if isinstance(task.inputs, Vector) and kind.block is Plain else hidden
+        cells: list[list[Cell]] = []
+        blocks: list[Block] = []
+        for _ in range(kind.layers):
+            cells.append([kind.cell(width, hidden, Options(), task.length) for _ in directions])
+            blocks.append(kind.block(hidden, len(directions) * hidden, Options(), NORMS["layer"]))
+            width = blocks[-1].output_size
         model = SequenceModel(
-            cells,
+            [pair[0] for pair in cells],
             inputs=task.inputs,
             output_size=task.output_size,
             shape=task.shape,
             writes=task.writes,
-            dropout=0.2 if layers > 1 else 0.0,
+            dropout=0.2 if kind.layers > 1 else 0.0,
+            blocks=blocks,
+            backward_cells=[cell for pair in cells for cell in pair[1:]],
         )
     subject = Subject(
         model=model,
         task=task,
         batch=task.batch("val", torch.arange(EXAMPLES).numpy()),
-        state=state,
+        state=kind.state,
         step=3,
         seconds_per_step=0.01,
         batch_size=EXAMPLES,

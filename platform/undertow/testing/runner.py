@@ -40,7 +40,7 @@ class Report:
     """The results of all checks of one plugin object.
 
     Attributes:
-        kind: Cell, task or probe.
+        kind: Cell, block, task or probe.
         name: Its name.
         declared: The number of checks of the kit.
         results: The results in order.

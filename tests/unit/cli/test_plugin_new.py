@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[3]
 
 HOOK = {
     "cell": "undertow_register_cells",
+    "block": "undertow_register_blocks",
     "task": "undertow_register_tasks",
     "probe": "undertow_register_probes",
 }
@@ -52,6 +53,7 @@ print(json.dumps([type(spec).__name__, spec.name, spec.factory, sorted({{"torch"
         ("cell", "my-lstm-2", "my_lstm_2", "MyLSTM2"),
         ("task", "first-sign", "first_sign", "FirstSign"),
         ("probe", "norm", "norm", "Norm"),
+        ("block", "block", "block", "BlockBlock"),
         ("cell", "state", "state", "StateCell"),
         ("task", "tensor", "tensor", "TensorTask"),
         ("probe", "probe", "probe", "ProbeProbe"),
@@ -183,6 +185,7 @@ def test_an_empty_folder_is_filled(call: Call) -> None:
         ("cell", "../up", "such as `up`"),
         ("cell", "lstm", "the cell `lstm` exists already, from undertow-cells "),
         ("task", "adding", "the task `adding` exists already, from undertow-tasks "),
+        ("block", "glu", "the block `glu` exists already, from undertow "),
         ("probe", "cost", "the probe `cost` exists already, from undertow-probes "),
         ("task", "torch", "a distribution torch "),
         ("task", "undertow-cells", "a distribution undertow-cells "),

@@ -1,11 +1,11 @@
-"""A scratch plugin with a cell, a task and a probe that have options; nothing of it can be built."""
+"""A scratch plugin with cells, a block, tasks and a probe that have options; nothing of it can be built."""
 
 from pathlib import Path
 from typing import Literal
 
 from pydantic import field_validator
 
-from undertow import CellSpec, Lengths, Options, ProbeSpec, TaskSpec, hookimpl
+from undertow import BlockSpec, CellSpec, Lengths, Options, ProbeSpec, TaskSpec, hookimpl
 
 
 class GatedOptions(Options):
@@ -38,6 +38,15 @@ def undertow_register_cells():
     yield CellSpec(name="plain", summary="P.", factory="x:Y", state=("h",))
     yield CellSpec(name="tuned", summary="T.", factory="x:Y", state=("h",), options=TunedOptions)
     yield CellSpec(name="touchy", summary="T.", factory="x:Y", state=("h",), options=TouchyOptions)
+
+
+class WideOptions(Options):
+    expand: int = 2
+
+
+@hookimpl
+def undertow_register_blocks():
+    yield BlockSpec(name="wide", summary="W.", factory="x:Y", options=WideOptions)
 
 
 @hookimpl

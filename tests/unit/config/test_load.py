@@ -157,7 +157,7 @@ def test_the_schema_describes_every_section() -> None:
         ("cell: {name: plain, hiden_size: 3}", "cell.hiden_size: unknown key. Did you mean `hidden_size`?"),
         ("cell: {name: null}", "cell.name: null is not text; allowed: text"),
         ("cell: plain", "cell: 'plain' is not a section; allowed: a section with the keys name, hidden_size, layers, "
-         "dropout, lr_scale, options"),
+         "dropout, block, norm, bidirectional, lr_scale, options, block_options"),
         ("optim: {name: adm}",
          "optim.name: 'adm' is not among the choices; allowed: adam, adamw, sgd, rmsprop. Did you mean `adam`?"),
         ("optim: {lr: .nan}", "optim.lr: nan is not a finite number; allowed: a number > 0"),

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from undertow import Tokens, Vector
+from undertow import Options, Tokens, Vector
 from undertow.nn import SequenceModel
+from undertow.nn.blocks import NORMS
 from undertow.nn.pack import Pack, draws_random_numbers
 from undertow.plugins.host import load_plugins
 
@@ -17,18 +18,33 @@ REGISTRY = load_plugins(files=[Path(__file__).with_name("pack_cells.py")])
 S, B, T, U, I, H, O = 3, 4, 9, 3, 2, 5, 6  # noqa: E741  (the shape letters)
 
 
-def network(cell: str, seed: int = 0, *, layers: int = 1, shape: str = "many-to-one", **settings: Any) -> SequenceModel:
+def network(
+    cell: str,
+    seed: int = 0,
+    *,
+    layers: int = 1,
+    shape: str = "many-to-one",
+    block: str = "plain",
+    norm: str = "layer",
+    bidirectional: bool = False,
+    **settings: Any,
+) -> SequenceModel:
     spec = REGISTRY.cell(cell)
     make = REGISTRY.factory(spec)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         writes = U if shape in ("seq2seq", "one-to-many") else 0
+        directions = 2 if bidirectional else 1
+        widths = [I if block == "plain" else H, *[directions * H if block == "plain" else H] * (layers - 1)]
+        around = REGISTRY.factory(REGISTRY.block(block))
         model = SequenceModel(
-            [make(H if depth else I, H, spec.options(), T) for depth in range(layers)],
+            [make(width, H, spec.options(), T) for width in widths],
             inputs=Tokens(7) if shape == "seq2seq" else Vector(I),
             output_size=O,
             shape=shape,
             writes=writes,
+            blocks=[around(H, directions * H, Options(), NORMS[norm]) for _ in widths],
+            backward_cells=[make(width, H, spec.options(), T) for width in widths if bidirectional],
             **settings,
         ).double()
     for tensor in (*model.parameters(), *model.buffers()):  # `double` leaves complex tensors as they are
@@ -109,6 +125,10 @@ CASES = {
     "writing from tokens": ("gru", {"shape": "seq2seq"}),
     "writing, truncated, two layers": ("lstm", {"shape": "seq2seq", "truncate": 5, "layers": 2}),
     "writing from numbers": ("rnn", {"shape": "one-to-many"}),
+    "gated blocks": ("lru", {"layers": 2, "block": "glu"}),
+    "residual blocks, writing": ("gru", {"layers": 2, "block": "residual", "shape": "seq2seq"}),
+    "both directions": ("lstm", {"layers": 2, "bidirectional": True}),
+    "both directions in blocks": ("lru", {"layers": 2, "block": "residual", "norm": "rms", "bidirectional": True}),
 }
 
 

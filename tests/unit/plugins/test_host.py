@@ -366,3 +366,23 @@ def test_loading_is_fast_and_imports_no_heavy_library(slowness: float) -> None:
         assert heavy == "[]"
         spent.append(float(seconds))
     assert min(spent) < 1.0 * slowness  # about a third of it; torch alone takes several
+
+
+def test_a_block_of_the_platform_keeps_its_name(install: Install) -> None:
+    install(
+        "gates",
+        """
+        from undertow import BlockSpec, hookimpl
+
+        @hookimpl
+        def undertow_register_blocks():
+            yield BlockSpec(name="glu", summary="Another.", factory=":Glu")
+            yield BlockSpec(name="wide", summary="Wide.", factory=":Wide")
+        """,
+    )
+    registry = load_plugins()
+    assert [*registry.blocks] == ["plain", "residual", "glu", "wide"]
+    failure = only_failure(registry)
+    assert (failure.stage, failure.kind, failure.name) == ("duplicate", "block", "glu")
+    assert "is already taken by undertow " in failure.reason
+    assert failure.remedy == "Rename one."

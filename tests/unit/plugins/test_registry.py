@@ -6,7 +6,7 @@ from textwrap import dedent
 
 import pytest
 
-from undertow.api.spec import CellSpec, Lengths, ProbeSpec, Spec, TaskSpec
+from undertow.api.spec import BlockSpec, CellSpec, Lengths, ProbeSpec, Spec, TaskSpec
 from undertow.errors import RequestError
 from undertow.plugins.registry import Entry, Plugin, PluginFailure, Registry, describe_error
 
@@ -64,8 +64,14 @@ def test_an_unknown_name_mentions_the_plugins_that_failed(kind: str) -> None:
 def test_each_kind_is_found_by_name() -> None:
     task = TaskSpec(name="a", summary="A.", factory="x:Y", shape="aligned", lengths=Lengths(default=1))
     probe = ProbeSpec(name="a", summary="A.", factory="x:Y")
-    known = Registry({"a": Entry(cell("a"), PLUGIN)}, {"a": Entry(task, PLUGIN)}, {"a": Entry(probe, PLUGIN)})
-    assert (known.cell("a"), known.task("a"), known.probe("a")) == (cell("a"), task, probe)
+    block = BlockSpec(name="a", summary="A.", factory="x:Y")
+    known = Registry(
+        {"a": Entry(cell("a"), PLUGIN)},
+        {"a": Entry(block, PLUGIN)},
+        {"a": Entry(task, PLUGIN)},
+        {"a": Entry(probe, PLUGIN)},
+    )
+    assert (known.cell("a"), known.block("a"), known.task("a"), known.probe("a")) == (cell("a"), block, task, probe)
 
 
 def test_the_factory_is_the_class_that_the_spec_names(module) -> None:

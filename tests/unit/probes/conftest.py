@@ -6,7 +6,8 @@
 B batch, T time, I input, H hidden, N numbers of the joint state.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from undertow.config.schema import ExperimentConfig
 from undertow.nn import SequenceModel, build_model, build_task
 from undertow.nn.isolation import isolated
 from undertow.plugins.host import load_plugins
-from undertow_probes.joint import flatten, joint_step, unflatten
+from undertow_probes.joint import flatten, unflatten
 
 REGISTRY = load_plugins()
 
@@ -83,10 +84,11 @@ def make_subject() -> Callable[..., Subject]:
         hidden: int = 6,
         examples: int = 5,
         dtype: torch.dtype = torch.float64,
+        settings: Mapping[str, Any] = MappingProxyType({}),
         **options: Any,
     ) -> Subject:
-        settings = {"name": cell, "hidden_size": hidden, "layers": layers, "options": {cell: options}}
-        config = ExperimentConfig.model_validate({"task": {"name": task, "length": length}, "cell": settings})
+        section = {"name": cell, "hidden_size": hidden, "layers": layers, "options": {cell: options}, **settings}
+        config = ExperimentConfig.model_validate({"task": {"name": task, "length": length}, "cell": section})
         torch.manual_seed(0)
         loaded = LoadedExperiment(config, REGISTRY)
         built_task = build_task(loaded)
@@ -129,7 +131,7 @@ def step_jacobians() -> Callable[[Subject], Tensor]:
         for x_BI in subject.model.encode(subject.batch.input).detach():
 
             def step(joint_BN: Tensor, x_BI: Tensor = x_BI, state: tuple[State, ...] = state) -> Tensor:
-                return flatten(joint_step(subject.model, x_BI, unflatten(joint_BN, state)))
+                return flatten(subject.model.step(x_BI, unflatten(joint_BN, state))[1])
 
             J_BNBN = torch.autograd.functional.jacobian(step, flatten(state))
             jacobians.append(J_BNBN.diagonal(dim1=0, dim2=2).permute(2, 0, 1))

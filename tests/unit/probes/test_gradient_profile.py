@@ -23,11 +23,11 @@ TASKS = {"adding": 40, "copy": 41}
 REGISTRY = load_plugins()
 
 
-def network(cell: str, task_name: str, layers: int, length: int | None = None, hidden: int = 12):
+def network(cell: str, task_name: str, layers: int, length: int | None = None, hidden: int = 12, **settings: object):
     config = ExperimentConfig.model_validate(
         {
             "task": {"name": task_name, "length": length or TASKS[task_name]},
-            "cell": {"name": cell, "hidden_size": hidden, "layers": layers},
+            "cell": {"name": cell, "hidden_size": hidden, "layers": layers, **settings},
         }
     )
     torch.manual_seed(0)
@@ -49,11 +49,11 @@ def reference_norms(task, model: SequenceModel, batch) -> tuple[Tensor, Tensor]:
     state = model.initial_state(x_TBI.shape[1])
     handed_over, outputs = [], []
     for x_BI in x_TBI:
-        value, after = x_BI, []
-        for cell, layer in zip(model.layers, state, strict=True):
-            z = cell.project(value.unsqueeze(0))[0]
+        value, after = model.projection(x_BI), []
+        for cell, block, layer in zip(model.layers, model.blocks, state, strict=True):
+            z = cell.project(block.before(value).unsqueeze(0))[0]
             layer = cell.step(z, layer)
-            value = cell.readout(z, layer)
+            value = block.after(value, cell.readout(z, layer))
             after.append(layer)
         outputs.append(model.decode(value))
         state = tuple(tuple(part + 0 for part in layer) for layer in after)
@@ -81,10 +81,18 @@ def apart(found: Tensor, expected: Tensor) -> float:
 
 
 @pytest.mark.parametrize("task_name", TASKS)
-@pytest.mark.parametrize("layers", [1, 3])
-@pytest.mark.parametrize("cell", CELLS)
-def test_profile_equals_step_by_step_autograd(cell: str, layers: int, task_name: str) -> None:
-    task, model, batch = network(cell, task_name, layers)
+@pytest.mark.parametrize(
+    ("cell", "layers", "settings"),
+    [
+        *((cell, layers, {}) for layers in (1, 3) for cell in CELLS),
+        *(
+            (cell, 2, {"block": block, "norm": norm})
+            for cell, block, norm in (("lstm", "glu", "layer"), ("lru", "glu", "rms"), ("gru", "residual", "rms"))
+        ),
+    ],
+)
+def test_profile_equals_step_by_step_autograd(cell: str, layers: int, settings: dict, task_name: str) -> None:
+    task, model, batch = network(cell, task_name, layers, **settings)
     last = TASKS[task_name] - 1
     lags = [1, 2, 3, 7, 15, last]
     norms = gradient_norms(model, task, batch, lags)
@@ -92,6 +100,55 @@ def test_profile_equals_step_by_step_autograd(cell: str, layers: int, task_name:
     at = [last - lag for lag in lags]
     assert apart(10 ** norms.log10(norms.states), states_TPLB[at].permute(1, 2, 0, 3)) <= 1e-12
     assert apart(10 ** norms.log10(norms.inputs), inputs_TB[at]) <= 1e-12
+
+
+def reference_of_both_directions(task, model: SequenceModel, batch) -> Tensor:
+    """The derivative by the input of every step, from one graph that is unrolled step by step: `inputs_TB`."""
+    x_TBI = model.encode(batch.input).detach().requires_grad_()
+    values_T = list(model.projection(x_TBI))
+    cells = zip(model.cells, model.backward_cells, strict=True)
+    for depth, (block, pair) in enumerate(zip(model.blocks, cells, strict=True)):
+        read_TBH, readouts = torch.stack([block.before(value) for value in values_T]), []
+        for cell, order in zip(pair, (range(len(x_TBI)), reversed(range(len(x_TBI)))), strict=True):
+            state, by_step = cell.initial_state(x_TBI.shape[1]), {}
+            for t in order:
+                z = cell.project(read_TBH[t : t + 1])[0]
+                state = cell.step(z, state)
+                by_step[t] = cell.readout(z, state)
+            readouts.append(by_step)
+        if depth == len(model.blocks) - 1:
+            u_BC = torch.cat([readouts[0][len(x_TBI) - 1], readouts[1][0]], -1)
+            loss = task.loss(model.decode(block.after(values_T[-1], u_BC)), batch.target).sum()
+        else:
+            values_T = [
+                block.after(value, torch.cat([readout[t] for readout in readouts], -1))
+                for t, value in enumerate(values_T)
+            ]
+    (by_input_TBI,) = torch.autograd.grad(loss, x_TBI)
+    return by_input_TBI.norm(dim=2)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize(
+    ("cell", "block"), [("rnn", "plain"), ("lstm", "plain"), ("ugrnn", "glu"), ("lru", "glu"), ("gru", "residual")]
+)
+def test_profile_of_both_directions_equals_step_by_step_autograd(cell: str, block: str, layers: int) -> None:
+    task, model, batch = network(cell, "adding", layers, block=block, bidirectional=True)
+    lags = list(range(1, TASKS["adding"]))
+    norms = gradient_norms(model, task, batch, lags)
+    expected_TB = reference_of_both_directions(task, model, batch)
+    assert apart(10 ** norms.log10(norms.inputs), expected_TB[:-1].flip(0)) <= 1e-12
+
+
+def test_the_profile_of_both_directions_rises_towards_the_first_step(make_subject) -> None:
+    subject = make_subject("rnn", length=40, settings={"bidirectional": True})
+    found = GradientProfile(GradientProfileOptions()).measure(subject)
+    steps, values = found.curves["gradient/input/by_lag"]
+    middle = values[min(range(len(steps)), key=lambda place: abs(steps[place] - 20))]
+    assert values[0] > middle + 1
+    assert values[-1] > middle + 1
+    assert found.scalars["gradient/input/monotone"] == 0
+    assert {name.split("/")[1] for name in (*found.scalars, *found.curves)} == {"input"}
 
 
 @pytest.mark.parametrize("lags", [log_spaced(20, 101), range(1, 102)], ids=["in halves", "every lag"])

@@ -15,7 +15,7 @@ OPTIONS = {"jacobian": {"power_iterations": 1, "vectors": 2}}
 
 def pattern(name: str) -> re.Pattern[str]:
     """What a name in a spec stands for."""
-    name = re.sub(r"<(what|gate)>", r"[^/]+(/layer\\d+)?", name)
+    name = re.sub(r"<(what|gate)>", r"[^/]+(/layer\\d+(/backward)?)?", name)
     name = re.sub(r"<(i|l)>", r"\\d+", name)
     return re.compile(re.sub(r"<\w+>", r"[^/]+", name))
 
@@ -25,8 +25,8 @@ def test_every_number_is_described_in_one_line(probe: str, make_subject) -> None
     spec = REGISTRY.probe(probe)
     made = REGISTRY.factory(spec)(spec.options.model_validate(OPTIONS.get(probe, {})))
     names: set[str] = set()
-    for cell in ("lstm", "rnn"):
-        subject = replace(make_subject(cell, layers=2, length=20), seconds_per_step=0.1)
+    for cell, settings in (("lstm", {}), ("rnn", {}), ("lstm", {"bidirectional": True})):
+        subject = replace(make_subject(cell, layers=2, length=20, settings=settings), seconds_per_step=0.1)
         with isolated(subject.model):
             measurement = made.measure(subject)
         names |= {*measurement.scalars, *measurement.curves}

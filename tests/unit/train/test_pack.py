@@ -55,6 +55,8 @@ def assert_alike(one, other, tolerance: float = 1e-9) -> None:
         pytest.param(["train.freeze=['cells.0.*hh*']", "optim.clip_norm=0.01"], id="frozen"),
         pytest.param(["task={name: digit}", "train.workers=1"], id="finite data, loader process"),
         pytest.param(["task={name: digit-caption}"], id="writes"),
+        pytest.param(["cell.name=lru", "cell.layers=2", "cell.block=glu", "cell.norm=rms"], id="blocks"),
+        pytest.param(["cell.name=lstm", "cell.block=residual", "cell.bidirectional=true"], id="both directions"),
     ],
 )
 def test_a_replicate_is_what_it_would_have_been_alone(run_job, run_pack, settings, together: bool) -> None:

@@ -87,6 +87,11 @@ def test_accumulated_batches_and_probes_resume_after_every_save(run_job, new_jou
     check_every_cut(run_job, new_journal, "train.accumulate=2", "cell.dropout=0.3", "cell.layers=2", probes)
 
 
+@pytest.mark.parametrize("more", [("cell.block=glu", "cell.dropout=0.3"), ("cell.bidirectional=true",)])
+def test_blocks_and_both_directions_resume_after_every_save(run_job, new_journal, more: tuple[str, ...]) -> None:
+    check_every_cut(run_job, new_journal, "cell.layers=2", *more, "probes=[{name: gradient-profile, every: 3}]")
+
+
 class StopAtLook(StopRequest):
     """Requests a stop from the n-th time on that it is asked."""
 

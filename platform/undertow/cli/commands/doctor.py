@@ -99,7 +99,8 @@ def _plugins() -> Iterator[Finding]:
     from undertow.plugins.host import load_plugins
 
     registry = load_plugins()
-    offered = f"{len(registry.cells)} cells, {len(registry.tasks)} tasks, {len(registry.probes)} probes"
+    kinds = {"cells": registry.cells, "blocks": registry.blocks, "tasks": registry.tasks, "probes": registry.probes}
+    offered = ", ".join(f"{len(entries)} {kind}" for kind, entries in kinds.items())
     remedy = "" if registry.cells and registry.tasks else "install some: pip install undertow-cells undertow-tasks"
     yield Finding("plugins", offered, remedy)
     for failure in registry.failures:

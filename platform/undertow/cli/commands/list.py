@@ -1,4 +1,4 @@
-"""`undertow list`: the cells, tasks and probes of all plugins.
+"""`undertow list`: the cells, blocks, tasks and probes of all plugins.
 
 Only the hooks of a plugin are imported. The options that build an object, such as ``--build`` and ``--width``, import
 torch too.
@@ -34,7 +34,7 @@ def list_command(
     plugin: PluginFiles = None,
     json: Json = False,
 ) -> int:
-    """List the cells, tasks or probes, or describe one of them."""
+    """List the cells, blocks, tasks or probes, or describe one of them."""
     registry = load_plugins(files=plugin or ())
     sizes = {"width": width, "inputs": inputs, "length": length}
     given = {key: value for key, value in sizes.items() if value is not None}
@@ -53,7 +53,7 @@ def list_command(
 
 def _print_table(kind: Kind, documents: list[dict[str, Any]], *, failures: int) -> None:
     """Print one row for each entry, without the plugin it is from if the console is too narrow."""
-    extra = {"cells": ["state"], "tasks": ["shape"], "probes": []}[kind]
+    extra = {"cells": ["state"], "tasks": ["shape"]}.get(kind, [])
     columns = {
         name: [format_value(document[name]) for document in documents] for name in ("name", "summary", *extra, "from")
     }
@@ -76,7 +76,7 @@ def _validate_sizes(kind: Kind, given: Mapping[str, int], build: bool) -> None:
     Raises:
         RequestError: A size does not apply to `kind`, or is less than 1.
     """
-    allowed = {"cells": ("width", "inputs", "length"), "tasks": ("length",), "probes": ()}[kind]
+    allowed = {"cells": ("width", "inputs", "length"), "tasks": ("length",)}.get(kind, ())
     for key, value in given.items():
         if key not in allowed:
             applies = "cells or tasks" if key == "length" else "cells"
@@ -84,7 +84,7 @@ def _validate_sizes(kind: Kind, given: Mapping[str, int], build: bool) -> None:
         if value < 1:
             raise RequestError(f"--{key} is {value}; allowed: 1 or more")
     if build and not allowed:
-        raise RequestError("--build does not apply to probes: building one shows nothing more.")
+        raise RequestError(f"--build does not apply to {kind}: building one shows nothing more.")
 
 
 def _documents(
@@ -93,10 +93,10 @@ def _documents(
     """Return the JSON object of each entry to show; the entries are built when `sizes` is not None."""
     entries = entries_of(registry, kind)
     if name is not None:
-        find = {"cells": registry.cell, "tasks": registry.task, "probes": registry.probe}[kind]
+        find = getattr(registry, kind.removesuffix("s"))
         entries = {name: entries[find(name).name]}
     if source is not None:
-        known = {plugin.distribution for plugin in registry.plugins}
+        known = {plugin.distribution for plugin in registry.plugins} | {e.plugin.distribution for e in entries.values()}
         if source not in known:
             raise RequestError(f"--from {source}: no plugin of this name is loaded.{did_you_mean(source, known)}")
         entries = {each: entry for each, entry in entries.items() if entry.plugin.distribution == source}

@@ -21,18 +21,16 @@ if TYPE_CHECKING:
 
     from undertow.testing import CheckResult, Conformance, Report, TaskConformance
 
-Kind = Literal["cell", "task", "probe"]
+Kind = Literal["cell", "block", "task", "probe"]
 
 _MARKS = {"passed": "passed", "failed": "FAILED", "skipped": "skipped", "failed as expected": "expected"}
 
 
 def plugin_check_command(
-    name: Annotated[str, Parameter(help="A cell, task or probe, or a whole distribution.")],
+    name: Annotated[str, Parameter(help="A cell, block, task or probe, or a whole distribution.")],
     /,
     *,
-    kind: Annotated[
-        Kind | None, Parameter(show_choices=False, help="cell, task or probe, if several share the name.")
-    ] = None,
+    kind: Annotated[Kind | None, Parameter(show_choices=False, help="Which kind, if several share the name.")] = None,
     plugin: PluginFiles = None,
     set: Annotated[
         list[str] | None,
@@ -83,6 +81,7 @@ def _find(registry: Registry, name: str, kind: Kind | None) -> list[tuple[Kind, 
     """Return the entry of this name, or all entries of the distribution of this name."""
     offered: list[tuple[Kind, Entry[Any]]] = [
         *(("cell", entry) for entry in registry.cells.values()),
+        *(("block", entry) for entry in registry.blocks.values()),
         *(("task", entry) for entry in registry.tasks.values()),
         *(("probe", entry) for entry in registry.probes.values()),
     ]
@@ -99,7 +98,7 @@ def _find(registry: Registry, name: str, kind: Kind | None) -> list[tuple[Kind, 
     if not found:
         known = {entry.spec.name for _, entry in offered} | {entry.plugin.distribution for _, entry in offered}
         near = did_you_mean(name, known, f"undertow list {kind}s" if kind else "undertow plugin list")
-        raise RequestError(f"there is no {kind or 'cell, task, probe or distribution'} {name!r}.{near}")
+        raise RequestError(f"there is no {kind or 'cell, block, task, probe or distribution'} {name!r}.{near}")
     return found
 
 
@@ -136,6 +135,7 @@ def _kit(
 
     kits: dict[Kind, type[Conformance]] = {
         "cell": testing.CellConformance,
+        "block": testing.BlockConformance,
         "task": testing.TaskConformance,
         "probe": testing.ProbeConformance,
     }

@@ -22,7 +22,7 @@ def plugin_list_command(
     plugin: PluginFiles = None,
     json: Json = False,
 ) -> int:
-    """List every plugin with its cells, tasks and probes, and every failure with its remedy."""
+    """List every plugin with its cells, blocks, tasks and probes, and every failure with its remedy."""
     registry = load_plugins(files=plugin or ())
     plugins = [] if failed else [_describe(each, registry) for each in registry.plugins]
     if markdown or write:
@@ -35,6 +35,7 @@ def plugin_list_command(
     console = out()
     if plugins:
         columns = ["distribution", "version", "cells", "tasks", "probes"]
+        columns[3:3] = ["blocks"] if any(each["blocks"] for each in plugins) else []
         console.print(table(columns, [[format_value(each[column]) for column in columns] for each in plugins]))
     for failure in registry.failures:
         console.print(

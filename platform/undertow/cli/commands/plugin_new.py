@@ -1,4 +1,4 @@
-"""`undertow plugin new`: write a small distribution with a cell, a task or a probe that passes its checks."""
+"""`undertow plugin new`: write a small distribution with a cell, block, task or probe that passes its checks."""
 
 import shlex
 from pathlib import Path
@@ -19,7 +19,7 @@ def plugin_new_command(
     into: Annotated[Path, Parameter(help="The folder to write it into. Default: the current one.")] = Path(),
     json: Json = False,
 ) -> int:
-    """Write a small distribution with a cell, a task or a probe that passes its checks."""
+    """Write a small distribution with a cell, a block, a task or a probe that passes its checks."""
     plan = plan_plugin(kind, name, into=into)
     files = plan.write()
     next_commands = [

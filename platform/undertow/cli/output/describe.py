@@ -1,4 +1,4 @@
-"""Descriptions of cells, tasks and probes from their specs; their classes are not imported.
+"""Descriptions of cells, blocks, tasks and probes from their specs; their classes are not imported.
 
     document = describe(registry.cells["lstm"])
     document["equation"], document["options"][0]["range"]
@@ -9,12 +9,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from undertow.api.spec import CellSpec, Lengths, ProbeSpec, Spec, TaskSpec
+from undertow.api.spec import BlockSpec, CellSpec, Lengths, ProbeSpec, Spec, TaskSpec
 from undertow.cli.output.console import out
 from undertow.cli.output.tables import format_value, key_values, table
 from undertow.plugins.registry import Entry, Registry
 
-Kind = Literal["cells", "tasks", "probes"]
+Kind = Literal["cells", "blocks", "tasks", "probes"]
 
 
 def entries_of(registry: Registry, kind: Kind) -> Mapping[str, Entry[Any]]:
@@ -29,6 +29,8 @@ def describe(entry: Entry[Any]) -> dict[str, Any]:
     document: dict[str, Any] = {"name": spec.name, "summary": spec.summary}
     if isinstance(spec, CellSpec):
         document |= {"equation": spec.equation, "state": list(spec.state)}
+    if isinstance(spec, BlockSpec):
+        document["equation"] = spec.equation
     if isinstance(spec, TaskSpec):
         lengths = spec.lengths
         document |= {

@@ -1,4 +1,4 @@
-"""Markdown tables of cells, tasks, probes and plugins, and their place in a README, between two markers:
+"""Markdown tables of cells, blocks, tasks, probes and plugins, and their place in a README, between two markers:
 
     <!-- cells: begin -->
     …
@@ -10,7 +10,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from undertow.cli.output.console import emit, out
 from undertow.cli.output.describe import Kind, inputs_of, trivial_scores_of
@@ -27,7 +27,9 @@ def markdown_table(kind: Kind, documents: Sequence[Document]) -> str:
         kind: What the entries are.
         documents: From `describe.describe`, with ``built`` if they were built.
     """
-    rows = [{"cells": _cell, "tasks": _task, "probes": _probe}[kind](document) for document in documents]
+    rows = [
+        {"cells": _cell, "blocks": _block, "tasks": _task, "probes": _probe}[kind](document) for document in documents
+    ]
     columns = list(dict.fromkeys(column for row in sorted(rows, key=len, reverse=True) for column in row))
     lines = [columns, ["---"] * len(columns), *([row.get(column, "") for column in columns] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -37,13 +39,11 @@ def markdown_table_of_plugins(plugins: Sequence[Document]) -> str:
     """Return a table with one row for each distribution and the names that it registers.
 
     Args:
-        plugins: Each with its `distribution`, and the names of its `cells`, `tasks` and `probes`.
+        plugins: Each with its `distribution`, and the names of its `cells`, `blocks`, `tasks` and `probes`.
     """
     rows = [
         f"| {_code(each['distribution'])} | "
-        + "<br>".join(
-            f"{kind}: {', '.join(map(_code, each[kind]))}" for kind in ("cells", "tasks", "probes") if each[kind]
-        )
+        + "<br>".join(f"{kind}: {', '.join(map(_code, each[kind]))}" for kind in get_args(Kind) if each[kind])
         + " |"
         for each in plugins
     ]
@@ -54,7 +54,7 @@ def output_markdown(subject: str, markdown: str, file: Path | None, *, as_json: 
     """Write a table into a file, or print it.
 
     Args:
-        subject: The word in the markers: `cells`, `tasks`, `probes` or `plugins`.
+        subject: The word in the markers: `cells`, `blocks`, `tasks`, `probes` or `plugins`.
         markdown: The table.
         file: The file with the markers; None prints the table.
         as_json: Print one JSON object instead of text.
@@ -113,6 +113,13 @@ def _cell(document: Document) -> dict[str, str]:
         if "parameters" in built:  # absent when the cell cannot be built with these sizes
             row[f"parameters ({inputs_of(built)}, {built['width']} units)"] = f"{built['parameters']:,}"
     return row | _options_and_source(document)
+
+
+def _block(document: Document) -> dict[str, str]:
+    equation = "<br>".join(_code(line) for line in document["equation"].splitlines())
+    return {"block": _code(document["name"]), "output": equation, "what": _prose(document["summary"])} | (
+        _options_and_source(document)
+    )
 
 
 def _task(document: Document) -> dict[str, str]:

@@ -3,7 +3,7 @@
 T time (8), B batch (3), I input (2), H hidden (4).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -11,12 +11,10 @@ from torch import Tensor
 
 from undertow.api.contract import Cell, Scans, State
 from undertow.api.spec import CellSpec
-from undertow.nn.loop import unroll, unroll_by_steps
+from undertow.nn.loop import Unroll, unroll, unroll_by_steps
 from undertow.testing.conformance import Conformance
 
 T, B, IN, H = 8, 3, 2, 4
-
-Unroll = Callable[[Cell, Tensor, State], tuple[Tensor, State]]
 
 
 class CellChecks(Conformance):

@@ -3,13 +3,12 @@
 import torch
 from torch import Tensor
 
-from undertow.nn.loop import unroll, unroll_by_steps
+from undertow.nn.loop import Unroll, unroll, unroll_by_steps
 from undertow.testing.asserts import expect, expect_close, expect_finite
 from undertow.testing.cell._base import (
     B,
     CellChecks,
     T,
-    Unroll,
     all_gradients,
     gradients_of,
     leaves,

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from undertow.api.contract import Cell
-from undertow.nn.loop import unroll, unroll_by_steps
+from undertow.nn.loop import Unroll, unroll, unroll_by_steps
 from undertow.testing.asserts import expect_all_close, expect_close
-from undertow.testing.cell._base import B, CellChecks, T, Unroll, gradients_of, noise, reached_state
+from undertow.testing.cell._base import B, CellChecks, T, gradients_of, noise, reached_state
 
 
 class SequenceChecks(CellChecks):

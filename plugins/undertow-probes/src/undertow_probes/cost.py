@@ -12,17 +12,16 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from undertow import Measurement, Probe, Subject
-from undertow_probes.joint import joint_step
 from undertow_probes.loss import encoded
 
 
 class Cost(Probe):
     """Scalars ``cost/<what>``:
 
-    - ``parameters``: trained numbers of the whole network; ``cell_parameters``: those of the recurrent layers;
-    - ``state``: numbers passed from one step to the next, one example, all layers;
-    - ``flops``: forward, one example, one time step, recurrent layers, matrix products only (2 for a multiply-add);
-      without products of two weights, which are computed once for all examples;
+    - ``parameters``: trained numbers of the whole network; ``cell_parameters``: those of the cells alone;
+    - ``state``: numbers passed from one step to the next, one example, all layers and both directions;
+    - ``flops``: forward, one example, one time step, all layers with their blocks, matrix products only (2 for a
+      multiply-add); without products of two weights, which are computed once for all examples;
     - ``activation_bytes``: kept for the backward pass, one example, the whole sequence;
     - ``peak_bytes``: the most memory of the process so far: of the GPU's allocator, or on a CPU the resident set;
     - ``steps_per_second`` and ``sequence_steps_per_second``: training steps, and time steps of examples in them,
@@ -56,7 +55,7 @@ def _flops(subject: Subject, examples: int) -> int:
         x_TBI = encoded(subject.model, subject.task, subject.batch)
         x_BI = x_TBI[0, :1].expand(examples, *x_TBI.shape[2:])
         with FlopCounterMode(display=False) as counter:
-            joint_step(subject.model, x_BI, subject.model.initial_state(examples))
+            subject.model.step(x_BI, subject.model.initial_state(examples))
     return int(counter.get_total_flops())
 
 

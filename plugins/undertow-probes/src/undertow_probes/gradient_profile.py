@@ -15,6 +15,14 @@ is that of its own example). The *lag* of a cut after step t is s - t. Two deriv
 - by the encoded input of step t (for tokens: by the embedding). It does not depend on the coordinates of the state, and
   is the one to compare cells by.
 
+A bidirectional network has two paths from x_t to the loss: forwards from step t to the last, in s - t steps, and
+backwards from step t to the first, in t steps. Its head reads both ends. The lag is s - t for both, the distance of the
+input from the last step, and the derivative by x_t is that along all paths, through both cells of all layers. So the
+curve falls as reaching back fades, and rises again towards the first step, where the backward cells end. Its state is
+left out: the state at one step does not separate the past from the loss, since the other direction goes around it. The
+derivative is computed in one pass in the network's precision: in 32 bits, one below 1e-38 reads 0 and counts in
+``zero_share``.
+
 Weights are frozen meanwhile, so kernels skip their gradients. Integer state parts are left out.
 
 T time, B batch, I input, H hidden, P parts of the state (h; h and c), L layers, K lags, C cues.
@@ -34,7 +42,7 @@ from undertow_probes.curves import finite, finite_curve, log_spaced, views
 from undertow_probes.loss import encoded, last_losses, last_supervised_step
 from undertow_probes.options import GradientProfileOptions
 from undertow_probes.parts import names
-from undertow_probes.pieces import Norms, frozen, run_in_pieces
+from undertow_probes.pieces import Norms, frozen, norm, run_in_pieces
 
 CROSSINGS = {"half_life": 0.5, "tenth_life": 0.1, "reach": 1e-3}
 """The summaries that are the first lag at which the curve has fallen to a share of its value at lag 1."""
@@ -82,7 +90,8 @@ class GradientProfile(Probe):
         lags = sorted({*lags, int(cue_lags_BC.min()), int(cue_lags_BC.max())})
         norms = gradient_norms(subject.model, subject.task, subject.batch, lags)
         found = {"input": norms.inputs}
-        for part, norms_LKB in zip(names(subject), norms.states, strict=True):
+        parts = [] if subject.model.bidirectional else names(subject)
+        for part, norms_LKB in zip(parts, norms.states, strict=True):
             found |= views(part, list(norms_LKB), torch.linalg.vector_norm(norms_LKB, dim=0))
         scalars: dict[str, float] = {}
         curves: dict[str, Curve] = {}
@@ -114,9 +123,21 @@ def gradient_norms(model: Model, task: Task, batch: Batch, lags: Sequence[int]) 
     last = last_supervised_step(task, batch)
     x_TBI = encoded(model, task, batch).detach()
     with frozen(model):
+        if model.bidirectional:
+            return _norms_of_whole(model, task, batch, x_TBI, last, lags)
         pieces = run_in_pieces(model, x_TBI[: last + 1], lags, after=len(x_TBI) - last - 1)
         loss = last_losses(model, task, batch, pieces.readout, last).sum()
         return pieces.norms(pieces.from_loss(loss))
+
+
+def _norms_of_whole(model: Model, task: Task, batch: Batch, x_TBI: Tensor, last: int, lags: Sequence[int]) -> Norms:
+    """The norms by the input alone, from one pass over all steps, for a network that cannot run in pieces."""
+    x_TBI = x_TBI.requires_grad_()
+    y_TBH, _ = model.advance(x_TBI, model.initial_state(x_TBI.shape[1]))
+    loss = last_losses(model, task, batch, y_TBH[last], last).sum()
+    (by_input_TBI,) = torch.autograd.grad(loss, x_TBI, materialize_grads=True)
+    inputs_KB = torch.stack([norm(by_input_TBI[last - lag]) for lag in lags])
+    return Norms(inputs_KB.new_zeros(0), inputs_KB, torch.zeros_like(inputs_KB))
 
 
 def over_examples(logs_KB: Tensor) -> tuple[list[float], list[float]]:

@@ -44,10 +44,13 @@ class Jacobian(Probe):
     """
 
     def measure(self, subject: Subject) -> Measurement:
-        """Measure; empty for sequences of one step, which have no lags."""
+        """Measure; empty for sequences of one step, which have no lags, and for bidirectional networks.
+
+        Those have no joint state that passes from step to step: the two directions pass in opposite ones.
+        """
         options = cast(JacobianOptions, self.options)
         last = last_supervised_step(subject.task, subject.batch)
-        if last < 1:
+        if last < 1 or subject.model.bidirectional:
             return Measurement()
         lags = log_spaced(options.lags, last)
         x_TBI = encoded(subject.model, subject.task, subject.batch)[: last + 1].detach()

@@ -1,6 +1,6 @@
 """The joint state: all parts of all layers in one vector per example, and one step of it.
 
-    state = joint_step(model, x_BI, state)
+    joint_BN = flatten(state)
     state, moved_MBN = push(model, x_BI, state, tangents_MBN)
 
 `push` also multiplies M tangent vectors by the Jacobian of the step, by forward-mode differentiation of the cells' own
@@ -62,17 +62,6 @@ def step_jacobian(cell: Cell, x_BI: Tensor, state: State) -> Tensor:
     return _jvp(step, joint_BN.repeat(N, 1), eye_NN)[1].T
 
 
-def joint_step(model: Model, x_BI: Tensor, state: tuple[State, ...]) -> tuple[State, ...]:
-    """One step of all layers by their `step`."""
-    after = []
-    y_BH = x_BI
-    for cell, layer in zip(model.layers, state, strict=True):
-        z = cell.project(y_BH.unsqueeze(0))[0]
-        after.append(cell.step(z, layer))
-        y_BH = cell.readout(z, after[-1])
-    return tuple(after)
-
-
 def push(
     model: Model, x_BI: Tensor, state: tuple[State, ...], tangents_MBN: Tensor
 ) -> tuple[tuple[State, ...], Tensor]:
@@ -92,7 +81,7 @@ def push(
     joint_RN = flatten(state).repeat(M, 1)
 
     def step(joint_RN: Tensor) -> tuple[State, ...]:
-        return joint_step(model, x_RI, unflatten(joint_RN, state))
+        return model.step(x_RI, unflatten(joint_RN, state))[1]
 
     after, moved_RN = _jvp(step, joint_RN, tangents_MBN.reshape(M * B, N))
     after = tuple(tuple(part[:B].detach() for part in layer) for layer in after)

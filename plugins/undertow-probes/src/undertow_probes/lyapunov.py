@@ -37,8 +37,10 @@ class Lyapunov(Probe):
     """
 
     def measure(self, subject: Subject) -> Measurement:
-        """Measure; empty for sequences of one step, which pass no state on."""
+        """Measure; empty for sequences of one step, and for bidirectional networks: they pass no joint state on."""
         options = cast(LyapunovOptions, self.options)
+        if subject.model.bidirectional:
+            return Measurement()
         x_TBI = encoded(subject.model, subject.task, subject.batch).detach()
         if len(x_TBI) < 2:
             return Measurement()

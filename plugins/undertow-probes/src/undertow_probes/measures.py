@@ -50,6 +50,7 @@ SATURATION: Mapping[str, str] = {
 TIMESCALE: Mapping[str, str] = {
     "timescale/gate": "Steps until 1/e of the state is left, from the geometric mean of the share kept at a step",
     "timescale/gate/layer<l>": "The same of one layer",
+    "timescale/gate/layer<l>/backward": "The same of its cell that runs backwards",
     "timescale/gate/arithmetic": "The same from the arithmetic mean, which a few open gates make long",
     "timescale/gate/longest": "That of the unit that keeps longest, from its own geometric mean",
     "timescale/gate/median": "The median over the units of that of each",
@@ -72,6 +73,7 @@ WEIGHTS: Mapping[str, str] = {
     "weights/matrix/norm": "Largest singular value of that matrix",
     "weights/matrix/non_normality": "|UUᵀ - UᵀU| / |U|² of that matrix",
     "weights/<matrix>/<key>/layer<l>": "The same of one layer; without `layer` it is the largest of them",
+    "weights/<matrix>/<key>/layer<l>/backward": "The same of its cell that runs backwards",
     "weights/norm/<parameter>": "L2 norm of a parameter",
     "weights/gradient/<parameter>": "L2 norm of the gradient of the mean loss by a parameter",
     "weights/gradient": "The same over all parameters, which clipping by norm limits",
@@ -79,9 +81,9 @@ WEIGHTS: Mapping[str, str] = {
 
 COST: Mapping[str, str] = {
     "cost/parameters": "Trained numbers of the whole network",
-    "cost/cell_parameters": "Trained numbers of the recurrent layers",
+    "cost/cell_parameters": "Trained numbers of the cells alone",
     "cost/state": "Numbers passed from one step to the next, one example, all layers",
-    "cost/flops": "Forward, one example, one time step, matrix products of the recurrent layers; 2 for a multiply-add",
+    "cost/flops": "Forward, one example, one time step, matrix products of cells and blocks; 2 for a multiply-add",
     "cost/activation_bytes": "Kept for the backward pass, one example, the whole sequence",
     "cost/peak_bytes": "The most memory of the process so far: of the GPU's allocator, or the resident set",
     "cost/steps_per_second": "Training steps a second, without validation and probes; in a pack, of all its replicates",

@@ -72,9 +72,15 @@ def occluded_losses(
 ) -> list[float]:
     """The mean loss at the last step of `x_TBI` with one span of steps replaced, for each span, the latest first.
 
-    The steps before a span are run once for all spans.
+    The steps before a span are run once for all spans; by a bidirectional network, all steps for each.
     """
     found = []
+    if model.bidirectional:
+        start_state = model.initial_state(x_TBI.shape[1])
+        for start, stop in spans:
+            hidden_TBI = torch.cat([x_TBI[:start], fill_TBI[start:stop], x_TBI[stop:]])
+            found.append(_mean_loss(model, task, batch, hidden_TBI, start_state))
+        return found
     state = model.initial_state(x_TBI.shape[1])
     done = 0
     for start, stop in reversed(spans):

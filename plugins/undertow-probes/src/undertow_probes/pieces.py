@@ -77,7 +77,7 @@ class Cotangent:
 
     def __init__(self, parts: Sequence[Tensor], exponents: Tensor, norms: Tensor | None = None) -> None:
         self.parts, self.exponents = parts, exponents
-        self.norms = torch.stack([_norm(part) for part in parts]) if norms is None else norms
+        self.norms = torch.stack([norm(part) for part in parts]) if norms is None else norms
         self.joint: Tensor = torch.linalg.vector_norm(self.norms, dim=0)
         self.lowest, self.highest = torch.stack(self.joint.aminmax()).tolist()
 
@@ -152,7 +152,7 @@ class Pieces:
         state_KNB, input_KB, exponent_KB = [], [], []
         for cotangent, input_BI in self.walk(at_lag_1):
             state_KNB.append(cotangent.norms)
-            input_KB.append(_norm(input_BI))
+            input_KB.append(norm(input_BI))
             exponent_KB.append(cotangent.exponents)
         state_NKB = torch.stack(state_KNB, dim=1)
         state_LPKB = state_NKB.reshape(len(self.end), -1, *state_NKB.shape[1:])
@@ -275,7 +275,7 @@ def _is_out_of_range(before: Cotangent, after: Cotangent) -> bool:
     return bool((~within_B & (after.joint > 0) & after.joint.isfinite()).any())
 
 
-def _norm(gradient: Tensor) -> Tensor:
+def norm(gradient: Tensor) -> Tensor:
     """The L2 norm of each example, `(B,)` in float64, since squares of small float32 numbers underflow."""
     dtype = torch.complex128 if gradient.is_complex() else torch.float64
     norm_B: Tensor = torch.linalg.vector_norm(gradient.detach().flatten(1), dim=1, dtype=dtype)

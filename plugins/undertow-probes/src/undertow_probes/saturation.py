@@ -12,6 +12,7 @@ from undertow import Curve, GateKind, Measurement, Probe, Subject
 from undertow_probes.activations import activations
 from undertow_probes.curves import evenly_spaced, finite
 from undertow_probes.options import SaturationOptions
+from undertow_probes.parts import cell_names
 
 LOW, HIGH = 0.05, 0.95
 """A sigmoid is saturated outside these limits, tanh if its absolute value is above the second, relu at 0."""
@@ -23,7 +24,8 @@ class Saturation(Probe):
     second sets the rate of the gradient in a wide random network (χ = σ² E[φ'²]; Poole et al. 2016, arXiv 1606.05340);
     curves ``saturation/<gate>/by_time`` of the share, whose step is the time step.
 
-    Of several layers, ``<gate>`` is the mean and ``<gate>/layer<l>`` one layer. A cell without `gates` has none.
+    Of several layers, ``<gate>`` is the mean and ``<gate>/layer<l>`` one layer; of a bidirectional one,
+    ``<gate>/layer<l>/backward`` is the cell that runs backwards. A cell without `gates` has none.
     """
 
     def measure(self, subject: Subject) -> Measurement:
@@ -43,7 +45,8 @@ class Saturation(Probe):
             by_layer = list(zip(shares[gate], slopes[gate], strict=True))
             views = {gate: tuple(torch.stack(values).mean(0) for values in zip(*by_layer, strict=True))}
             if len(by_layer) > 1:
-                views |= {f"{gate}/layer{depth}": pair for depth, pair in enumerate(by_layer)}
+                names = cell_names(subject.model)
+                views |= {f"{gate}/{name}": pair for name, pair in zip(names, by_layer, strict=True)}
             for view, (share_T, slope) in views.items():
                 scalars[f"saturation/{view}"] = float(share_T.mean())
                 scalars[f"saturation/{view}/derivative"] = float(slope[0])

@@ -26,6 +26,7 @@ from undertow_probes.curves import finite, log_spaced
 from undertow_probes.gradient_profile import first_lag, gradient_norms, over_examples
 from undertow_probes.loss import last_supervised_step
 from undertow_probes.options import TimescaleOptions
+from undertow_probes.parts import cell_names
 
 _LAGS = 32
 
@@ -34,7 +35,8 @@ class Timescale(Probe):
     """Scalars in steps to 1/e; those without a finite value, such as that of a gate that never closes, are left out.
 
     - ``timescale/gate``: -1 / ln of the geometric mean of the share kept, over units, examples, steps and layers: what
-      is left after many steps is the product of the shares; of several layers also ``timescale/gate/layer<l>``, of one;
+      is left after many steps is the product of the shares; of several layers also ``timescale/gate/layer<l>``, of one
+      (and ``…/backward`` of its cell that runs backwards);
     - ``timescale/gate/arithmetic``: the same with the arithmetic mean, which a few open gates make long;
     - ``timescale/gate/longest`` and ``timescale/gate/median``: over the units, each by its own geometric mean;
     - ``timescale/gradient``: the steps after lag 1 in which the gradient of the last supervised loss by the input falls
@@ -67,7 +69,8 @@ class Timescale(Probe):
             "timescale/cue": float((last - subject.task.cues(subject.batch)).double().mean()),
         }
         if len(logs_LU) > 1:
-            scalars |= {f"timescale/gate/layer{depth}": _steps(log_U) for depth, log_U in enumerate(logs_LU)}
+            names = cell_names(subject.model)
+            scalars |= {f"timescale/gate/{name}": _steps(log_U) for name, log_U in zip(names, logs_LU, strict=True)}
         if (steps := _gradient_steps(subject, last)) is not None:
             scalars["timescale/gradient"] = steps
         return Measurement(finite(scalars))

@@ -22,6 +22,7 @@ from undertow_probes.curves import evenly_spaced, finite
 from undertow_probes.joint import step_jacobian
 from undertow_probes.loss import mean_loss
 from undertow_probes.options import WeightsOptions
+from undertow_probes.parts import cell_names
 
 
 class Weights(Probe):
@@ -33,7 +34,8 @@ class Weights(Probe):
       before it decays; at most √2.
 
     The same of the matrix that the cell names, ``weights/matrix/…``; absent for a cell that names none. Of several
-    layers both are the largest of the layers, and ``…/layer<l>`` is that of one.
+    layers both are the largest of the layers, and ``…/layer<l>`` is that of one; ``…/layer<l>/backward`` that of its
+    cell that runs backwards.
 
     And by parameter:
 
@@ -53,7 +55,8 @@ class Weights(Probe):
             U_HH = cell.recurrent_matrix()
             if U_HH is not None:
                 named.append(spectrum(U_HH.detach()))
-        scalars |= _largest("weights/recurrent", recurrent) | _largest("weights/matrix", named)
+        cells = cell_names(subject.model)
+        scalars |= _largest("weights/recurrent", recurrent, cells) | _largest("weights/matrix", named, cells)
         parameters = dict(cast(nn.Module, subject.model).named_parameters())
         loss = mean_loss(subject.model, subject.task, subject.batch)
         found = torch.autograd.grad(loss, list(parameters.values()), materialize_grads=True)
@@ -97,13 +100,13 @@ def spectrum(A_NN: Tensor) -> Mapping[str, float]:
     }
 
 
-def _largest(prefix: str, by_layer: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def _largest(prefix: str, by_layer: Sequence[Mapping[str, float]], cells: Sequence[str]) -> dict[str, float]:
     """The largest value of the layers by name and, of several, that of each."""
     scalars: dict[str, float] = {}
     for key in by_layer[0] if by_layer else ():
         scalars[f"{prefix}/{key}"] = max(layer[key] for layer in by_layer)
         if len(by_layer) > 1:
-            scalars |= {f"{prefix}/{key}/layer{depth}": layer[key] for depth, layer in enumerate(by_layer)}
+            scalars |= {f"{prefix}/{key}/{cell}": layer[key] for cell, layer in zip(cells, by_layer, strict=True)}
     return scalars
 
 

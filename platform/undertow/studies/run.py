@@ -173,6 +173,7 @@ def run_study(
                 watch=watch,
                 limit=limit,
                 allow_changed_code=allow_changed_code,
+                meanwhile=report_imports(),
             )
         else:
             job = remote_job(
@@ -267,6 +268,22 @@ def freeze_code(loaded: LoadedStudy, home: Path, snapshot: Mapping[str, Any]) ->
                 "meanwhile, run the same command again; else delete the copy first."
             )
     return replace(loaded, files=tuple(copies))
+
+
+def report_imports() -> Iterator[None]:
+    """Import what the report needs, a library at a time: it takes longer than to write the report."""
+    import scipy.stats  # noqa: F401
+
+    yield
+    import plotly.graph_objects  # noqa: F401
+
+    import undertow.report  # noqa: F401
+
+    yield
+    import sklearn.ensemble  # noqa: F401  (Optuna's for the importances)
+
+    yield
+    import optuna.visualization  # noqa: F401
 
 
 def _log_artifacts(parent: ParentRun, results: StudyResults, counts: Counts, note: Callable[[str], None]) -> None:

@@ -1,7 +1,7 @@
 """The driver: it fills its slots, records how each trial ended, and ends when no trial is left."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from undertow.studies.work.driver import Driver
 from undertow.studies.work.executor import Executor, Running
 from undertow.studies.work.job import Job
 from undertow.studies.work.slots import Slot
+from undertow.tracking import Outbox
 
 
 class EndedTrial:
@@ -321,3 +322,62 @@ def test_a_trial_whose_result_is_damaged_is_lost_and_the_others_go_on(
     assert [trial.state for trial in results.combinations] == ["failed", "complete"]
     assert results.combinations[0].reason.startswith("its process has ended, but what it wrote is lost: ")
     assert "result.json cannot be read" in results.combinations[0].reason
+
+
+class SteppingExecutor:
+    """An executor whose trials record step 2 and then step 6 of 10, and are complete."""
+
+    def __init__(self) -> None:
+        self.at: tuple[int, int] = (0, 0)
+        """How many trials were started, and the last step that the last one has recorded."""
+        self.exit_code: int | None = None
+
+    def launch(self, jobs: Sequence[Job]) -> Running:
+        (self._job,) = jobs
+        self._job.place.mkdir(parents=True)
+        self.at, self.exit_code = (self.at[0] + 1, 0), None
+        return self
+
+    def wait(self, running: Sequence[Running], seconds: float) -> None:
+        started, step = self.at
+        if step == 6:
+            Result("FINISHED", steps=10, metrics={"val/loss": 0.5}).write(self._job.place / "result.json")
+            self.exit_code = 0
+            return
+        self.at = started, {0: 2, 2: 6}[step]
+        with Outbox(self._job.place / "outbox.jsonl") as outbox:
+            outbox.metrics([("train/loss", 0.5, self.at[1])])
+
+    def ask_to_stop(self, reason: str) -> None:
+        pass
+
+    def kill(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def test_work_for_the_end_is_done_a_piece_at_a_time_in_the_second_half_of_the_last_trial(
+    home: Path,
+    load: Callable[..., LoadedStudy],
+    open_ledger: Callable[..., Ledger],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("undertow.studies.work.driver._REFRESH_SECONDS", 0.0)
+    executor = SteppingExecutor()
+    done: list[tuple[int, int]] = []
+
+    def work() -> Iterator[None]:
+        while True:
+            done.append(executor.at)
+            yield
+
+    study = "study={name: small, vary: {seed: [0, 1]}, pack: off}"
+    loaded = load(study, "train.max_steps=10")
+    ledger = open_ledger(study, "train.max_steps=10")
+    driver = Driver(
+        loaded, ledger, executor, home, [Slot(threads=1)], parent="0" * 32, tags={}, watch=NoView(), meanwhile=work()
+    )
+    assert driver.run(StopRequest()).states == {"complete": 2}
+    assert done == [(2, 6)]

@@ -195,12 +195,13 @@ class Ledger:
         by_key = trials_by_key(with_retries(self._storage.get_all_trials, self._id, deepcopy=False))
         return {key: trials for key, trials in by_key.items() if key in self.space.keys}
 
-    def plan(self, size: int = 1) -> int:
+    def plan(self, size: int = 1, trials: Mapping[str, Sequence[Trial]] | None = None) -> int:
         """Put combinations that need a trial into the queue, until it is long enough.
 
         Args:
             size: Replicates of a pack. Those of one are put into the queue together, in an order in which they follow
                 one another, the longest sequences first; the order is that of the grid where it is 1.
+            trials: What `trials` has just returned; read again when None.
 
         Returns:
             How many trials are in the queue.
@@ -209,8 +210,8 @@ class Ledger:
             RequestError: The study has other values than when it was opened.
         """
         self._require_same_values()
-        by_key = self.trials()
-        queue = {key for key, trials in by_key.items() if state_of(trials, self.retries) == "waiting"}
+        by_key = self.trials() if trials is None else trials
+        queue = {key for key, each in by_key.items() if state_of(each, self.retries) == "waiting"}
         waiting = len(queue)
         short = waiting <= _QUEUE // 2
         if not short and size == 1:
@@ -220,9 +221,9 @@ class Ledger:
             in_part = size > 1 and any(each.key in queue for each in pack)
             if in_part or (short and waiting < _QUEUE):
                 for combination in pack:
-                    trials = by_key.get(combination.key, [])
-                    if needs_trial(trials, self.retries):
-                        self._enqueue(combination, trials)
+                    before = by_key.get(combination.key, [])
+                    if needs_trial(before, self.retries):
+                        self._enqueue(combination, before)
                         waiting += 1
             elif size == 1:
                 break

@@ -15,7 +15,7 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -117,6 +117,7 @@ class Driver:
         watch: Shows the progress.
         limit: Trials to start at most; None for all that are left.
         allow_changed_code: Continue runs whose data have changed since their start.
+        meanwhile: Work in pieces of less than a second, done one by one while the last trials run.
     """
 
     def __init__(
@@ -133,6 +134,7 @@ class Driver:
         packs: Packs | None = None,
         limit: int | None = None,
         allow_changed_code: bool = False,
+        meanwhile: Iterator[object] | None = None,
     ) -> None:
         self.id = uuid.uuid4().hex[:12]
         self._loaded = loaded
@@ -147,6 +149,7 @@ class Driver:
         self._view = watch
         self._limit = limit
         self._allow_changed_code = allow_changed_code
+        self._meanwhile = meanwhile or iter(())
         self._active: list[ActiveTrial] = []
         self._host = machine()
         self._lock = FileLock(home / f".driver-{self.id}.lock")
@@ -206,6 +209,8 @@ class Driver:
             if not self._busy_slots and (closing or (self._queue_empty and not self._anything_left())):
                 self._refresh()
                 return self._counts
+            if not closing and self._near_the_end():
+                next(self._meanwhile, None)
             if closing or self._queue_empty or not self._free_slots:  # else fill the free slots at once
                 self._wait(_WAIT_SECONDS)
 
@@ -228,12 +233,20 @@ class Driver:
             self._refresh()
             self._abandon_trials_of_dead_drivers()
             if stop.reason is None:
-                self._ledger.plan(self._packs.size)  # while the slots are busy, so that no free slot waits for it
+                self._ledger.plan(
+                    self._packs.size, self._trials
+                )  # while the slots are busy, so that no free slot waits for it
             self._queue_empty = False  # other drivers may have left trials, or put some into the queue
 
     def _refresh(self) -> None:
         self._trials = self._ledger.trials()
         self._counts = count(self._trials, self._ledger.total, self._ledger.retries, self._objectives[0].direction)
+
+    def _near_the_end(self) -> bool:
+        """Whether no trial is left to start, and one has half of its steps behind it."""
+        started = self._counts.settled + self._counts.states.get("running", 0)
+        half = any(2 * active.follower.step >= active.max_steps for active in self._active)
+        return started == self._counts.total and half
 
     def _fill_slots(self) -> None:
         """Start a trial or a pack in every free slot, as long as there are trials."""

@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
@@ -237,7 +237,7 @@ class Store:
             self._experiments[info.experiment_id] = client.get_experiment(info.experiment_id)
         _require_artifacts_here(self._experiments[info.experiment_id])
         location = str(info.artifact_uri)
-        repository = get_artifact_repository(location, tracking_uri=client_uri(self.uri))
+        repository: Any = get_artifact_repository(location, tracking_uri=client_uri(self.uri))
         log = repository.log_artifacts if path.is_dir() else repository.log_artifact
         log(str(path), directory or None)
         run = Path(unquote(urlsplit(location).path) if location.startswith("file:") else location)

@@ -9,7 +9,7 @@ marks runs that died without a final status as KILLED, and ends; if the store st
 `undertow sync` has to send the rest. It also ends when no run has been open for a while.
 
 A request has a price, whatever is in it: sixteen runs that record at the same time would cost half a core if each was
-sent once a second. So it rests after a round, and sends more at once: it uses a tenth of a core while the runs go on.
+sent once a second. So it rests after a round, and sends more at once: it uses a twentieth of a core while the runs go on.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from undertow.tracking.shipping.process import SHIPPED_AGAIN
 from undertow.tracking.shipping.wait import Heartbeat
 
 _SETTLE = 0.5  # seconds; a dying process closes its pipe and its locks one after the other
-_REST = 9.0  # times the CPU seconds of a round: how long to wait for the next one, unless the parent asks for it
+_REST = 19.0  # times the CPU seconds of a round: how long to wait for the next one, unless the parent asks for it
 _LONGEST_REST = 10.0  # seconds
 _BLOCKED_RETRY = 60.0  # seconds between two attempts to ship a run that needs a person
 

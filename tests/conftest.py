@@ -327,7 +327,7 @@ def new_database(postgresql: PostgreSQL) -> Iterator[Callable[..., str]]:
 
 
 @pytest.fixture(scope="session")
-def tracked(postgresql: PostgreSQL) -> Iterator[str]:
+def tracked(postgresql: PostgreSQL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A database with MLflow's tables, to be used as a template: its migrations take seconds."""
     name = f"undertow-{secrets.token_hex(6)}"
     url = postgresql.make(name)
@@ -336,6 +336,6 @@ def tracked(postgresql: PostgreSQL) -> Iterator[str]:
         "import os; from undertow.tracking.mlflow.store import Store; "
         "assert Store(os.environ['URL'], None).is_reachable()"
     )
-    subprocess.run([sys.executable, "-c", make], env={**os.environ, "URL": url}, check=True)
+    forked.Forked(make, tmp_path_factory.mktemp("tracked") / "output", environment={**os.environ, "URL": url}).ended()
     yield name
     postgresql.drop(name)

@@ -253,7 +253,8 @@ def test_rank_set_by_a_scheduler_does_not_change_a_run_in_one_process(home: Path
         f"undertow.run({SMALL!r}, set=['seed={seed}', 'train.strategy={strategy}'], progress=False)\n"
         for seed, strategy in enumerate(("auto", "ddp"))
     )
-    fork(script, {**os.environ, **outside}).ended()
+    # In a new process: Lightning reads RANK when it is imported.
+    subprocess.run([sys.executable, "-c", script], env={**os.environ, **outside}, check=True, timeout=240)
     assert query_store(home, "SELECT status FROM runs") == [("FINISHED",), ("FINISHED",)]
     for folder in home.glob("lstm-*/"):
         assert list(series(folder, "train/loss")) == list(range(1, 21))

@@ -34,6 +34,11 @@ IMPORTED = (
     "alembic.config",
     "undertow.cli.commands.run",
     "undertow.cli.commands.study_run",
+    "undertow_cells.hooks",
+    "undertow_probes.hooks",
+    "undertow_tasks.hooks",
+    "undertow_torchrecurrent.hooks",
+    "undertow_tasks.digits.digit",
     "plotly.graph_objects",
     "sklearn.ensemble",
 )

@@ -75,6 +75,7 @@ def test_the_demo_ends_with_one_table_of_six_rows_and_where_to_look(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_ctrl_c_ends_the_demo_loses_nothing_and_the_same_command_goes_on(
     home: Path,
     empty_store: Path,
@@ -88,6 +89,7 @@ def test_ctrl_c_ends_the_demo_loses_nothing_and_the_same_command_goes_on(
         "study.vary={cell.name: [rnn, lstm]}",
         "study.seeds=1",
         "study.workers=1",
+        "train.threads=1",
         "train.max_steps=300",
         "train.val_every=300",
         "train.val_examples=16",

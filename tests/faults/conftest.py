@@ -18,7 +18,7 @@ STUDY = """\
 question: What survives?
 task: {name: digit}
 cell: {name: bomb, hidden_size: 4}
-train: {max_steps: 20, val_every: 10, val_examples: 32, batch_size: 8, checkpoint: {every: 2}}
+train: {max_steps: 20, val_every: 10, val_examples: 32, batch_size: 8, threads: 1, checkpoint: {every: 2}}
 probes: []
 plugins: {files: [bomb.py]}
 study:

@@ -36,7 +36,7 @@ import undertow
 mapping = {
     "task": {"name": "adding", "length": 16},
     "cell": {"name": "rnn", "hidden_size": 4},
-    "train": {"max_steps": 2, "val_every": 1, "val_examples": 16, "batch_size": 8},
+    "train": {"max_steps": 2, "val_every": 1, "val_examples": 16, "batch_size": 8, "threads": 1},
     "probes": [],
     "study": {"name": "scripted", "vary": {"cell.name": ["rnn", "gru"], "seed": [0, 1]}},
 }
@@ -322,7 +322,7 @@ def test_status_shows_a_running_study_and_stop_ends_it(home: Path, call, place, 
     file = place.write(
         "{name: long, vary: {seed: [0, 1]}, workers: 1}",
         cell={"name": "rnn", "hidden_size": 4},
-        train={"max_steps": 100_000, "val_every": 1000, "val_examples": 16, "batch_size": 8},
+        train={"max_steps": 100_000, "val_every": 1000, "val_examples": 16, "batch_size": 8, "threads": 1},
         track={"uri": "http://127.0.0.1:9"},
     )
     driver = fork(command("study", "run", file, "--quiet"))

@@ -24,6 +24,8 @@ from typing import Any
 
 import pytest
 
+import forked
+
 # Before torch and MLflow are imported, here or in a process that a test starts. One thread: the networks are tiny, and
 # threads of several processes on two cores mostly wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -113,6 +115,35 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def state(tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test writes into the user's own list of servers."""
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forks() -> None:
+    """Shippers, and the trials of studies, are forked from one process: see `forked.py`."""
+    forked.import_all_for_forks()
+    forked.fork_shippers()
+
+
+@pytest.fixture
+def fork(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., forked.Forked]]:
+    """Start Python code in the working folder; it is killed after the test, if it has not ended."""
+    started: list[forked.Forked] = []
+
+    def fork(code: str, environment: dict[str, str] | None = None) -> forked.Forked:
+        folder = tmp_path_factory.mktemp("forked")
+        started.append(forked.Forked(code, folder / "output", folder / "errors", environment))
+        return started[-1]
+
+    yield fork
+    for each in started:
+        each.kill()
+        each.wait()
+
+
+@pytest.fixture
+def real_shippers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shippers are started as outside of tests."""
+    monkeypatch.setattr("undertow.tracking.shipping.process.subprocess", subprocess)
 
 
 @pytest.fixture
@@ -296,7 +327,7 @@ def new_database(postgresql: PostgreSQL) -> Iterator[Callable[..., str]]:
 
 
 @pytest.fixture(scope="session")
-def tracked(postgresql: PostgreSQL) -> Iterator[str]:
+def tracked(postgresql: PostgreSQL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A database with MLflow's tables, to be used as a template: its migrations take seconds."""
     name = f"undertow-{secrets.token_hex(6)}"
     url = postgresql.make(name)
@@ -305,6 +336,6 @@ def tracked(postgresql: PostgreSQL) -> Iterator[str]:
         "import os; from undertow.tracking.mlflow.store import Store; "
         "assert Store(os.environ['URL'], None).is_reachable()"
     )
-    subprocess.run([sys.executable, "-c", make], env={**os.environ, "URL": url}, check=True)
+    forked.Forked(make, tmp_path_factory.mktemp("tracked") / "output", environment={**os.environ, "URL": url}).ended()
     yield name
     postgresql.drop(name)

@@ -31,7 +31,7 @@ STUDY = """\
 question: Is it all there?
 task: {name: digit}
 cell: {name: bomb, hidden_size: 4, options: {bomb: {mode: wait}}}
-train: {max_steps: 20, val_every: 10, val_examples: 32, batch_size: 8, checkpoint: {every: 2}}
+train: {max_steps: 20, val_every: 10, val_examples: 32, batch_size: 8, threads: 1, checkpoint: {every: 2}}
 probes: []
 plugins: {files: [bomb.py]}
 study: {name: gated, vary: {seed: [0, 1, 2]}, workers: 1, retries: 1, pack: off}

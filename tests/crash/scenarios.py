@@ -54,7 +54,7 @@ class Tiny(Cell):
 def undertow_register_cells():
     yield CellSpec(name="tiny", summary="two lines", factory=":Tiny", state=("h",))
 """
-TRAIN = "max_steps: 4, val_every: 2, val_examples: 4, batch_size: 2, log_every: 1, checkpoint: {every: 1}"
+TRAIN = "max_steps: 4, val_every: 2, val_examples: 4, batch_size: 2, log_every: 1, threads: 1, checkpoint: {every: 1}"
 RUN = f"""\
 task: {{name: adding, length: 4}}
 cell: {{name: tiny, hidden_size: 2}}

@@ -46,6 +46,7 @@ def test_what_is_marked_as_done_before_it_is_flushed_fails_at_the_right_points(s
     assert failed == [f"FAILED lossy --mode {mode} --at {point}" for mode in points for point in points[mode]]
 
 
+@pytest.mark.long
 def test_a_run_that_crashed_at_its_start_or_its_end_has_its_whole_record() -> None:
     # It was without parameters or plugins; its copy of a plugin was empty; it was KILLED although it had finished.
     points = r"rename .*(plugins/|run\.json|code\.json|result\.json)|write .*outbox"

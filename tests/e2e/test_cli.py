@@ -11,14 +11,17 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+
+from forked import Forked, command
 
 pytestmark = pytest.mark.usefixtures("settled_home")
 
 DIGITS = Path(__file__).parents[2] / "experiments" / "smoke" / "digits.yaml"
 UNDERTOW = [sys.executable, "-m", "undertow.cli"]
+Command = Callable[..., Any]
 SHORT = ["train.max_steps=10", "train.val_every=5", "train.val_examples=64", "cell.hidden_size=8"]
 
 SCRATCH = """
@@ -42,14 +45,23 @@ SCRATCH = """
 """
 
 
-def undertow(*words: object, environment: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [*UNDERTOW, *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **(environment or {})},
-    )
+class Done(NamedTuple):
+    """The exit code of a command and what it has printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def undertow(fork: Callable[..., Forked]) -> Callable[..., Done]:
+    """Run a command in a process of its own."""
+
+    def undertow(*words: object, environment: dict[str, str] | None = None) -> Done:
+        process = fork(command(*words), {**os.environ, **(environment or {})})
+        return Done(process.wait(), process.output.read_text(), process.errors.read_text())
+
+    return undertow
 
 
 def overrides(*changes: str) -> list[str]:
@@ -69,7 +81,8 @@ def metric_rows(folder: Path) -> set[tuple[str, float, int]]:
 
 @pytest.mark.slow
 def test_the_smoke_experiment_runs_with_another_cell_and_length(home: Path) -> None:
-    done = undertow("run", DIGITS, "--set", "cell.name=gru", "--set", "task.length=128", "--json")
+    words = ["run", DIGITS, "--set", "cell.name=gru", "--set", "task.length=128", "--json"]
+    done = subprocess.run([*UNDERTOW, *words], capture_output=True, text=True, check=False)  # as a user does
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["name"] == "gru-T128-s0"
@@ -92,7 +105,7 @@ def test_the_smoke_experiment_runs_with_another_cell_and_length(home: Path) -> N
     ids=["width", "parts"],
 )
 def test_a_cell_that_returns_a_wrong_shape_is_refused(
-    home: Path, correct: str, wrong: str, messages: list[str]
+    home: Path, undertow: Command, correct: str, wrong: str, messages: list[str]
 ) -> None:
     code = dedent(SCRATCH).replace(correct, wrong)
     Path("tide.py").write_text(
@@ -107,28 +120,26 @@ def test_a_cell_that_returns_a_wrong_shape_is_refused(
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_is_killed_and_resumes_as_the_same_run(home: Path, until: Callable[..., None]) -> None:
+def test_an_interrupted_run_is_killed_and_resumes_as_the_same_run(
+    home: Path, undertow: Command, fork: Callable[..., Forked], until: Callable[..., None]
+) -> None:
     long = [
-        "train.max_steps=1500",
+        "train.max_steps=800",
         "train.log_every=1",
         "train.batch_size=8",
         "cell.hidden_size=8",
-        "train.val_every=500",
+        "train.val_every=400",
     ]
-    process = subprocess.Popen(
-        [*UNDERTOW, "run", str(DIGITS), *overrides(*long)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = fork(command("run", DIGITS, *overrides(*long)))
 
     def is_training() -> bool:
-        assert process.poll() is None, process.communicate()
+        assert process.is_running(), process.printed()
         return any('"train/loss"' in path.read_text() for path in home.glob("*/outbox.jsonl"))
 
-    with process:
-        until(is_training, seconds=240)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=240)
+    until(is_training, seconds=240)
+    process.send_signal(signal.SIGINT)
+    out, err = process.ended(1), process.errors.read_text()
     (folder,) = [path.parent for path in home.glob("*/run.json")]
-    assert process.returncode == 1, err
     assert out == ""
     assert f"undertow run --resume {folder}" in err
     assert "Traceback" not in err
@@ -141,10 +152,10 @@ def test_an_interrupted_run_is_killed_and_resumes_as_the_same_run(home: Path, un
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["folder"] == str(folder)
-    assert document["steps"] == 1500
+    assert document["steps"] == 800
     assert query(home, "SELECT run_uuid, status FROM runs") == [(before[0], "FINISHED")]
     losses = query(home, "SELECT step FROM metrics WHERE key = 'train/loss' ORDER BY step")
-    assert losses == [(step,) for step in range(1, 1501)]
+    assert losses == [(step,) for step in range(1, 801)]
 
     again = undertow("run", "--resume", folder.name)
     assert again.returncode == 2
@@ -152,7 +163,7 @@ def test_an_interrupted_run_is_killed_and_resumes_as_the_same_run(home: Path, un
 
 
 @pytest.mark.slow
-def test_a_run_whose_server_is_down_finishes_and_names_the_command_that_ships_it(home: Path) -> None:
+def test_a_run_whose_server_is_down_finishes_and_names_the_command_that_ships_it(home: Path, undertow: Command) -> None:
     dead = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
     done = undertow("run", DIGITS, *overrides(*SHORT), environment=dead)
     assert done.returncode == 0, done.stderr
@@ -168,14 +179,14 @@ def test_a_run_whose_server_is_down_finishes_and_names_the_command_that_ships_it
 
 
 @pytest.mark.slow
-def test_doctor_reports_the_devices_of_torch(home: Path) -> None:
+def test_doctor_reports_the_devices_of_torch(undertow: Command) -> None:
     done = undertow("doctor")
     assert done.returncode == 0, done.stderr
     assert f"{os.cpu_count()} cores" in done.stdout
 
 
 @pytest.mark.slow
-def test_the_ui_serves_the_recorded_run_and_leaves_no_process(home: Path) -> None:
+def test_the_ui_serves_the_recorded_run_and_leaves_no_process(home: Path, undertow: Command) -> None:
     assert undertow("run", DIGITS, *overrides(*SHORT)).returncode == 0
     process = subprocess.Popen(
         [*UNDERTOW, "ui", "--port", "5600"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

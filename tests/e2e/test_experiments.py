@@ -2,8 +2,6 @@
 
 import json
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import pytest
 
 import undertow
+from forked import Forked, command
 from undertow.cli import main
 from undertow.config.load import load_experiment
 from undertow.studies.plan.load import is_study, load_study
@@ -76,8 +75,13 @@ def test_the_demo_ends_with_one_table_of_six_rows_and_where_to_look(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_ctrl_c_ends_the_demo_loses_nothing_and_the_same_command_goes_on(
-    home: Path, empty_store: Path, until: Callable[..., Any]
+    home: Path,
+    empty_store: Path,
+    until: Callable[..., Any],
+    fork: Callable[..., Forked],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Of two runs, one at a time: the first has ended and the second is training when Ctrl-C comes."""
     (home / "mlflow.db").write_bytes(empty_store.read_bytes())
@@ -85,31 +89,31 @@ def test_ctrl_c_ends_the_demo_loses_nothing_and_the_same_command_goes_on(
         "study.vary={cell.name: [rnn, lstm]}",
         "study.seeds=1",
         "study.workers=1",
+        "train.threads=1",
         "train.max_steps=300",
         "train.val_every=300",
         "train.val_examples=16",
         "cell.hidden_size=4",
         "probes=[]",
     )
-    command = [sys.executable, "-m", "undertow.cli", "study", "run", str(DEMO), *few]
-    demo = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    words = ["study", "run", str(DEMO), *few]
+    demo = fork(command(*words))
 
     def is_training() -> bool:
-        assert demo.poll() is None
+        assert demo.is_running(), demo.printed()
         return any('"train/loss"' in path.read_text() for path in home.glob("lstm-*/outbox.jsonl"))
 
-    with demo:
-        until(is_training, seconds=240)
-        demo.send_signal(signal.SIGINT)
-        _, err = demo.communicate(timeout=240)
-    assert demo.returncode == 1
+    until(is_training, seconds=240)
+    demo.send_signal(signal.SIGINT)
+    demo.ended(1)
+    err = demo.errors.read_text()
     assert "stopped by SIGINT with 1 of 2 combinations settled. The same command continues with the rest" in err
     assert "Traceback" not in err
     (folder,) = home.glob("lstm-*")
     assert (folder / "checkpoints" / "last.ckpt").exists()
 
-    again = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
-    trials = json.loads(again.stdout)["trials"]
+    assert main([*words, "--json"]) == 0
+    trials = json.loads(capfd.readouterr().out)["trials"]
     assert [(trial["run_name"], trial["state"], trial["attempts"], trial["steps"]) for trial in trials] == [
         ("rnn-T64-s0", "complete", 1, 300),
         ("lstm-T64-s0", "complete", 2, 300),

@@ -142,6 +142,7 @@ def test_the_five_minutes_of_the_readme_word_for_word(environment: Environment) 
         assert indent(excerpt, "    ") in source
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["task", "probe"])
 def test_a_new_task_or_probe_passes_the_commands_that_are_printed(environment: Environment, kind: str) -> None:
     name = f"five-minute-{kind}"

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 import undertow
+from forked import Forked
 from undertow.errors import RequestError, UndertowError
 from undertow.runs.experiment import resume
 
@@ -143,7 +144,9 @@ def test_a_run_that_ended_early_is_not_trained_further(home: Path) -> None:
         resume(str(early.folder), set=["train.max_steps=40"], progress=False)
 
 
-def test_killed_run_is_recorded_as_killed_and_resumes_to_the_same_result(home: Path, until: Callable[..., Any]) -> None:
+def test_killed_run_is_recorded_as_killed_and_resumes_to_the_same_result(
+    home: Path, until: Callable[..., Any], fork: Callable[..., Forked]
+) -> None:
     more = {"train": {**SMALL["train"], "max_steps": 60, "checkpoint": {"every": 5}}}
     whole = undertow.run({**SMALL, **more, "seed": 7}, home=home / "whole", progress=False)
     slow = home / "slow.py"
@@ -162,14 +165,11 @@ def test_killed_run_is_recorded_as_killed_and_resumes_to_the_same_result(home: P
         "        shape='many-to-one', lengths=Lengths(minimum=64, default=64), metrics={'accuracy': 'max'})\n"
     )
     config = {**SMALL, **more, "seed": 7, "task": {"name": "slow", "length": 64}, "plugins": {"files": [str(slow)]}}
-    script = f"import undertow; undertow.run({config!r}, progress=False)"
-    process = subprocess.Popen([sys.executable, "-c", script])
-    try:
-        folder = until(lambda: next(home.glob("lstm-T64-s7-*"), None))
-        until(lambda: (folder / "outbox.jsonl").exists() and len(series(folder, "train/loss")) >= 23)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    process = fork(f"import undertow; undertow.run({config!r}, progress=False)")
+    folder = until(lambda: next(home.glob("lstm-T64-s7-*"), None))
+    until(lambda: (folder / "outbox.jsonl").exists() and len(series(folder, "train/loss")) >= 23)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
     until(lambda: query_store(home, "SELECT status FROM runs") == [("KILLED",)])
     result = resume(folder.name, progress=False)
     assert result.steps == 60
@@ -306,13 +306,14 @@ def test_a_failed_probe_names_the_file_with_its_traceback(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_rank_set_by_a_scheduler_does_not_change_a_run_in_one_process(home: Path) -> None:
+def test_rank_set_by_a_scheduler_does_not_change_a_run_in_one_process(home: Path, fork: Callable[..., Forked]) -> None:
     outside = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "GROUP_RANK": "1", "NODE_RANK": "1"}
     outside |= {"SLURM_PROCID": "1", "MASTER_ADDR": "192.0.2.1", "MASTER_PORT": "1"}
     script = "import undertow\n" + "".join(
         f"undertow.run({SMALL!r}, set=['seed={seed}', 'train.strategy={strategy}'], progress=False)\n"
         for seed, strategy in enumerate(("auto", "ddp"))
     )
+    # In a new process: Lightning reads RANK when it is imported.
     subprocess.run([sys.executable, "-c", script], env={**os.environ, **outside}, check=True, timeout=240)
     assert query_store(home, "SELECT status FROM runs") == [("FINISHED",), ("FINISHED",)]
     for folder in home.glob("lstm-*/"):
@@ -369,14 +370,16 @@ def test_two_devices_train_like_one(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_interrupting_two_devices_saves_and_resumes(home: Path, until: Callable[..., Any]) -> None:
+def test_interrupting_two_devices_saves_and_resumes(
+    home: Path, until: Callable[..., Any], fork: Callable[..., Forked]
+) -> None:
     config = {**SMALL, "train": {**SMALL["train"], "max_steps": 3000, "devices": 2, "val_every": 1000}}
-    script = f"import undertow; undertow.run({config!r}, progress=False)"
-    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
+    process = fork(f"import undertow; undertow.run({config!r}, progress=False)")
     folder = until(lambda: next(home.glob("lstm-T64-s0-*"), None))
     until(lambda: (folder / "outbox.jsonl").exists() and len(series(folder, "train/loss")) >= 5)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=240)
+    process.wait()
+    errors = process.errors.read_text()
     assert "Interrupted" in errors
     assert "--resume" in errors
     assert query_store(home, "SELECT status FROM runs") == [("KILLED",)]
@@ -386,9 +389,12 @@ def test_interrupting_two_devices_saves_and_resumes(home: Path, until: Callable[
 
 
 @pytest.mark.slow
-def test_ranks_end_with_the_process_that_started_them(home: Path, until: Callable[..., Any]) -> None:
+@pytest.mark.long
+def test_ranks_end_with_the_process_that_started_them(
+    home: Path, until: Callable[..., Any], fork: Callable[..., Forked]
+) -> None:
     config = {**SMALL, "train": {**SMALL["train"], "max_steps": 100_000, "devices": 2, "val_every": 100_000}}
-    process = subprocess.Popen([sys.executable, "-c", f"import undertow; undertow.run({config!r}, progress=False)"])
+    process = fork(f"import undertow; undertow.run({config!r}, progress=False)")
     folder = until(lambda: next(home.glob("lstm-T64-s0-*"), None))
     until(lambda: (folder / "outbox.jsonl").exists() and len(series(folder, "train/loss")) >= 5)
     process.send_signal(signal.SIGKILL)
@@ -419,7 +425,9 @@ def undertow_register_cells():
 
 
 @pytest.mark.parametrize("devices", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_second_ctrl_c_ends_the_run_and_its_ranks_at_once(home: Path, until: Callable[..., Any], devices: int) -> None:
+def test_second_ctrl_c_ends_the_run_and_its_ranks_at_once(
+    home: Path, until: Callable[..., Any], fork: Callable[..., Forked], devices: int
+) -> None:
     stuck = home / "stuck.py"
     stuck.write_text(STUCK)
     config = {
@@ -429,19 +437,16 @@ def test_second_ctrl_c_ends_the_run_and_its_ranks_at_once(home: Path, until: Cal
         "plugins": {"files": [str(stuck)]},
         "probes": [],
     }
-    script = f"import undertow; undertow.run({config!r}, progress=False)"
-    with (home / "errors").open("w") as file:  # a pipe would stay open for as long as a rank lives
-        process = subprocess.Popen([sys.executable, "-c", script], stderr=file)
+    process = fork(f"import undertow; undertow.run({config!r}, progress=False)")
     markers = ["stuck"] if devices == 1 else ["stuck0", "stuck1"]
     until(lambda: all((home / marker).exists() for marker in markers))
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
-    assert process.poll() is None  # the first one only requests a stop
-    process.send_signal(signal.SIGINT)
-    process.wait(timeout=240)
+    process.send_signal(signal.SIGINT)  # it still runs: the first one only requests a stop
+    process.wait()
     (folder,) = home.glob("stuck-T64-s0-*/")
     assert not _processes_naming(folder.name)
-    errors = (home / "errors").read_text()
+    errors = process.errors.read_text()
     assert "Interrupted" in errors
     assert "stopped at once by the second Ctrl-C" in errors or devices == 2
     assert query_store(home, "SELECT status FROM runs") == [("KILLED",)]

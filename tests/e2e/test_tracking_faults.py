@@ -82,6 +82,7 @@ def ask(home: Path, query: str) -> list[tuple[object, ...]]:
         connection.close()
 
 
+@pytest.mark.usefixtures("real_shippers")
 def test_the_guide_of_the_package_runs_as_it_is_written(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     guide = undertow.tracking.__doc__ or ""
     example = textwrap.dedent(
@@ -236,6 +237,7 @@ def test_two_homes_that_share_a_new_store_are_both_shipped(
     assert ask(shared, "select count(*) from experiments where name = 'waves'") == [(1,)]
 
 
+@pytest.mark.usefixtures("real_shippers")
 def test_one_shipper_per_home_is_started_woken_and_revived(home: Path, until: Until) -> None:
     shipper = start_shipper(home)
     try:
@@ -272,7 +274,7 @@ def slow_import(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])]))
 
 
-@pytest.mark.usefixtures("slow_import")
+@pytest.mark.usefixtures("real_shippers", "slow_import")
 def test_training_and_sync_wait_for_a_shipper_that_still_imports_mlflow(
     home: Path, launch: Callable[..., ShipperProcess], until: Until
 ) -> None:
@@ -289,6 +291,7 @@ def test_training_and_sync_wait_for_a_shipper_that_still_imports_mlflow(
     assert ask(home, "select status from runs") == [("FINISHED",)]
 
 
+@pytest.mark.usefixtures("real_shippers")
 def test_a_closed_shipper_ends_by_itself_and_leaves_no_zombie(home: Path, until: Until) -> None:
     first = start_shipper(home)
     first.close()
@@ -299,6 +302,7 @@ def test_a_closed_shipper_ends_by_itself_and_leaves_no_zombie(home: Path, until:
     assert not psutil.pid_exists(first.pid)
 
 
+@pytest.mark.usefixtures("real_shippers")
 def test_a_shipper_without_an_open_run_ends_and_is_started_again_for_the_next_one(home: Path, until: Until) -> None:
     shipper = ShipperProcess(home, poll=0.1, idle=0.5)
     try:

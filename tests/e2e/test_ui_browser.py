@@ -191,6 +191,7 @@ def test_a_saved_view_opens_with_the_curves_grouped_by_cell(
     assert "minimal" not in found["page"], "the view has only the runs of the study"
 
 
+@pytest.mark.long
 def test_the_dashboard_opens_on_a_study(addresses: dict[str, str], page: "Page", tmp_path: Path) -> None:
     page.goto(addresses["study waves"])
     page.wait_for_function("document.querySelectorAll('.js-plotly-plot').length > 0", timeout=90_000)

@@ -5,21 +5,20 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from forked import Forked, command
 from undertow.cli import main
 from undertow.studies.plan.load import LoadedStudy, load_study
-from undertow.studies.work.executor import LocalExecutor, _empty_main
 
 STUDY = """\
 question: What survives?
 task: {name: digit}
 cell: {name: bomb, hidden_size: 4}
-train: {max_steps: 20, val_every: 10, val_examples: 32, batch_size: 8, checkpoint: {every: 2}}
+train: {max_steps: 20, val_every: 10, val_examples: 32, batch_size: 8, threads: 1, checkpoint: {every: 2}}
 probes: []
 plugins: {files: [bomb.py]}
 study:
@@ -119,56 +118,17 @@ def start(home: Path) -> Iterator[Callable[[list[str]], "subprocess.Popen[str]"]
         process.wait()
 
 
-class Forked:
-    """A command in a process that is forked from one which has imported everything: its trials are so, too.
-
-    Args:
-        words: The command line.
-        output: The file for what it prints.
-        environment: Its environment.
-        before: Python code to execute before the command.
-    """
-
-    def __init__(self, words: Sequence[str], output: Path, environment: dict[str, str], before: str = "") -> None:
-        self.output = output
-        code = "\n".join([
-            "import os, sys",
-            f"os.environ.clear(); os.environ.update({environment!r})",
-            f"for each in (1, 2): os.dup2(os.open({str(output)!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND), each)",
-            "sys.stdout, sys.stderr = os.fdopen(1, 'w', closefd=False), os.fdopen(2, 'w', buffering=1, closefd=False)",
-            before,
-            "from undertow.cli import main",
-            f"sys.exit(main({list(words)!r}))",
-        ])  # fmt: skip
-        self._process = get_context("forkserver").Process(target=exec, args=[code, {}])
-        with _empty_main():
-            self._process.start()
-        self.pid = self._process.pid
-        self.kill = self._process.kill
-
-    def ended(self, code: int = 0) -> str:
-        """What it has printed, after it ended with this exit code."""
-        self._process.join(300)
-        assert self._process.exitcode == code, self.output.read_text()
-        return self.output.read_text()
-
-    def is_running(self) -> bool:
-        """Whether it has not ended yet."""
-        return self._process.is_alive()
-
-
 @pytest.fixture
 def fork(home: Path) -> Iterator[Callable[..., Forked]]:
     """Start commands that cost no imports, each with a home of its own below the working folder."""
     started: list[Forked] = []
-    LocalExecutor(["optuna", "undertow.studies.run"])  # starts the process from which they are forked
 
     def fork(*words: str, at: str = "here", before: str = "", **environment: str) -> Forked:
         variables = {**os.environ, "UNDERTOW_HOME": str(home / at), **environment}
-        started.append(Forked(words, home / f"output-{len(started)}", variables, before))
+        started.append(Forked(f"{before}\n{command(*words)}", home / f"output-{len(started)}", environment=variables))
         return started[-1]
 
     yield fork
     for each in started:
         each.kill()
-        each._process.join()
+        each.wait()

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from forked import Forked
 from undertow.errors import RequestError
 from undertow.report.results import StudyResults
 from undertow.studies.plan.load import LoadedStudy, load_study
@@ -25,6 +26,7 @@ Bombs = Callable[..., LoadedStudy]
 Until = Callable[..., None]
 Call = Callable[..., tuple[int, str]]
 Start = Callable[..., "subprocess.Popen[str]"]
+Fork = Callable[..., Forked]
 
 pytestmark = pytest.mark.slow
 
@@ -81,11 +83,12 @@ def test_a_killed_driver_leaves_no_process_and_the_next_driver_continues(
 
 
 def test_a_second_driver_takes_over_from_one_that_is_killed(
-    home: Path, drive: Start, call: Call, meanwhile: Callable[..., None], until: Until
+    home: Path, bombs: Bombs, fork: Fork, call: Call, meanwhile: Callable[..., None], until: Until
 ) -> None:
+    bombs()
     shut = home / "shut"
     shut.touch()
-    first = drive(*WAITING, "--workers", "1")
+    first = fork("study", "run", "bombs.yaml", *WAITING, "--workers", "1", at=".")
     until(lambda: is_training(home))
 
     def kill() -> None:
@@ -98,14 +101,13 @@ def test_a_second_driver_takes_over_from_one_that_is_killed(
 
 
 def test_ctrl_c_saves_the_running_trials_and_a_second_one_kills_them(
-    home: Path, drive: Start, call: Call, meanwhile: Callable[..., None], until: Until
+    home: Path, drive: Start, fork: Fork, call: Call, until: Until
 ) -> None:
-    once = drive(*SLOW)
+    once = fork("study", "run", "bombs.yaml", *SLOW, at=".")
     until(lambda: is_training(home))
     once.send_signal(signal.SIGINT)
-    assert once.wait(180) == 1
     expected = "stopped by SIGINT with 0 of 3 combinations settled. The same command continues with the rest"
-    assert expected in (home / "errors").read_text()
+    assert expected in once.ended(1)
     assert {trial.state for trial in read(home).combinations} == {"stopped", "waiting"}
 
     twice = drive(*SLOW)
@@ -120,16 +122,17 @@ def test_ctrl_c_saves_the_running_trials_and_a_second_one_kills_them(
     assert_complete_once(home)
 
 
-def test_eight_slots_of_two_drivers_run_each_of_48_combinations_once(
-    home: Path, drive: Start, call: Call, until: Until
+def test_eight_slots_of_two_drivers_run_each_of_24_combinations_once(
+    home: Path, bombs: Bombs, fork: Fork, call: Call, until: Until
 ) -> None:
-    grid = ["--set", f"study.vary={{seed: {list(range(48))}}}", "--set", "train.max_steps=2", "--workers", "4"]
-    other = drive(*grid)
+    bombs()
+    grid = ["--set", f"study.vary={{seed: {list(range(24))}}}", "--set", "train.max_steps=2", "--workers", "4"]
+    other = fork("study", "run", "bombs.yaml", *grid, at=".")
     until(lambda: list(home.glob("bomb-*/outbox.jsonl")))
     code, output = call("study", "run", "bombs.yaml", *grid)
-    assert (code, other.wait(240)) == (0, 0), output + (home / "errors").read_text()
+    assert (code, other.wait()) == (0, 0), output + other.printed()
     assert_complete_once(home)
-    assert [trial.attempts for trial in read(home).combinations] == [1] * 48
+    assert [trial.attempts for trial in read(home).combinations] == [1] * 24
 
 
 def test_a_driver_waits_for_a_ledger_that_is_locked_for_ten_seconds(

@@ -130,7 +130,13 @@ def test_four_drivers_share_one_grid_in_empty_databases_and_no_password_is_writt
     assert password not in written
 
 
-@pytest.mark.parametrize("machines", [("here", "here"), ("there", "here")], ids=["one machine", "two machines"])
+@pytest.mark.parametrize(
+    "machines",
+    [
+        pytest.param(("here", "here"), id="one machine", marks=pytest.mark.long),
+        pytest.param(("there", "here"), id="two machines"),
+    ],
+)
 def test_a_driver_and_the_trial_of_another_are_killed_and_the_study_completes(
     home: Path, cli: Cli, stores: dict[str, str], postgresql: Any, until: Until, machines: tuple[str, str]
 ) -> None:

@@ -4,7 +4,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from forked import Forked
 from undertow._system.stopping import StopRequest
 from undertow.config.load import load_mapping
 from undertow.errors import DiskFull
@@ -119,8 +119,9 @@ def test_a_kill_in_the_middle_of_a_save_leaves_a_checkpoint_that_loads(
     whole = train_in(tmp_path / "whole")
     folder = tmp_path / "killed"
     folder.mkdir()
-    command = [sys.executable, "-c", KILLED, json.dumps(CONFIG), str(folder), name, at, str(other_file_system)]
-    assert subprocess.run(command, check=False, timeout=300).returncode == -signal.SIGKILL
+    arguments = ["-c", json.dumps(CONFIG), str(folder), name, at, str(other_file_system)]
+    killed = Forked(f"import sys; sys.argv = {arguments!r}\n{KILLED}", tmp_path / "output")
+    assert killed.wait() == -signal.SIGKILL
     assert any((folder / kept).exists() for kept in ("last.ckpt", "previous.ckpt"))
     for path in folder.glob("[!.]*.ckpt"):
         assert zipfile.ZipFile(path).testzip() is None, path

@@ -15,6 +15,7 @@ import psutil
 import pytest
 import torch
 
+from forked import Forked
 from undertow.runs.result import Result
 from undertow.studies.plan.load import LoadedStudy
 from undertow.studies.run import run_study
@@ -45,11 +46,10 @@ CONFIG: Mapping[str, Any] = {
 }
 
 
-def script(before: str = "", *, progress: bool = False, **train: Any) -> list[str]:
-    """The command of a run, with changes of its `train` section."""
+def script(before: str = "", *, progress: bool = False, **train: Any) -> str:
+    """The code of a run, with changes of its `train` section."""
     config = {**CONFIG, "train": {**CONFIG["train"], **train}}
-    code = f"import undertow\n{before}\nundertow.run({config!r}, progress={progress})"
-    return [sys.executable, "-c", code]
+    return f"import undertow\n{before}\nundertow.run({config!r}, progress={progress})"
 
 
 def steps(home: Path) -> int:
@@ -78,24 +78,30 @@ def signal_all(process: "subprocess.Popen[str]", number: signal.Signals) -> None
 
 
 def test_a_run_under_nohup_ignores_sighup_and_saves_on_sigterm_to_it_and_its_data_workers(
-    home: Path, start: Start, until: Until
+    home: Path, until: Until
 ) -> None:
-    process = start(["nohup", *script(workers=1)])
-    until(lambda: steps(home) > 5)
-    os.killpg(process.pid, signal.SIGHUP)
-    before = steps(home)
-    until(lambda: steps(home) > before + 20)
-    os.killpg(process.pid, signal.SIGTERM)
-    assert process.wait(300) == 1
+    as_nohup_does = "import os, signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.setpgid(0, 0)"
+    process = Forked(script(as_nohup_does, workers=1), home / "output")
+    try:
+        until(lambda: steps(home) > 5)
+        os.killpg(process.pid, signal.SIGHUP)
+        before = steps(home)
+        until(lambda: steps(home) > before + 20)
+        os.killpg(process.pid, signal.SIGTERM)
+        process.ended(1)
+    finally:
+        process.kill()
     assert_saved(home, "SIGTERM")
 
 
 def test_a_run_saves_when_its_terminal_is_closed(home: Path, until: Until) -> None:
-    command = script(progress=True)
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execv(command[0], command)
+    terminal, end = pty.openpty()
     os.set_blocking(terminal, False)
+    in_the_terminal = (
+        f"import os; os.setsid(); terminal = os.open({os.ttyname(end)!r}, os.O_RDWR)\n"
+        "for each in range(3): os.dup2(terminal, each)"
+    )
+    process = Forked(script(in_the_terminal, progress=True), home / "output")
 
     def trains() -> bool:
         with suppress(BlockingIOError):
@@ -104,19 +110,17 @@ def test_a_run_saves_when_its_terminal_is_closed(home: Path, until: Until) -> No
 
     try:
         until(trains)
+        os.close(end)
         os.close(terminal)
-        code = until(lambda: (ended := os.waitpid(pid, os.WNOHANG))[0] and [ended[1]])
-    except BaseException:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        raise
-    assert os.waitstatus_to_exitcode(code[0]) == 1
+        process.ended(1)
+    finally:
+        process.kill()
     assert_saved(home, "SIGHUP")
 
 
 @pytest.mark.long
 def test_two_ranks_save_on_a_signal_to_every_process(home: Path, start: Start, until: Until) -> None:
-    process = start(script(devices=2, strategy="ddp", workers=1))
+    process = start([sys.executable, "-c", script(devices=2, strategy="ddp", workers=1)])
     until(lambda: steps(home) > 5)
     signal_all(process, signal.SIGUSR1)
     assert process.wait(300) == 1

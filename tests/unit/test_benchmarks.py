@@ -14,6 +14,7 @@ _BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_quick_benchmarks_measure_every_row(tmp_path: Path) -> None:
     file = tmp_path / "bench.json"
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}

@@ -2,8 +2,6 @@
 
 import os
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from forked import Forked, command
 from undertow.cli import main
 from undertow.report.results import StudyResults
 from undertow.studies.store.ledger import Ledger
@@ -81,12 +80,6 @@ def small() -> str:
     return SMALL
 
 
-@pytest.fixture(scope="package")
-def command_line() -> list[str]:
-    """The start of a command line in a new process."""
-    return [sys.executable, "-m", "undertow.cli"]
-
-
 @pytest.fixture
 def call(capfd: pytest.CaptureFixture[str]) -> Callable[..., Output]:
     """Run a command in this process, which has imported all libraries."""
@@ -130,22 +123,18 @@ class Finished(StudyHome):
         return path
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, command_line: list[str]) -> Finished:
-    """The small study, run once by a process of its own for all tests of the module."""
+@pytest.fixture(scope="package")
+def finished(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Finished:
+    """The small study, run once by a process of its own for all tests."""
     home = tmp_path_factory.mktemp("study")
     (home / "mlflow.db").write_bytes(empty_store.read_bytes())
     file = home / "small.yaml"
     file.write_text(SMALL)
-    done = subprocess.run(
-        [*command_line, "study", "run", str(file)],
-        cwd=home,
-        env={**os.environ, "UNDERTOW_HOME": str(home)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return Finished(home, file, Output(done.returncode, done.stdout, done.stderr))
+    printed = tmp_path_factory.mktemp("printed")
+    environment = {**os.environ, "UNDERTOW_HOME": str(home)}
+    run = Forked(command("study", "run", file), printed / "output", printed / "errors", environment)
+    code = run.wait()
+    return Finished(home, file, Output(code, run.output.read_text(), run.errors.read_text()))
 
 
 class NoShipper:

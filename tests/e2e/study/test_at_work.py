@@ -14,6 +14,7 @@ import psutil
 import pytest
 import yaml
 
+from forked import command
 from undertow.report.results import CombinationResult
 from undertow.studies.work.driver import Driver
 from undertow.tracking import start_shipper, sync
@@ -35,7 +36,7 @@ import undertow
 mapping = {
     "task": {"name": "adding", "length": 16},
     "cell": {"name": "rnn", "hidden_size": 4},
-    "train": {"max_steps": 2, "val_every": 1, "val_examples": 16, "batch_size": 8},
+    "train": {"max_steps": 2, "val_every": 1, "val_examples": 16, "batch_size": 8, "threads": 1},
     "probes": [],
     "study": {"name": "scripted", "vary": {"cell.name": ["rnn", "gru"], "seed": [0, 1]}},
 }
@@ -252,6 +253,7 @@ def test_a_study_grows_and_shrinks_with_its_file(unshipped, call) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_pruner_ends_a_run_of_two_processes(call, place, until) -> None:
     study = """\
         name: pruned
@@ -316,37 +318,30 @@ def test_a_study_is_completed_while_its_server_is_down_and_shipped_later(
 
 
 @pytest.mark.slow
-def test_status_shows_a_running_study_and_stop_ends_it(home: Path, call, place, until, command_line) -> None:
+def test_status_shows_a_running_study_and_stop_ends_it(home: Path, call, place, until, fork) -> None:
     file = place.write(
         "{name: long, vary: {seed: [0, 1]}, workers: 1}",
         cell={"name": "rnn", "hidden_size": 4},
-        train={"max_steps": 100_000, "val_every": 1000, "val_examples": 16, "batch_size": 8},
+        train={"max_steps": 100_000, "val_every": 1000, "val_examples": 16, "batch_size": 8, "threads": 1},
         track={"uri": "http://127.0.0.1:9"},
     )
-    driver = subprocess.Popen(
-        [*command_line, "study", "run", str(file), "--quiet"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        until(lambda: (home / "optuna.db").exists() and call("study", "status", "long", "--json").out.count("-T16-s1"))
-        document: Document = json.loads(call("study", "status", "long", "--json").out)
-        assert (document["total"], document["settled"]) == (2, 0)
-        assert document["states"]["running"] == 2
-        assert sorted(document["running"]) == ["rnn-T16-s0", "rnn-T16-s1"]
-        assert document["packs"] == [2]
-        assert list(document["drivers"].values()) == [[driver.pid]]
-        status = call("study", "status", "long").out
-        assert "running: rnn-T16-s0" in status
-        assert "2 runs in 1 pack of up to 2" in status
-        until(lambda: any('"train/loss"' in path.read_text() for path in home.glob("rnn-*/outbox.jsonl")))
-        grown = call("study", "run", file, "--set", "study.vary={seed: [0, 1, 2]}")
-        assert grown.code == 2
-        assert f"cannot change while a driver works on it (process {driver.pid} on " in grown.err
-        assert json.loads(call("study", "status", "long", "--json").out)["total"] == 2
-        assert "asked to stop" in call("study", "stop", "long").err
-        _, err = driver.communicate(timeout=240)
-        assert "stopped by `undertow study stop` with 0 of 2 combinations settled" in err
-        assert driver.returncode == 1
-    finally:
-        driver.kill()
-        driver.communicate()
+    driver = fork(command("study", "run", file, "--quiet"))
+    until(lambda: (home / "optuna.db").exists() and call("study", "status", "long", "--json").out.count("-T16-s1"))
+    document: Document = json.loads(call("study", "status", "long", "--json").out)
+    assert (document["total"], document["settled"]) == (2, 0)
+    assert document["states"]["running"] == 2
+    assert sorted(document["running"]) == ["rnn-T16-s0", "rnn-T16-s1"]
+    assert document["packs"] == [2]
+    assert list(document["drivers"].values()) == [[driver.pid]]
+    status = call("study", "status", "long").out
+    assert "running: rnn-T16-s0" in status
+    assert "2 runs in 1 pack of up to 2" in status
+    until(lambda: any('"train/loss"' in path.read_text() for path in home.glob("rnn-*/outbox.jsonl")))
+    grown = call("study", "run", file, "--set", "study.vary={seed: [0, 1, 2]}")
+    assert grown.code == 2
+    assert f"cannot change while a driver works on it (process {driver.pid} on " in grown.err
+    assert json.loads(call("study", "status", "long", "--json").out)["total"] == 2
+    assert "asked to stop" in call("study", "stop", "long").err
+    driver.ended(1)
+    assert "stopped by `undertow study stop` with 0 of 2 combinations settled" in driver.errors.read_text()
     assert call("study", "status", "long", "--json").out.count('"drivers": {}') == 1

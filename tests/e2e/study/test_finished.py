@@ -152,6 +152,7 @@ def test_the_report_is_written_to_the_requested_file(finished, call, home: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.browser
 def test_pictures_are_written_on_request(finished, call, home: Path) -> None:
     output = call(

@@ -144,11 +144,25 @@ def test_an_expected_failure_that_passes_counts_as_failed(call: Call, scratch: P
     assert call(*words, "pickle_is_equal").code == 2
 
 
-def test_everything_in_a_distribution_is_checked(call: Call) -> None:
-    outcome = call("plugin", "check", "undertow-probes", "--json")
+TWO_PROBES = """
+    from dataclasses import replace
+    from undertow import hookimpl
+    from undertow_probes import hooks
+
+    @hookimpl
+    def undertow_register_probes():
+        for spec in hooks.undertow_register_probes():
+            if spec.name in ("saturation", "cost"):
+                yield replace(spec, name=f"my-{spec.name}")
+"""
+
+
+def test_everything_in_a_distribution_is_checked(call: Call, install: Callable[[str, str], None]) -> None:
+    install("two-probes", TWO_PROBES)
+    outcome = call("plugin", "check", "two-probes", "--json")
     assert outcome.code == 0
     checked = outcome.document["plugins"]
-    assert {"gradient-profile", "saturation", "cost"} <= {each["name"] for each in checked}
+    assert {each["name"] for each in checked} == {"my-saturation", "my-cost"}
     assert all(each["kind"] == "probe" and each["ok"] for each in checked)
 
 

@@ -312,6 +312,7 @@ def test_the_page_of_a_grid_does_not_mention_a_search(elements: Elements) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_two_thousand_runs_take_seconds_and_megabytes(make_study: Make, make_grid: Grid, slowness: float) -> None:
     results = make_study(make_grid(lengths=tuple(range(20, 520, 10)), seeds=10))
     assert len(results.combinations) == 2000

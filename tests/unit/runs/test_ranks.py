@@ -71,12 +71,11 @@ def test_ranks_have_ended_when_end_ranks_returns(folder: RunFolder) -> None:
     assert not list(folder.path.glob("ranks*"))
 
 
-def test_a_rank_that_cannot_build_the_run_records_the_reason(folder: RunFolder) -> None:
+def test_a_rank_that_cannot_build_the_run_records_the_reason(folder: RunFolder, fork: Callable[..., Any]) -> None:
     (folder.path / "ranks").mkdir()
     folder.config.write_text("cell: [")
-    command = [sys.executable, "-m", "undertow.runs.process", str(folder.path)]
-    done = subprocess.run(command, env={**os.environ, "RANK": "0"}, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 1
+    main = f"import sys; sys.argv[1:] = [{str(folder.path)!r}]; from undertow.runs.process import main; main()"
+    fork(main, {**os.environ, "RANK": "0"}).ended(1)
     result = Result.read(ranks.rank_result(folder))
     assert result.status == "FAILED"
     assert "config.yaml" in result.reason

@@ -9,7 +9,7 @@ marks runs that died without a final status as KILLED, and ends; if the store st
 `undertow sync` has to send the rest. It also ends when no run has been open for a while.
 
 A request has a price, whatever is in it: sixteen runs that record at the same time would cost half a core if each was
-sent once a second. So it rests after a round, and sends more at once: it uses a twentieth of a core while the runs go on.
+sent once a second. So it rests after a round, and sends more at once: a twentieth of a core while the runs go on.
 """
 
 import argparse

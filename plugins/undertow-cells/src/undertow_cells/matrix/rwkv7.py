@@ -42,10 +42,10 @@ class RWKV7(MatrixCell):
         N, K, V, rank = self.heads, self.key_size, self.value_size, options.rank
         units = N * K
         self.widths = (K, K, K, V, K, K, K, V, *([V] if options.output_gate else []))
-        scale_O1 = torch.cat([torch.full((units,), 0.5), torch.full((units,), 0.05), torch.full((N * V,), 0.5)])[
-            :, None
-        ]
-        self.weight = nn.Parameter(self._weight(2 * units + N * V, input_size).detach() * scale_O1)
+        self.weight = self._weight(2 * units + N * V, input_size)
+        with torch.no_grad():
+            self.weight.mul_(0.5)
+            self.weight[units : 2 * units].mul_(0.1)
         self.weight_w1, self.weight_w2 = self._two(units, rank)
         self.weight_a1, self.weight_a2 = self._two(units, rank)
         even_U = torch.linspace(0, 1, units)

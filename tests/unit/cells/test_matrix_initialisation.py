@@ -32,7 +32,9 @@ def make(name: str, I: int = 3, H: int = 8, **options: object) -> Cell:  # noqa:
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_heads_that_do_not_divide_the_hidden_size_are_refused(name: str) -> None:
-    with pytest.raises(RequestError, match=rf"cell\.options\.{name}\.heads: 3 heads .* hidden_size 8; .*: 1, 2, 4, 8"):
+    with pytest.raises(
+        RequestError, match=rf"cell\.options\.{name}\.heads: 3 heads .*hidden_size 8; these do: 1, 2, 4, 8"
+    ):
         make(name, heads=3)
 
 
@@ -66,10 +68,10 @@ def test_scan_equals_steps_and_is_finite_where_a_gate_is_open_or_closed(name: st
             x = x_TBI.to(dtype).requires_grad_()
             y_TBH, last = run(cell, x, cell.initial_state(2))
             gradients = torch.autograd.grad(y_TBH.square().sum(), [x, *cell.parameters()])
-            results.append([y_TBH, *last, *gradients])
+            results.append([y_TBH, *last, torch.cat([gradient.flatten() for gradient in gradients])])
         for got, expected in zip(*results, strict=True):
             assert got.isfinite().all()
-            assert (got - expected).abs().max() <= tolerance * max(float(expected.abs().max()), 1e-3)
+            assert (got - expected).abs().max() <= tolerance * expected.abs().max().clamp(min=1e-3)
 
 
 def test_retention_decays_more_slowly_in_later_heads() -> None:
@@ -95,12 +97,12 @@ def test_hgrn2_keeps_more_in_upper_layers() -> None:
         cell = make("hgrn2", forget_bias=-20.0)
         cell.place(layer, 4)
         f, _ = cell.gates(cell.project(x_TBI), cell.initial_state(2))["f"]
-        least.append(float(f.min()))
+        least.append(float(f.detach().min()))
     assert least == pytest.approx([0, 0.25, 0.5, 0.75], abs=1e-6)
     fixed = make("hgrn2", forget_bias=-20.0, lower_bound=0.3)
     fixed.place(3, 4)
     f, _ = fixed.gates(fixed.project(x_TBI), fixed.initial_state(2))["f"]
-    assert float(f.min()) == pytest.approx(0.3, abs=1e-6)
+    assert float(f.detach().min()) == pytest.approx(0.3, abs=1e-6)
 
 
 def test_mlstm_starts_with_open_forget_gates() -> None:
@@ -117,7 +119,7 @@ def test_mlstm_does_not_depend_on_the_start_of_its_stabiliser() -> None:
     torch.manual_seed(0)
     cell = make("mlstm", heads=2).double()
     x_TBI = torch.randn(40, 2, 3, dtype=torch.float64)
-    y_TBH, (C, n, m) = unroll(cell, x_TBI[:20], cell.initial_state(2))
+    _, (C, n, m) = unroll(cell, x_TBI[:20], cell.initial_state(2))
     expected, _ = unroll(cell, x_TBI[20:], (C, n, m))
     shift = 3.0
     for run in (unroll, unroll_by_steps):
@@ -155,7 +157,7 @@ def test_deltanet_replaces_what_is_stored_and_with_beta_two_reflects_it() -> Non
 
 def test_deltanet_starts_with_the_decays_of_the_authors() -> None:
     torch.manual_seed(0)
-    cell = make("deltanet", H=4096, heads=2048)
+    cell = make("deltanet", H=2048, heads=1024)
     rate = torch.nn.functional.softplus(cell.bias_alpha.detach().double())
     assert rate.min() * 1.001 >= 0.001
     assert rate.max() <= 0.1 * 1.001

@@ -30,8 +30,8 @@ class MLSTM(MatrixCell):
         y       = σ(o~) ∘ C'ᵀ q / max(|n'ᵀ q|, exp(-m'))
 
     C is the transpose of the paper's. m only keeps the exponentials from overflowing: the memory without it is exp(m) C
-    and exp(m) n, and y its quotient with a divisor of at least 1. So y does not depend on where m starts, here at 0, and
-    it is never 0 / 0. The authors' code adds 1e-6 to the divisor and computes the gates i and f from q, k and v.
+    and exp(m) n, and y its quotient with a divisor of at least 1. So y does not depend on where m starts, here at 0,
+    and it is never 0 / 0. The authors' code adds 1e-6 to the divisor and computes the gates i and f from q, k and v.
 
     Initialisation: W from N(0, 2 / 5I); W_g = 0; b_g of i from N(0, 0.01), of f from 3 to 6 over the heads; b = 0.
     """

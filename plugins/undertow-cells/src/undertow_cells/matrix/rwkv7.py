@@ -26,7 +26,7 @@ class RWKV7(MatrixCell):
         S'      = (diag(w) - (a ∘ κ) κᵀ) S + k~ vᵀ
         y       = (W_g2 σ(W_g1 x)) ∘ (LN(S'ᵀ r) + (rᵀ(ρ ∘ k~)) v),  the norm by head
 
-    S is the transpose of the paper's. The shift of x by a step, what an upper layer takes from the values of the lowest,
+    S is the transpose of the paper's. The shift of x by a step, the values that an upper layer takes from the lowest,
     and the map of y are left out.
 
     Initialisation: W from U(-1/2√I, 1/2√I), a tenth of it for k; W_w1, W_a1, W_g1 = 0, W_w2, W_a2, W_g2 a tenth of an

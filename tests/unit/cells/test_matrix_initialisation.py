@@ -38,6 +38,13 @@ def test_heads_that_do_not_divide_the_hidden_size_are_refused(name: str) -> None
         make(name, heads=3)
 
 
+@pytest.mark.parametrize("name", ["gla", "mlstm", "rwkv7"])
+def test_heads_of_one_unit_are_refused_where_the_norm_would_leave_nothing(name: str) -> None:
+    with pytest.raises(RequestError, match=rf"cell\.options\.{name}\.heads: with 8 heads each has one unit"):
+        make(name, heads=8, norm=True)
+    make(name, heads=8, norm=False)
+
+
 @pytest.mark.parametrize("name", MAKERS)
 def test_the_state_is_a_matrix_a_head(name: str) -> None:
     assert make(name).initial_state(2)[0].shape == (2, 1, 8, 8)

@@ -41,7 +41,7 @@ class RWKV7(MatrixCell):
         super().__init__(input_size, hidden_size, options, length, name="rwkv7")
         N, K, V, rank = self.heads, self.key_size, self.value_size, options.rank
         units = N * K
-        self.widths = (K, K, K, V, K, K, K, V, *([V] if options.output_gate else []))
+        self.widths = [K, K, K, V, K, K, K, V, *([V] if options.output_gate else [])]
         self.weight = self._weight(2 * units + N * V, input_size)
         with torch.no_grad():
             self.weight.mul_(0.5)
@@ -57,7 +57,7 @@ class RWKV7(MatrixCell):
         self.xi = nn.Parameter(0.71 - 0.1 * (even_NK - 0.5))
         self.mu = nn.Parameter(torch.full((N, K), 1.02))
         self.rho = nn.Parameter(torch.full((N, K), -0.04))
-        self.norm = HeadNorm(N, V, "layer", eps=1e-5 * V, bias=True) if options.norm else None
+        self.norm = HeadNorm("rwkv7", N, V, "layer", eps=1e-5 * V, bias=True) if options.norm else None
         if options.output_gate:
             self.weight_g1, self.weight_g2 = self._two(hidden_size, rank)
 
@@ -85,7 +85,7 @@ class RWKV7(MatrixCell):
 
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
         """The decay `w` and the learning rate `a`."""
-        w, _, _, _, _, _, a, *_ = z.split(self.widths, -1)
+        w, _, _, _, _, _, a, *_ = torch.split(z, self.widths, -1)
         return {"w": (w.flatten(-2), "sigmoid"), "a": (a.flatten(-2), "sigmoid")}
 
     def _two(self, units: int, rank: int) -> tuple[nn.Parameter, nn.Parameter]:

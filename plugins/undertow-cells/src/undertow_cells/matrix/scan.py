@@ -91,7 +91,7 @@ def _corrected(S: Tensor, w: Tensor, q: Tensor, k: Tensor, v: Tensor, a: Tensor,
     (q_k, q_b), (a_k, a_b) = products
     right = torch.cat([a_start, a_k @ v], -1)
     solved = torch.linalg.solve_triangular(-a_b, right, upper=False, unitriangular=True)
-    W, U = solved.split([a.shape[-1], v.shape[-1]], -1)
+    W, U = torch.split(solved, [a.shape[-1], v.shape[-1]], -1)
     kept = b_end.mT @ W + torch.diag_embed(whole.expand_as(a[..., 0, :]))
     added = b_end.mT @ U + k_end.mT @ v
     starts = []
@@ -121,7 +121,7 @@ class _Products(NamedTuple):
     whole: Tensor
 
 
-def _products(queries: Sequence[Tensor], keys: Sequence[Tensor], w: Tensor) -> _Products:
+def _products(queries: list[Tensor], keys: list[Tensor], w: Tensor) -> _Products:
     """The products of queries and keys, `(…, C, K)` each, with what decays between them.
 
     All blocks of s steps are joined in pairs, for s = 1, 2, 4, … C / 2. Each query is scaled by what decays since the
@@ -130,18 +130,18 @@ def _products(queries: Sequence[Tensor], keys: Sequence[Tensor], w: Tensor) -> _
     if w.shape[-1] < queries[0].shape[-1]:
         one = torch.ones_like(w)
         ((decay,),), (from_start,), (to_end,), whole = _products([one], [one], w)
-        between = [[x @ y.mT * decay for y in keys] for x in queries]
-        return _Products(between, [x * from_start for x in queries], [y * to_end for y in keys], whole)
+        scaled = [[x @ y.mT * decay for y in keys] for x in queries]
+        return _Products(scaled, [x * from_start for x in queries], [y * to_end for y in keys], whole)
     X, Y = len(queries), len(keys)
     x, y = (torch.stack(each, -2).unsqueeze(-2) for each in (queries, keys))  # (…, C / s, X, s, K)
     whole = w  # (…, C / s, K)
     between = x.new_zeros(*x.shape[:-3], X, Y, 1, 1)  # (…, C / s, X, Y, s, s)
     while whole.shape[-2] > 1:
-        (x_l, x_r), (y_l, y_r) = (each.unflatten(-4, (-1, 2)).unbind(-4) for each in (x, y))
-        left, right = whole.unflatten(-2, (-1, 2)).unbind(-2)
-        above, below = between.unflatten(-5, (-1, 2)).unbind(-5)
+        (x_l, x_r), (y_l, y_r) = (torch.unflatten(each, -4, (-1, 2)).unbind(-4) for each in (x, y))
+        left, right = torch.unflatten(whole, -2, (-1, 2)).unbind(-2)
+        above, below = torch.unflatten(between, -5, (-1, 2)).unbind(-5)
         across = x_r.flatten(-3, -2) @ y_l.flatten(-3, -2).mT
-        across = across.unflatten(-1, (Y, -1)).unflatten(-3, (X, -1)).transpose(-3, -2)
+        across = torch.unflatten(torch.unflatten(across, -1, (Y, -1)), -3, (X, -1)).transpose(-3, -2)
         above = torch.cat([above, torch.zeros_like(above)], -1)
         between = torch.cat([above, torch.cat([across, below], -1)], -2)
         x = torch.cat([x_l, x_r * left[..., None, None, :]], -2)
@@ -155,4 +155,4 @@ def _products(queries: Sequence[Tensor], keys: Sequence[Tensor], w: Tensor) -> _
 def _chunks(x_TBNK: Tensor, C: int, padding: float = 0.0) -> Tensor:
     """`(M, B, N, C, K)`, with steps after the last one that change nothing."""
     x_TBNK = functional.pad(x_TBNK, (0, 0, 0, 0, 0, 0, 0, -len(x_TBNK) % C), value=padding)
-    return x_TBNK.unflatten(0, (-1, C)).permute(0, 2, 3, 1, 4).contiguous()
+    return torch.unflatten(x_TBNK, 0, (-1, C)).permute(0, 2, 3, 1, 4).contiguous()

@@ -126,8 +126,8 @@ class HeadNorm(nn.Module):
         super().__init__()
         if kind == "layer" and size == 1:
             raise RequestError(
-                f"cell.options.{cell}.heads: with {heads} heads each has one unit, and its norm would always give 0; take "
-                f"fewer heads, or cell.options.{cell}.norm: false"
+                f"cell.options.{cell}.heads: with {heads} heads each has one unit, and its norm would always give 0; "
+                f"take fewer heads, or cell.options.{cell}.norm: false"
             )
         self.kind, self.eps = kind, eps
         self.weight = nn.Parameter(torch.ones(heads, size))

@@ -154,5 +154,6 @@ def _products(queries: list[Tensor], keys: list[Tensor], w: Tensor) -> _Products
 
 def _chunks(x_TBNK: Tensor, C: int, padding: float = 0.0) -> Tensor:
     """`(M, B, N, C, K)`, with steps after the last one that change nothing."""
-    x_TBNK = functional.pad(x_TBNK, (0, 0, 0, 0, 0, 0, 0, -len(x_TBNK) % C), value=padding)
+    if missing := -len(x_TBNK) % C:
+        x_TBNK = functional.pad(x_TBNK, (0, 0, 0, 0, 0, 0, 0, missing), value=padding)
     return torch.unflatten(x_TBNK, 0, (-1, C)).permute(0, 2, 3, 1, 4).contiguous()

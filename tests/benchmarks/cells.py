@@ -37,7 +37,7 @@ _PEERS = {
     "unicornn": "UnICORNN",
 }
 """torchrecurrent's layer for each cell that both have."""
-_PARALLEL = "undertow_cells.linear."
+_PARALLEL = ("undertow_cells.linear.", "undertow_cells.matrix.")
 _WIDTH = 2  # of the input, as the adding task has it
 
 Way = Callable[[Cell, Tensor, State], tuple[Tensor, State]]
@@ -120,7 +120,7 @@ def _scans_against_steps(quick: bool) -> list[Row]:
     return rows
 
 
-def _cells(H: int, T: int, of: str = "") -> Mapping[str, Cell]:
+def _cells(H: int, T: int, of: str | tuple[str, ...] = "") -> Mapping[str, Cell]:
     """The cells of undertow-cells with their defaults, or those whose factory begins with `of`."""
     registry = load_plugins(allow=["undertow-cells"], strict=True)
     specs = [entry.spec for _, entry in sorted(registry.cells.items()) if entry.spec.factory.startswith(of)]

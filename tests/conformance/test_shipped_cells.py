@@ -61,7 +61,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "s6": [{"signed": True, "state_size": 3}, {"dt_rank": 3, "dt_min": 0.1, "dt_max": 1.0}],
     "gla": [{"decay": "constant", "heads": 2}, {"key_size": 3, "norm": False, "output_gate": False}],
     "hgrn2": [{"lower_bound": 0.5, "heads": 2, "norm": False}],
-    "mlstm": [{"forget": "exponential", "heads": 2, "key_size": 3, "norm": True}],
+    "mlstm": [{"forget": "exponential", "key_size": 3, "norm": True}, {"heads": 2}],
     "deltanet": [{"max_beta": 2, "heads": 2}, {"gated": False, "norm": False, "output_gate": False}],
     "rwkv7": [{"heads": 2, "key_size": 3, "norm": False, "output_gate": False}],
     "sru": [{"activation": "tanh", "rescale": False, "highway_bias": -2.0}, {"version": 2}],

@@ -40,6 +40,7 @@ def test_quick_benchmarks_measure_every_row(tmp_path: Path) -> None:
         "platform / bare loop, steps/s": ">= 0.9",
         "torchrecurrent / ours, median of the cells that both have": ">= 1.5",
         **{f"{cell} by steps / by scan": ">= 5" for cell in ("lru", "mingru", "minlstm", "rg-lru", "sru")},
+        **{f"{cell} by steps / by scan": ">= 5" for cell in ("deltanet", "gla", "hgrn2", "mlstm", "rwkv7")},
         "2 single runs / pack, H=4: median of the cells that only have steps": ">= 2.5",
         "2 single runs / pack, H=8: rnn": ">= 3",
         "2 single runs / pack, H=8: gru": ">= 2",

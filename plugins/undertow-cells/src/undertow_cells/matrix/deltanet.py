@@ -40,9 +40,9 @@ class DeltaNet(MatrixCell):
         N, K, V = self.heads, self.key_size, self.value_size
         gate = [V] if options.output_gate else []
         self.gated, self.max_beta = options.gated, options.max_beta
-        self.widths = (1, K, K, V, K, K, 1, *gate)
+        self.widths = [1, K, K, V, K, K, 1, *gate]
         self.weight = self._weight(N * (2 * K + V + sum(gate)), input_size)
-        self.norm = HeadNorm(N, V, "rms") if options.norm else None
+        self.norm = HeadNorm("deltanet", N, V, "rms") if options.norm else None
         self.weight_beta = self._weight(N, input_size)
         self.bias_beta = nn.Parameter(torch.zeros(N))
         if self.gated:
@@ -75,6 +75,6 @@ class DeltaNet(MatrixCell):
 
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
         """The decay α, as `a`, if the cell is `gated`, and β as a share of its limit, `b`."""
-        alpha, _, _, _, _, _, share, *_ = z.split(self.widths, -1)
+        alpha, _, _, _, _, _, share, *_ = torch.split(z, self.widths, -1)
         gates: dict[str, tuple[Tensor, GateKind]] = {"b": (share.squeeze(-1), "sigmoid")}
         return gates | {"a": (alpha.squeeze(-1), "sigmoid")} if self.gated else gates

@@ -31,6 +31,7 @@ class GLA(MatrixCell):
     norm undoes.
     """
 
+    alpha: Tensor
     keeps = "a"  # the share of the state that is kept; read by the probe `timescale`
 
     def __init__(self, input_size: int, hidden_size: int, options: GlaOptions, length: int) -> None:
@@ -39,10 +40,10 @@ class GLA(MatrixCell):
         gate = V if options.output_gate else 0
         self.constant = options.decay == "constant"
         self.temperature = options.temperature
-        self.widths = (1 if self.constant else K, K, K, V, *([V] if gate else []))
+        self.widths = [1 if self.constant else K, K, K, V, *([V] if gate else [])]
         self.weight = self._weight(N * (2 * K + V + gate), input_size)
         self.bias_r = nn.Parameter(torch.zeros(hidden_size)) if gate else None
-        self.norm = HeadNorm(N, V, "layer") if options.norm else None
+        self.norm = HeadNorm("gla", N, V, "layer") if options.norm else None
         if self.constant:
             self.register_buffer("alpha", 1 - 2.0 ** (-5 - torch.arange(N, dtype=torch.float64)).unsqueeze(-1).float())
         else:
@@ -71,4 +72,4 @@ class GLA(MatrixCell):
             return self.alpha.expand(*x_TBI.shape[:-1], -1, -1)
         low = projection(x_TBI, self.weight_1)
         logits = projection(low, self.weight_2, self.bias)
-        return (functional.logsigmoid(logits) / self.temperature).exp().unflatten(-1, (self.heads, -1))
+        return torch.unflatten((functional.logsigmoid(logits) / self.temperature).exp(), -1, (self.heads, -1))

@@ -34,7 +34,7 @@ class HGRN2(MatrixCell):
     def __init__(self, input_size: int, hidden_size: int, options: Hgrn2Options, length: int) -> None:
         super().__init__(input_size, hidden_size, options, length, name="hgrn2")
         N, K, V = self.heads, self.key_size, self.value_size
-        self.widths = (K, K, K, V)
+        self.widths = [K, K, K, V]
         self.lower_bound = options.lower_bound or 0.0
         self.by_layer = options.lower_bound is None
         self.weight = self._weight(N * (2 * K + V), input_size)

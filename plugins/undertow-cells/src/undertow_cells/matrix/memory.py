@@ -1,14 +1,13 @@
 """The base of the cells with a matrix state. T time, B batch, I input, H hidden, N heads, K key size, V = H / N."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from undertow import Cell, State
+from undertow import Cell, RequestError, State
 from undertow_cells.heads import head_size
 from undertow_cells.matrix.options import MatrixOptions
 from undertow_cells.matrix.scan import matrix_scan
@@ -41,7 +40,7 @@ class MatrixCell(Cell):
     """
 
     corrected = False
-    widths: Sequence[int]
+    widths: list[int]
 
     def __init__(self, input_size: int, hidden_size: int, options: MatrixOptions, length: int, *, name: str) -> None:
         super().__init__(input_size, hidden_size, options, length)
@@ -68,7 +67,7 @@ class MatrixCell(Cell):
     def step(self, z: Tensor, state: State) -> State:
         """One step."""
         (S_BNKV,) = state
-        w, _, k, v, *rest = z.to(S_BNKV.dtype).split(self.widths, -1)
+        w, _, k, v, *rest = torch.split(z.to(S_BNKV.dtype), self.widths, -1)
         kept = w.unsqueeze(-1) * S_BNKV
         if self.corrected:
             a, b, *_ = rest
@@ -78,7 +77,7 @@ class MatrixCell(Cell):
 
     def readout(self, z: Tensor, state: State) -> Tensor:
         """The output for the state after the step."""
-        _, q, _, _, *rest = z.split(self.widths, -1)
+        _, q, _, _, *rest = torch.split(z, self.widths, -1)
         (S_BNKV,) = state
         read = (q.to(S_BNKV.dtype).unsqueeze(-2) @ S_BNKV).squeeze(-2)  # in 16 bits under autocast
         return self.output(read.to(S_BNKV.dtype), *rest[2 * self.corrected :])
@@ -97,8 +96,8 @@ class MatrixCell(Cell):
 
     def _by_head(self, x_TBI: Tensor, weight_OI: Tensor, *sizes: int, bias: Tensor | None = None) -> list[Tensor]:
         """W x + b, a block of rows for each of several terms, `(T, B, N, size)` each."""
-        parts = projection(x_TBI, weight_OI, bias).split([self.heads * size for size in sizes], -1)
-        return [part.unflatten(-1, (self.heads, -1)) for part in parts]
+        parts = torch.split(projection(x_TBI, weight_OI, bias), [self.heads * size for size in sizes], -1)
+        return [torch.unflatten(part, -1, (self.heads, -1)) for part in parts]
 
 
 def unit(x: Tensor) -> Tensor:
@@ -110,17 +109,26 @@ class HeadNorm(nn.Module):
     """What each head reads, scaled to a mean square of one, with a learned weight for every unit.
 
     Args:
+        cell: The cell's name, for the error.
         heads: N.
         size: V.
         kind: ``layer`` also subtracts the mean, ``rms`` does not.
         eps: Added to the mean square.
         bias: Whether a learned number is added.
+
+    Raises:
+        RequestError: A head has one unit, of which nothing is left without its mean.
     """
 
     def __init__(
-        self, heads: int, size: int, kind: Literal["layer", "rms"], *, eps: float = 1e-5, bias: bool = False
+        self, cell: str, heads: int, size: int, kind: Literal["layer", "rms"], *, eps: float = 1e-5, bias: bool = False
     ) -> None:
         super().__init__()
+        if kind == "layer" and size == 1:
+            raise RequestError(
+                f"cell.options.{cell}.heads: with {heads} heads each has one unit, and its norm would always give 0; "
+                f"take fewer heads, or cell.options.{cell}.norm: false"
+            )
         self.kind, self.eps = kind, eps
         self.weight = nn.Parameter(torch.ones(heads, size))
         self.bias = nn.Parameter(torch.zeros(heads, size)) if bias else None

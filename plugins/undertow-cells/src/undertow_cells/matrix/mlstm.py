@@ -29,10 +29,9 @@ class MLSTM(MatrixCell):
         n'      = exp(log f + m - m') n + exp(i~ - m') k
         y       = σ(o~) ∘ C'ᵀ q / max(|n'ᵀ q|, exp(-m'))
 
-    C is the transpose of the paper's. m only keeps the exponentials from overflowing: with exp(m) C and exp(m) n in place
-    of C and n, the output is that with m = 0, so it does not depend on where m starts, here at 0. Nor has it a quotient
-    of zeros: while nothing is stored, the divisor is exp(-m'). The authors' code adds 1e-6 to it and computes the gates
-    i and f from q, k and v.
+    C is the transpose of the paper's. m only keeps the exponentials from overflowing: the memory without it is exp(m) C
+    and exp(m) n, and y its quotient with a divisor of at least 1. So y does not depend on where m starts, here at 0,
+    and it is never 0 / 0. The authors' code adds 1e-6 to the divisor and computes the gates i and f from q, k and v.
 
     Initialisation: W from N(0, 2 / 5I); W_g = 0; b_g of i from N(0, 0.01), of f from 3 to 6 over the heads; b = 0.
     """
@@ -42,13 +41,13 @@ class MLSTM(MatrixCell):
     def __init__(self, input_size: int, hidden_size: int, options: MlstmOptions, length: int) -> None:
         super().__init__(input_size, hidden_size, options, length, name="mlstm")
         N, K, V = self.heads, self.key_size, self.value_size
-        self.widths = (1, 1, K, K, V, V)  # log f, i~, q, k, v, σ(o~)
+        self.widths = [1, 1, K, K, V, V]  # log f, i~, q, k, v, σ(o~)
         rows = N * (2 * K + 2 * V)
         self.weight = nn.Parameter(torch.randn(rows, input_size) * (2 / (5 * input_size)) ** 0.5)
         self.bias = nn.Parameter(torch.zeros(rows))
         self.weight_gates = nn.Parameter(torch.zeros(2 * N, input_size))
         self.bias_gates = nn.Parameter(torch.cat([0.1 * torch.randn(N), torch.linspace(3, 6, N)]))
-        self.norm = HeadNorm(N, V, "layer") if options.norm else None
+        self.norm = HeadNorm("mlstm", N, V, "layer") if options.norm else None
         self.exponential_forget = options.forget == "exponential"
         if self.exponential_forget:
             self.keeps = ""
@@ -68,7 +67,7 @@ class MLSTM(MatrixCell):
     def step(self, z: Tensor, state: State) -> State:
         """One step."""
         C_BNKV, n_BNK, m_BN = state
-        log_f, i, _, k, v, _ = z.to(m_BN.dtype).split(self.widths, -1)
+        log_f, i, _, k, v, _ = torch.split(z.to(m_BN.dtype), self.widths, -1)
         before = m_BN.unsqueeze(-1)
         m = torch.maximum(log_f + before, i)
         kept, added = (log_f + before - m).exp(), (i - m).exp() * k
@@ -78,7 +77,7 @@ class MLSTM(MatrixCell):
     def readout(self, z: Tensor, state: State) -> Tensor:
         """The output for the state after the step."""
         C_BNKV, n_BNK, m_BN = state
-        _, _, q, _, _, o = z.to(m_BN.dtype).split(self.widths, -1)
+        _, _, q, _, _, o = torch.split(z.to(m_BN.dtype), self.widths, -1)
         columns = torch.cat([C_BNKV, n_BNK.unsqueeze(-1)], -1)
         read = (q.unsqueeze(-2) @ columns).squeeze(-2)  # in 16 bits under autocast
         return self._read(read.to(m_BN.dtype), m_BN.unsqueeze(-1), o)
@@ -106,6 +105,6 @@ class MLSTM(MatrixCell):
 
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
         """The output gate `o`, and the forget gate `f` where it is a sigmoid; an exponential gate does not saturate."""
-        log_f, *_, o = z.split(self.widths, -1)
+        log_f, *_, o = torch.split(z, self.widths, -1)
         gates: dict[str, tuple[Tensor, GateKind]] = {"o": (o.flatten(-2), "sigmoid")}
         return gates if self.exponential_forget else gates | {"f": (log_f.exp().squeeze(-1), "sigmoid")}

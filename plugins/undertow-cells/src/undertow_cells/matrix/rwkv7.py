@@ -26,7 +26,7 @@ class RWKV7(MatrixCell):
         S'      = (diag(w) - (a ∘ κ) κᵀ) S + k~ vᵀ
         y       = (W_g2 σ(W_g1 x)) ∘ (LN(S'ᵀ r) + (rᵀ(ρ ∘ k~)) v),  the norm by head
 
-    S is the transpose of the paper's. The shift of x by a step, what an upper layer takes from the values of the lowest,
+    S is the transpose of the paper's. The shift of x by a step, the values that an upper layer takes from the lowest,
     and the map of y are left out.
 
     Initialisation: W from U(-1/2√I, 1/2√I), a tenth of it for k; W_w1, W_a1, W_g1 = 0, W_w2, W_a2, W_g2 a tenth of an
@@ -41,11 +41,11 @@ class RWKV7(MatrixCell):
         super().__init__(input_size, hidden_size, options, length, name="rwkv7")
         N, K, V, rank = self.heads, self.key_size, self.value_size, options.rank
         units = N * K
-        self.widths = (K, K, K, V, K, K, K, V, *([V] if options.output_gate else []))
-        scale_O1 = torch.cat([torch.full((units,), 0.5), torch.full((units,), 0.05), torch.full((N * V,), 0.5)])[
-            :, None
-        ]
-        self.weight = nn.Parameter(self._weight(2 * units + N * V, input_size).detach() * scale_O1)
+        self.widths = [K, K, K, V, K, K, K, V, *([V] if options.output_gate else [])]
+        self.weight = self._weight(2 * units + N * V, input_size)
+        with torch.no_grad():
+            self.weight.mul_(0.5)
+            self.weight[units : 2 * units].mul_(0.1)
         self.weight_w1, self.weight_w2 = self._two(units, rank)
         self.weight_a1, self.weight_a2 = self._two(units, rank)
         even_U = torch.linspace(0, 1, units)
@@ -57,7 +57,7 @@ class RWKV7(MatrixCell):
         self.xi = nn.Parameter(0.71 - 0.1 * (even_NK - 0.5))
         self.mu = nn.Parameter(torch.full((N, K), 1.02))
         self.rho = nn.Parameter(torch.full((N, K), -0.04))
-        self.norm = HeadNorm(N, V, "layer", eps=1e-5 * V, bias=True) if options.norm else None
+        self.norm = HeadNorm("rwkv7", N, V, "layer", eps=1e-5 * V, bias=True) if options.norm else None
         if options.output_gate:
             self.weight_g1, self.weight_g2 = self._two(hidden_size, rank)
 
@@ -85,7 +85,7 @@ class RWKV7(MatrixCell):
 
     def gates(self, z: Tensor, state: State) -> Mapping[str, tuple[Tensor, GateKind]]:
         """The decay `w` and the learning rate `a`."""
-        w, _, _, _, _, _, a, *_ = z.split(self.widths, -1)
+        w, _, _, _, _, _, a, *_ = torch.split(z, self.widths, -1)
         return {"w": (w.flatten(-2), "sigmoid"), "a": (a.flatten(-2), "sigmoid")}
 
     def _two(self, units: int, rank: int) -> tuple[nn.Parameter, nn.Parameter]:

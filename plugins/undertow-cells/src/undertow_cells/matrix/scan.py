@@ -74,103 +74,86 @@ def matrix_scan(
 
 def _decayed(S: Tensor, w: Tensor, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """The scan without corrections, in chunks."""
-    decays, wq = _decays(w), w * q
-    products = _products(wq.unsqueeze(-2), k.unsqueeze(-2), decays)[..., 0, :, :, 0]
-    added = (k * decays.to_end).mT @ v
+    products, (from_start,), (to_end,), whole = _products([w * q], [k], w)
+    ((before,),) = products
+    added = to_end.mT @ v
     starts = []
-    for kept, new in zip(decays.whole.mT.unbind(0), added.unbind(0), strict=True):
+    for kept, new in zip(whole.unsqueeze(-1).unbind(0), added.unbind(0), strict=True):
         starts.append(S)
         S = torch.addcmul(new, kept, S)
-    y = (wq * decays.from_start) @ torch.stack(starts) + products @ v
-    return y + (q * k).sum(-1, keepdim=True) * v, S
+    y = from_start @ torch.stack(starts) + before @ v
+    return torch.addcmul(y, (q * k).sum(-1, keepdim=True), v), S
 
 
 def _corrected(S: Tensor, w: Tensor, q: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """The scan with corrections, in chunks."""
-    decays, wq = _decays(w), w * q
-    products = _products(torch.stack([wq, a], -2), torch.stack([k, b], -2), decays)
-    (q_k, q_b), (a_k, a_b) = (products[..., row, :, :, :].unbind(-1) for row in (0, 1))
-    solved = torch.linalg.solve_triangular(
-        -a_b, torch.cat([a * decays.from_start, a_k @ v], -1), upper=False, unitriangular=True
-    )
-    W, U = solved.split([a.shape[-1], v.shape[-1]], -1)
-    b_end = (b * decays.to_end).mT
-    kept = b_end @ W + torch.diag_embed(decays.whole.expand_as(a[..., :1, :]).squeeze(-2))
-    added = b_end @ U + (k * decays.to_end).mT @ v
+    products, (q_start, a_start), (k_end, b_end), whole = _products([w * q, a], [k, b], w)
+    (q_k, q_b), (a_k, a_b) = products
+    right = torch.cat([a_start, a_k @ v], -1)
+    solved = torch.linalg.solve_triangular(-a_b, right, upper=False, unitriangular=True)
+    W, U = torch.split(solved, [a.shape[-1], v.shape[-1]], -1)
+    kept = b_end.mT @ W + torch.diag_embed(whole.expand_as(a[..., 0, :]))
+    added = b_end.mT @ U + k_end.mT @ v
     starts = []
     for P, R in zip(kept.unbind(0), added.unbind(0), strict=True):
         starts.append(S)
         S = P @ S + R
     start = torch.stack(starts)
     u = W @ start + U
-    y = (wq * decays.from_start) @ start + q_b @ u + q_k @ v
-    return y + (q * b).sum(-1, keepdim=True) * u + (q * k).sum(-1, keepdim=True) * v, S
+    y = q_start @ start + q_b @ u + q_k @ v
+    y = torch.addcmul(y, (q * b).sum(-1, keepdim=True), u)
+    return torch.addcmul(y, (q * k).sum(-1, keepdim=True), v), S
 
 
-class _Decays(NamedTuple):
-    """Products of w over the steps of a chunk; the last dimension is that of w.
+class _Products(NamedTuple):
+    """What `_products` returns.
 
     Attributes:
-        blocks: For s = 1, 2, 4, …, C / 2, the blocks of 2 s steps: the product from the boundary in their middle to
-            before each step of the right half, and that from after each step of the left half to the boundary,
-            `(…, C / 2s, s, K)` each.
-        from_start: From the start of the chunk to before each step, `(…, C, K)`.
-        to_end: From after each step to the end of the chunk, `(…, C, K)`.
-        whole: Of all steps, `(…, 1, K)`.
+        between: (x_t, y_j), which is 0 where j is not before t, for each query and each key, `(…, C, C)`.
+        from_start: The queries times what decays from the start of the chunk to before them, `(…, C, K)` each.
+        to_end: The keys times what decays from after them to the end of the chunk, `(…, C, K)` each.
+        whole: What decays in the whole chunk, `(…, K)`.
     """
 
-    blocks: Sequence[tuple[Tensor, Tensor]]
-    from_start: Tensor
-    to_end: Tensor
+    between: Sequence[Sequence[Tensor]]
+    from_start: Sequence[Tensor]
+    to_end: Sequence[Tensor]
     whole: Tensor
 
 
-def _decays(w: Tensor) -> _Decays:
-    """The products of w `(…, C, K)`, by multiplication alone."""
-    whole = w.unsqueeze(-2)  # (…, C, 1, K)
-    before = after = torch.ones_like(whole)
-    blocks = []
-    while whole.shape[-3] > 1:
-        (before_l, before_r), (after_l, after_r), (left, right) = (
-            each.unflatten(-3, (-1, 2)).unbind(-3) for each in (before, after, whole)
-        )
-        blocks.append((before_r, after_l))
-        before = torch.cat([before_l, before_r * left], -2)
-        after = torch.cat([after_l * right, after_r], -2)
-        whole = left * right
-    return _Decays(blocks, before.squeeze(-3), after.squeeze(-3), whole.squeeze(-3))
+def _products(queries: list[Tensor], keys: list[Tensor], w: Tensor) -> _Products:
+    """The products of queries and keys, `(…, C, K)` each, with what decays between them.
 
-
-def _products(x: Tensor, y: Tensor, decays: _Decays) -> Tensor:
-    """(x_t, y_j), which is 0 where j is not before t.
-
-    Args:
-        x: X queries a step, `(…, C, X, K)`.
-        y: Y keys a step, `(…, C, Y, K)`.
-        decays: Those of w.
-
-    Returns:
-        `(…, X, C, C, Y)`.
+    All blocks of s steps are joined in pairs, for s = 1, 2, 4, … C / 2. Each query is scaled by what decays since the
+    start of its block, each key by what decays until the end of its block.
     """
-    C, X, K = x.shape[-3:]
-    Y = y.shape[-2]
-    if decays.whole.shape[-1] < K:
-        one = torch.ones_like(decays.to_end).unsqueeze(-2)
-        between = _products(one, one, decays)[..., 0, :, :, 0]
-        products = (x.flatten(-3, -2) @ y.flatten(-3, -2).mT).unflatten(-1, (C, Y)).unflatten(-3, (C, X))
-        return (products * between[..., None, :, None]).movedim(-3, -4)
-    result = x.new_zeros(*x.shape[:-3], C, X, Y)  # a block a step: (…, C / s, s X, s Y)
-    for before, after in decays.blocks:
-        s = before.shape[-2]
-        right = (x.unflatten(-3, (-1, 2, s)).select(-4, 1) * before.unsqueeze(-2)).flatten(-3, -2)
-        left = (y.unflatten(-3, (-1, 2, s)).select(-4, 0) * after.unsqueeze(-2)).flatten(-3, -2)
-        upper, lower = result.unflatten(-3, (-1, 2)).unbind(-3)
-        top = torch.cat([upper, torch.zeros_like(upper)], -1)
-        result = torch.cat([top, torch.cat([right @ left.mT, lower], -1)], -2)
-    return result.squeeze(-3).unflatten(-1, (C, Y)).unflatten(-3, (C, X)).movedim(-3, -4)
+    if w.shape[-1] < queries[0].shape[-1]:
+        one = torch.ones_like(w)
+        ((decay,),), (from_start,), (to_end,), whole = _products([one], [one], w)
+        scaled = [[x @ y.mT * decay for y in keys] for x in queries]
+        return _Products(scaled, [x * from_start for x in queries], [y * to_end for y in keys], whole)
+    X, Y = len(queries), len(keys)
+    x, y = (torch.stack(each, -2).unsqueeze(-2) for each in (queries, keys))  # (…, C / s, X, s, K)
+    whole = w  # (…, C / s, K)
+    between = x.new_zeros(*x.shape[:-3], X, Y, 1, 1)  # (…, C / s, X, Y, s, s)
+    while whole.shape[-2] > 1:
+        (x_l, x_r), (y_l, y_r) = (torch.unflatten(each, -4, (-1, 2)).unbind(-4) for each in (x, y))
+        left, right = torch.unflatten(whole, -2, (-1, 2)).unbind(-2)
+        above, below = torch.unflatten(between, -5, (-1, 2)).unbind(-5)
+        across = x_r.flatten(-3, -2) @ y_l.flatten(-3, -2).mT
+        across = torch.unflatten(torch.unflatten(across, -1, (Y, -1)), -3, (X, -1)).transpose(-3, -2)
+        above = torch.cat([above, torch.zeros_like(above)], -1)
+        between = torch.cat([above, torch.cat([across, below], -1)], -2)
+        x = torch.cat([x_l, x_r * left[..., None, None, :]], -2)
+        y = torch.cat([y_l * right[..., None, None, :], y_r], -2)
+        whole = left * right
+    (between,) = between.unbind(-5)
+    (x,), (y,), (whole,) = x.unbind(-4), y.unbind(-4), whole.unbind(-2)
+    return _Products([row.unbind(-3) for row in between.unbind(-4)], x.unbind(-3), y.unbind(-3), whole)
 
 
 def _chunks(x_TBNK: Tensor, C: int, padding: float = 0.0) -> Tensor:
     """`(M, B, N, C, K)`, with steps after the last one that change nothing."""
-    x_TBNK = functional.pad(x_TBNK, (0, 0, 0, 0, 0, 0, 0, -len(x_TBNK) % C), value=padding)
-    return x_TBNK.unflatten(0, (-1, C)).permute(0, 2, 3, 1, 4).contiguous()
+    if missing := -len(x_TBNK) % C:
+        x_TBNK = functional.pad(x_TBNK, (0, 0, 0, 0, 0, 0, 0, missing), value=padding)
+    return torch.unflatten(x_TBNK, 0, (-1, C)).permute(0, 2, 3, 1, 4).contiguous()

@@ -22,6 +22,7 @@ from undertow.config.load import LoadedExperiment, dump, flatten, load_experimen
 from undertow.config.schema import ExperimentConfig
 from undertow.errors import Interrupted, RequestError, UndertowError
 from undertow.plugins.frozen import keep_copies
+from undertow.plugins.neighbours import with_neighbours
 from undertow.runs.code import copy_plugins, note_changed_originals, record_code, require_recorded_code, with_copies
 from undertow.runs.process import execute
 from undertow.runs.ranks import end_ranks, execute_on_ranks
@@ -221,8 +222,9 @@ def keep_sources(folder: RunFolder, config: ExperimentConfig, made_from: Provena
         if made_from.diff is not None:
             write_atomically(folder.path / "uncommitted.diff", made_from.diff)
             outbox.artifact("uncommitted.diff")
-        for copy in keep_copies(config.plugins.files, folder.path / "plugins"):
-            outbox.artifact(copy, "plugins")
+        plugins = folder.path / "plugins"
+        for copy in with_neighbours(keep_copies(config.plugins.files, plugins)):
+            outbox.artifact(copy, Path("plugins", copy.parent.relative_to(plugins)).as_posix())
 
 
 def train_and_record(folder: RunFolder, built: "Built", stop: StopRequest, *, progress: bool) -> Result:

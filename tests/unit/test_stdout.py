@@ -1,5 +1,6 @@
 """Standard output for results alone: what is written to it by others, by any way, goes to standard error."""
 
+import os
 import subprocess
 import sys
 from textwrap import dedent
@@ -19,13 +20,14 @@ def noise(word):
 WAYS = ("python", "descriptor", "C", "child")
 
 
-def run(body: str, *, before: str = "", **options: object) -> tuple[list[str], list[str]]:
+def run(body: str, *, before: str = "") -> tuple[list[str], list[str]]:
     """Run a script in a process of its own; returns the lines of standard output and standard error, sorted."""
     code = f"import os, sys\n{NOISE}\nfrom undertow._system.stdout import *\n{dedent(body)}"
     words = [sys.executable, "-c", code]
     if before:
         words = ["sh", "-c", f'exec "$@" {before}', "sh", *words]
-    done = subprocess.run(words, capture_output=True, text=True, check=True, **options)  # type: ignore[call-overload]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
     return sorted(done.stdout.splitlines()), sorted(done.stderr.splitlines())
 
 

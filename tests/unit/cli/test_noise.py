@@ -1,6 +1,7 @@
 """What plugins write to standard output, in any way and at any time, does not reach the JSON of a command."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -66,7 +67,8 @@ def test_with_json_standard_output_is_one_document(runs: Path, command: str) -> 
     Path("noisy.py").write_text(NOISY)
     Path("small.yaml").write_text(CONFIG)
     words = [sys.executable, "-m", "undertow.cli", *command.split(), "--plugin", "noisy.py", "--json"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # buffers of C
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
     assert isinstance(json.loads(done.stdout), dict)
     assert done.returncode == (2 if "nosy" in command else 0), done.stderr
     made = {line.removeprefix("made noise: ") for line in done.stderr.splitlines() if line.startswith("made noise")}

@@ -32,6 +32,7 @@ def undertow_register_cells():
 def clean(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     """No plugin is installed, no neighbour is known, and modules are forgotten at the end."""
     monkeypatch.setattr(FINDER, "_offered", {})
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
 
 
 def write(path: Path, text: str) -> Path:
@@ -180,6 +181,16 @@ def test_of_two_copies_of_a_plugin_each_imports_its_own_neighbour(tmp_path: Path
         load(path)
         assert module(path)["near"].x == expected  # type: ignore[attr-defined]
         assert module(path)["later"]() == expected  # type: ignore[operator]
+
+
+def test_a_plugin_is_imported_again_with_its_neighbour_after_another_one_has_taken_the_name(tmp_path: Path) -> None:
+    a, b = (cell(tmp_path / name / f"{name}.py", "import near") for name in ("a", "b"))
+    for path in (a, b):
+        write(path.parent / "near.py", "")
+    for path in (a, b, a):
+        load(path)
+        assert module(path)["near"] is sys.modules["near"]
+        assert sys.modules["near"].__file__ == str(path.parent / "near.py")
 
 
 def test_the_copy_is_right_even_where_python_itself_finds_the_original(

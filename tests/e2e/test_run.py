@@ -249,6 +249,30 @@ def test_a_run_continues_with_its_copy_of_a_scratch_plugin(home: Path, capsys: p
     assert sys.modules["undertow_scratch_mine"].Mine.version == 2
 
 
+def test_a_run_continues_with_its_copies_of_the_files_beside_a_scratch_plugin(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugin, size = home / "beside.py", home / "size_of_mine.py"
+    plugin.write_text(CELL.format(version="size_of_mine.SIZE").replace("\n", "\nimport size_of_mine\n", 1))
+    size.write_text("SIZE = 1\n")
+    config = {**SMALL, "cell": {"name": "mine", "hidden_size": 8}, "probes": []}
+    result = undertow.run(config, plugins=[plugin], progress=False)
+    size.write_text("SIZE = 2\n")
+    assert resume(str(without_result(result.folder)), progress=False).steps == 20
+    assert sys.modules["undertow_scratch_beside"].Mine.version == 1
+    copy = result.folder / "plugins" / "size_of_mine.py"
+    assert f"{size} now differs from the copy of the run, which continues with {copy}" in capsys.readouterr().err
+    records = (result.folder / "outbox.jsonl").read_text()
+    assert '"path":"plugins/size_of_mine.py","directory":"plugins"' in records
+    undertow.run(config, plugins=[plugin], set=["seed=1"], progress=False)
+    assert sys.modules["undertow_scratch_beside"].Mine.version == 2
+    copy.write_text("SIZE = 3\n")
+    with pytest.raises(
+        RequestError, match=r"(?s)size_of_mine\.py of beside\.py: sha256:\w+ at the start.*--allow-changed"
+    ):
+        resume(str(without_result(result.folder)), progress=False)
+
+
 def test_a_run_is_not_continued_with_other_code_or_data(home: Path) -> None:
     data, plugin = home / "data.txt", home / "scaled.py"
     data.write_text("1.0")

@@ -1,1 +1,1 @@
-"""The machine: file locks, atomic writes, database connections, signals, the garbage collector."""
+"""The machine: file locks, atomic writes, database connections, signals, standard output, the garbage collector."""

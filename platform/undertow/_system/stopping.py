@@ -17,8 +17,10 @@ import sys
 import termios
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
+
+from undertow._system.stdout import real_stdout
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 """Each requests a stop. SIGHUP does not where it was ignored when the process started: `nohup` keeps a run alive."""
@@ -89,7 +91,10 @@ def leave_signals_to_parent(worker: int = 0) -> None:
 
 def leave_closed_terminal() -> None:
     """Discard what is written to a terminal that was closed: the next line must not end the run before it has saved."""
-    for descriptor in range(3):
+    descriptors = [0, 1, 2]
+    with suppress(OSError, ValueError, AttributeError):  # in memory, or closed
+        descriptors.append(real_stdout().fileno())
+    for descriptor in descriptors:
         try:
             termios.tcgetattr(descriptor)
         except termios.error as error:

@@ -6,7 +6,9 @@
 `UNDERTOW_PLUGINS_ALLOW` and `UNDERTOW_PLUGINS_BLOCK` limit what any configuration can load, for a machine whose owner
 does not write the configurations. Each is a list, separated by commas, of distributions by name and of scratch files
 by absolute path. Where `UNDERTOW_PLUGINS_ALLOW` is set, what it does not list is refused, classes that a configuration
-names by their import path included (see `imports`).
+names by their import path included (see `imports`). A scratch file that is permitted may import its neighbours, which
+are not listed: permit one in a folder where only trusted users can write. A file that `UNDERTOW_PLUGINS_BLOCK` lists is
+refused as a neighbour too.
 """
 
 import os
@@ -17,6 +19,7 @@ from pathlib import Path
 
 from undertow.api.hookspecs import PROJECT
 from undertow.errors import RequestError, did_you_mean
+from undertow.plugins.neighbours import with_neighbours
 
 _ALLOW, _BLOCK = "UNDERTOW_PLUGINS_ALLOW", "UNDERTOW_PLUGINS_BLOCK"
 _OWN = frozenset({"optuna", "optuna-integration", "pytorch-lightning"})
@@ -80,8 +83,11 @@ def file_refusal(file: Path, kept: Path | None = None) -> str | None:
     """
     if kept is not None and file.parent == kept.resolve():
         return None
-    if file in _files(_BLOCK):
+    blocked = _files(_BLOCK)
+    if file in blocked:
         return f"{file}: {_BLOCK} lists this scratch plugin. Leave the file out, or take it off that list."
+    if blocked and (beside := blocked.intersection(each.resolve() for each in with_neighbours([file]))):
+        return f"{file}: {_BLOCK} lists {min(beside)}, which this scratch plugin imports. Take it off that list."
     if _listed(_ALLOW) and file not in _files(_ALLOW):
         return f"{file}: {_ALLOW} does not list this scratch plugin. Leave the file out, or add this path to that list."
     return None

@@ -3,8 +3,9 @@
     copies = keep_copies(config.plugins.files, folder.path / "plugins")
     require_same_code(recorded, registry.versions(), "the run lstm-T256-s0")
 
-A scratch plugin is copied when a run or a study starts, and every later process imports the copy: an edit of the
-original changes nothing that has started. Distributions are compared by version, scratch plugins by SHA-256.
+A scratch plugin is copied with its neighbours when a run or a study starts, and every later process imports the copy:
+an edit of the original changes nothing that has started. Distributions are compared by version, scratch plugins by
+SHA-256.
 
 The environment (`UNDERTOW_PLUGINS_ALLOW`) is applied to the originals at the start. A process that resumes passes the
 folder of the copies as `kept` to `load_plugins` or `load_experiment`, since the list names originals.
@@ -15,10 +16,13 @@ from pathlib import Path
 
 from undertow._system.atomic import sync_folder, write_atomically
 from undertow.errors import RequestError
+from undertow.plugins.neighbours import require_one_folder, with_neighbours
 
 
 def keep_copies(files: Iterable[Path], folder: Path) -> list[Path]:
-    """Copy scratch plugins into a folder; a copy that exists is kept as it is, whatever its original holds now.
+    """Copy scratch plugins and their neighbours into a folder.
+
+    A copy that exists is kept as it is, with its neighbours, whatever its original holds now.
 
     Args:
         files: The scratch plugins.
@@ -37,9 +41,22 @@ def keep_copies(files: Iterable[Path], folder: Path) -> list[Path]:
         if originals.setdefault(copy, file) != file:
             raise RequestError(f"{originals[copy]} and {file} have one name: rename one of them.")
         copies.append(copy)
-    missing = [copy for copy in originals if not copy.exists()]
-    for copy in missing:
-        _copy(originals[copy], copy)
+    missing = {copy: file for copy, file in originals.items() if not copy.exists()}
+    require_one_folder(missing.values())
+    beside = {
+        folder / each.relative_to(file.parent): each
+        for file in missing.values()
+        for each in with_neighbours([file])
+        if each != file
+    }
+    for copy, file in beside.items():  # before the plugins: beside a plugin's copy are those of all its neighbours
+        if not copy.exists():
+            _copy(file, copy)
+    inside = {parent for copy in beside for parent in copy.parents if parent.is_relative_to(folder)}
+    for parent in sorted(inside, reverse=True):
+        sync_folder(parent)
+    for copy, file in missing.items():
+        _copy(file, copy)
     if missing:
         sync_folder(folder)
     return copies

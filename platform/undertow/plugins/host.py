@@ -28,6 +28,7 @@ from undertow.api import hookspecs
 from undertow.api.spec import BlockSpec, CellSpec, ProbeSpec, Spec, TaskSpec
 from undertow.errors import RequestError, did_you_mean
 from undertow.plugins.discovery import file_refusal, installed, permitted
+from undertow.plugins.neighbours import require_one_folder
 from undertow.plugins.registry import BUILT_IN_BLOCKS, Entry, Plugin, PluginFailure, Registry, Stage, describe_error
 from undertow.plugins.scratch import describe, import_file
 from undertow.plugins.validation import api_fault, spec_fault
@@ -52,12 +53,15 @@ def load_plugins(
 ) -> Registry:
     """Load every plugin that is installed and permitted, then the scratch files.
 
-    What is wrong with a part of a scratch file is written to standard error, for the file was named explicitly.
+    What is wrong with a part of a scratch file is written to standard error, for the file was named explicitly. What
+    plugins print is too. That is done for `sys.stdout` alone: file descriptor 1 belongs to the whole process, such as a
+    notebook with its threads. The command line, whose process is its own, redirects it too (`undertow._system.stdout`).
 
     Args:
         allow: Only these distributions; every installed one when None. Others are not even imported.
         block: Never these distributions.
-        files: Scratch plugins: Python files. `allow` and `block` do not concern them, the environment does.
+        files: Scratch plugins: Python files, which may import their `neighbours`. `allow` and `block` do not concern
+            them, the environment does.
         strict: Raise when anything fails to load, instead of recording it.
         again: Plugins of another registry, to be loaded instead of those that are installed and permitted now. The
             environment was applied when that registry was made, and is not applied again, nor to `files`.
@@ -69,10 +73,11 @@ def load_plugins(
 
     Raises:
         RequestError: `allow` names a distribution that is not installed, the environment forbids a scratch file, a
-            scratch file cannot be imported or offers nothing, or `strict` is set and something failed.
+            scratch file cannot be imported or offers nothing, two of them or their neighbours have one name, or
+            `strict` is set and something failed.
     """
     host = _Host()
-    with redirect_stdout(sys.stderr):  # what a plugin prints must not end up in the output of `--json`
+    with redirect_stdout(sys.stderr):
         if again is None:
             found = installed()
             names = permitted([name for name, _, _ in found], allow, block)
@@ -82,9 +87,12 @@ def load_plugins(
         else:
             for plugin in again:
                 host.add_plugin(plugin)
-        for path in dict.fromkeys(Path(file).resolve() for file in files):
+        paths = dict.fromkeys(Path(file).resolve() for file in files)
+        for path in paths:
             if again is None and (refusal := file_refusal(path, kept)):
                 raise RequestError(refusal)
+        require_one_folder(paths)
+        for path in paths:
             host.add_file(path)
     registry = host.registry()
     if strict:

@@ -12,7 +12,7 @@ import importlib
 import re
 import shlex
 import traceback
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -27,6 +27,7 @@ Stage = Literal["discover", "import", "register", "hook", "spec", "api", "duplic
 """Where loading stopped; the stages in their order."""
 
 _ILLEGAL = re.compile(r"[^\w.\- ]")
+_ILLEGAL_IN_PATH = re.compile(r"[^\w.\- /]")
 
 _LOADERS = ("<frozen importlib", str(Path(importlib.__file__).parent), str(Path(__file__).parent))
 """Where the code that imports plugins lies; an error message never points there."""
@@ -39,10 +40,12 @@ class Plugin:
     Attributes:
         name: ``<distribution>:<entry point>``, or the path of a scratch file.
         distribution: The distribution it came with, or the path of a scratch file.
-        version: Of the distribution; of a scratch file, the start of its SHA-256.
+        version: Of the distribution; of a scratch file, the start of its SHA-256, with those of its neighbours.
         module: The module that holds its hooks.
         entry: What its entry point names; empty for a scratch file.
         scratch: Whether it is a file without a distribution.
+        neighbours: The files beside a scratch file that belong to it, by their paths from its folder, and the version
+            of each.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Plugin:
     module: str
     entry: str = ""
     scratch: bool = False
+    neighbours: tuple[tuple[str, str], ...] = ()
 
     @property
     def label(self) -> str:
@@ -224,8 +228,15 @@ class Registry:
         return [failure for failure in self.failures if failure.plugin in scratch]
 
     def versions(self) -> dict[str, str]:
-        """The version of every distribution and every scratch plugin that was loaded, by `Plugin.label`."""
-        return {plugin.label: plugin.version for plugin in self.plugins}
+        """The version of every distribution and every scratch plugin that was loaded, by `Plugin.label`.
+
+        Each neighbour of a scratch plugin has a line too, ``helper.py of my_cell.py``, by which a change is named.
+        """
+        versions = {plugin.label: plugin.version for plugin in self.plugins}
+        for plugin in self.plugins:
+            for name, version in plugin.neighbours:
+                versions[f"{_ILLEGAL_IN_PATH.sub('_', name)} of {plugin.label}"] = version
+        return versions
 
     def _find(self, kind: str, entries: Mapping[str, Entry[S]], name: str) -> S:
         if name in entries:
@@ -241,12 +252,12 @@ class Registry:
         raise RequestError(f"there is no {kind} {name!r}.{did_you_mean(name, entries, f'undertow list {kind}s')}{lost}")
 
 
-def describe_error(error: BaseException, within: Path | None = None) -> str:
+def describe_error(error: BaseException, within: Collection[Path] = ()) -> str:
     """Describe an exception in one line, with its place, such as ``ValueError: no (hooks.py:3)``.
 
     Args:
         error: What was caught.
-        within: Name the last frame in this file, where there is one, instead of the last frame of all.
+        within: Name the last frame in these files, where there is one, instead of the last frame of all.
     """
     frames = [
         (frame.filename, frame.lineno)
@@ -258,7 +269,6 @@ def describe_error(error: BaseException, within: Path | None = None) -> str:
         message = error.msg
     else:
         message = next(iter(str(error).splitlines()), "")
-    if within is not None:
-        frames = [frame for frame in frames if frame[0] == str(within)] or frames
+    frames = [frame for frame in frames if Path(frame[0]) in within] or frames
     at = f" ({frames[-1][0]}:{frames[-1][1]})" if frames else ""
     return f"{type(error).__name__}{': ' if message else ''}{message}{at}"

@@ -4,8 +4,9 @@
     record_code(folder, loaded, dataset)
     require_recorded_code(folder, loaded, dataset, allow_changed=False)      # at a resume
 
-A run executes the copies of its scratch plugins that are in its folder; its stored configuration names them. Scratch
-plugins are compared by SHA-256, distributions by version, and the data by the digest of its first examples.
+A run executes the copies of its scratch plugins and their neighbours that are in its folder; its stored configuration
+names the plugins. Scratch plugins are compared by SHA-256, distributions by version, and the data by the digest of its
+first examples.
 """
 
 import json
@@ -19,6 +20,7 @@ from undertow.config.load import LoadedExperiment
 from undertow.config.schema import ExperimentConfig
 from undertow.errors import RequestError, UndertowError
 from undertow.plugins.frozen import changed_code, keep_copies, require_same_code
+from undertow.plugins.neighbours import with_neighbours
 from undertow.plugins.scratch import describe
 from undertow.tracking import RunFolder
 
@@ -123,11 +125,15 @@ def require_recorded_code(
 
 
 def note_changed_originals(folder: RunFolder) -> None:
-    """Print a line to standard error for each scratch plugin whose original differs from the copy that the run uses."""
+    """Print a line to standard error for each scratch plugin or neighbour that differs from the run's copy."""
     recorded = _read(folder)
+    pairs: dict[Path, Path] = {}
     for name, path in recorded.originals.items() if recorded else ():
-        copy, original = folder.path / "plugins" / name, Path(path)
-        if copy.is_file() and original.is_file() and describe(copy).version != describe(original).version:
+        plugin = folder.path / "plugins" / name
+        for copy in with_neighbours([plugin]):
+            pairs[copy] = Path(path).parent / copy.relative_to(plugin.parent)
+    for copy, original in pairs.items():
+        if copy.is_file() and original.is_file() and copy.read_bytes() != original.read_bytes():
             print(f"{original} now differs from the copy of the run, which continues with {copy}", file=sys.stderr)
 
 

@@ -23,6 +23,7 @@ from undertow.config.load import START, LoadedExperiment, dump, flatten, load_ex
 from undertow.config.schema import ExperimentConfig
 from undertow.errors import Interrupted, RequestError, UndertowError
 from undertow.plugins.frozen import keep_copies
+from undertow.plugins.neighbours import with_neighbours
 from undertow.runs.code import copy_plugins, note_changed_originals, record_code, require_recorded_code, with_copies
 from undertow.runs.longer import begin_with, require_more_steps
 from undertow.runs.process import execute
@@ -252,8 +253,9 @@ def keep_sources(folder: RunFolder, config: ExperimentConfig, made_from: Provena
         if made_from.diff is not None:
             write_atomically(folder.path / "uncommitted.diff", made_from.diff)
             outbox.artifact("uncommitted.diff")
-        for copy in keep_copies(config.plugins.files, folder.path / "plugins"):
-            outbox.artifact(copy, "plugins")
+        plugins = folder.path / "plugins"
+        for copy in with_neighbours(keep_copies(config.plugins.files, plugins)):
+            outbox.artifact(copy, Path("plugins", copy.parent.relative_to(plugins)).as_posix())
 
 
 def train_and_record(folder: RunFolder, built: "Built", stop: StopRequest, *, progress: bool) -> Result:

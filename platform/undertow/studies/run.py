@@ -19,6 +19,7 @@ from undertow._system.cpus import usable_cpus
 from undertow._system.stopping import StopRequest
 from undertow.errors import Interrupted, RequestError
 from undertow.plugins.frozen import keep_copies
+from undertow.plugins.registry import Entry
 from undertow.plugins.scratch import describe
 from undertow.report.results import StudyResults
 from undertow.studies.plan.load import LoadedStudy, load_study, load_study_mapping
@@ -242,7 +243,7 @@ def _place(
 
 
 def freeze_code(loaded: LoadedStudy, home: Path, snapshot: Mapping[str, Any]) -> LoadedStudy:
-    """Keep copies of the scratch plugins in the study's folder.
+    """Keep copies of the scratch plugins and their neighbours in the study's folder.
 
     Each home has its own copies. A change of code that was allowed gets a new folder of copies.
 
@@ -335,17 +336,20 @@ def _status(counts: Counts) -> RunStatus:
 
 
 def _modules(loaded: LoadedStudy) -> list[str]:
-    """The modules of every class that the study's runs use, and those of the hooks of every plugin."""
+    """The modules of every class that the study's runs use, and those of the hooks of every plugin.
+
+    Not those of scratch plugins: a trial imports them from the copies.
+    """
     specs = loaded.registry
     chosen = [loaded.space.chosen(point) for point in loaded.space.points()]
-    wanted = [
-        *(specs.cell(str(name)) for name in {each.get("cell.name", loaded.first.cell.name) for each in chosen}),
-        *(specs.block(str(name)) for name in {each.get("cell.block", loaded.first.cell.block) for each in chosen}),
-        *(specs.task(str(name)) for name in {each.get("task.name", loaded.first.task.name) for each in chosen}),
-        *(specs.probe(each.name) for each in loaded.first.probes),
+    wanted: list[Entry[Any]] = [
+        *(specs.cells[str(name)] for name in {each.get("cell.name", loaded.first.cell.name) for each in chosen}),
+        *(specs.blocks[str(name)] for name in {each.get("cell.block", loaded.first.cell.block) for each in chosen}),
+        *(specs.tasks[str(name)] for name in {each.get("task.name", loaded.first.task.name) for each in chosen}),
+        *(specs.probes[each.name] for each in loaded.first.probes),
     ]
-    classes = {spec.factory.partition(":")[0] for spec in wanted} - {""}
-    hooks = {plugin.module for plugin in specs.plugins if not plugin.scratch}  # every trial loads all plugins
+    classes = {each.spec.factory.partition(":")[0] for each in wanted if not each.plugin.scratch} - {""}
+    hooks = {plugin.module for plugin in specs.plugins if not plugin.scratch}  # every trial loads all
     return sorted(classes | hooks)
 
 

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from undertow.api.spec import Options, Spec
 from undertow.plugins.host import load_plugins
 from undertow.plugins.registry import Entry, Registry
+from undertow.plugins.scratch import describe
 from undertow.testing.asserts import expect
 
 Kind = Literal["cell", "block", "task", "probe"]
@@ -109,9 +110,8 @@ class Conformance:
 
     @property
     def registry(self) -> Registry:
-        """The installed plugins and the scratch files; loaded again if a file or the module path has changed."""
-        files = [Path(file).resolve() for file in self.plugins]
-        key = (*((file, file.stat().st_mtime_ns) for file in files if file.exists()), *sys.path)
+        """The installed plugins and the scratch files; loaded again if these, or the module path, have changed."""
+        key = (*(describe(Path(file).resolve()) for file in self.plugins), *sys.path)
         if key not in self._registries:
             self._registries[key] = load_plugins(files=self.plugins)
         return self._registries[key]
@@ -211,11 +211,12 @@ def heavy_imports(modules: tuple[str, ...], path: tuple[str, ...]) -> dict[str, 
         AssertionError: A module cannot be imported.
     """
     code = (
-        "import contextlib, importlib, json, sys\n"
-        f"for module in {modules!r}:\n"
-        "    with contextlib.redirect_stdout(sys.stderr):\n"
+        "import importlib, json, sys\n"
+        "from undertow._system.stdout import stdout_to_stderr\n"
+        "with stdout_to_stderr(restore=False) as stdout:\n"
+        f"    for module in {modules!r}:\n"
         "        importlib.import_module(module)\n"
-        f"    print(json.dumps([module, sorted(set(sys.modules) & {set(HEAVY)})]))\n"
+        f"        print(json.dumps([module, sorted(set(sys.modules) & {set(HEAVY)})]), file=stdout)\n"
     )
     done = subprocess.run(
         [sys.executable, "-P", "-c", code], env=environment(path), capture_output=True, text=True, check=False

@@ -16,11 +16,11 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import redirect_stdout
 from typing import Any
 
 import numpy as np
 
+from undertow._system.stdout import stdout_to_stderr
 from undertow.api.contract import Split, Task
 from undertow.plugins.host import load_plugins
 from undertow.testing.conformance import environment
@@ -94,10 +94,10 @@ def _respond(request: Mapping[str, Any]) -> str:
 
 def main() -> None:
     """Respond to requests until standard input ends."""
-    for line in sys.stdin:
-        try:
-            with redirect_stdout(sys.stderr):
+    with stdout_to_stderr() as stdout:
+        for line in sys.stdin:
+            try:
                 response = {"digest": _respond(json.loads(line))}
-        except Exception as error:  # noqa: BLE001  # a plugin's code; the requesting process reports it
-            response = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(response), flush=True)
+            except Exception as error:  # noqa: BLE001  # a plugin's code; the requesting process reports it
+                response = {"error": f"{type(error).__name__}: {error}"}
+            print(json.dumps(response), file=stdout, flush=True)

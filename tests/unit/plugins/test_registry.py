@@ -128,6 +128,6 @@ def test_an_exception_is_described_with_the_line_of_the_given_file(tmp_path: Pat
     code = compile("import json\njson.loads('{')\n", str(file), "exec")
     with pytest.raises(ValueError, match="Expecting") as caught:
         exec(code, {})
-    assert f"({file}:2)" in describe_error(caught.value, within=file)
+    assert f"({file}:2)" in describe_error(caught.value, within=[file])
     assert "decoder.py:" in describe_error(caught.value)
     assert describe_error(ValueError()) == "ValueError"

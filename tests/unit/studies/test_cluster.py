@@ -1,8 +1,10 @@
 """A Ray cluster that cannot be used is refused before anything is written; the study travels as data."""
 
+import json
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,11 +15,12 @@ from undertow._system.stopping import StopRequest
 from undertow.config.schema import TrainConfig
 from undertow.config.study_schema import StudyConfig
 from undertow.errors import Interrupted, RequestError
+from undertow.plugins.frozen import keep_copies
 from undertow.studies.plan.load import load_study, load_study_mapping
-from undertow.studies.work.ray import cluster, connection
+from undertow.studies.work.ray import cluster, connection, remote
 from undertow.studies.work.ray.cluster import RayCluster, Slot
 from undertow.studies.work.ray.drivers import RayDrivers
-from undertow.studies.work.ray.remote import remote_job
+from undertow.studies.work.ray.remote import RemoteJob, remote_job
 from undertow.studies.work.slots import trial_resources
 
 FILE = """\
@@ -30,6 +33,14 @@ study:
   name: fleet
   vary: {cell.hidden_size: [4, 8]}
   cases: {slow: {optim.lr: 1.0e-3}, fast: {optim.lr: 1.0e-1}}
+"""
+PLUGIN = """\
+import parts
+from undertow import CellSpec, hookimpl
+
+@hookimpl
+def undertow_register_cells():
+    yield CellSpec(name=parts.name, summary="x", factory=":Far", state=("h",))
 """
 SERVER, POSTGRESQL = "http://tracker:5000", "postgresql+psycopg://me@db/studies"
 
@@ -202,6 +213,39 @@ def test_a_study_travels_as_data_and_loads_back_to_an_equal_one(file: Path, monk
     assert job.environment["MLFLOW_TRACKING_URI"] == SERVER
     assert job.environment["MLFLOW_TRACKING_USERNAME"] == "me"
     assert not [name for name in job.environment if not name.startswith("MLFLOW_")]
+
+
+def test_scratch_plugins_travel_with_their_neighbours(file: Path, tmp_path: Path) -> None:
+    plugin = tmp_path / "here" / "far.py"
+    (tmp_path / "here" / "parts" / "deep").mkdir(parents=True)
+    plugin.write_text(PLUGIN)
+    (tmp_path / "here" / "parts" / "__init__.py").write_text("name = 'far'\n")
+    (tmp_path / "here" / "parts" / "deep" / "gates.py").write_text("")
+    loaded = load_study(file, [], [plugin])
+    (copy,) = keep_copies([plugin], tmp_path / "study" / "plugins-1")
+    job = remote_job(
+        loaded,
+        [copy],
+        Path("/runs"),
+        SERVER,
+        POSTGRESQL,
+        run="1f",
+        modules=[],
+        tags={},
+        slots=1,
+        gpu_share=0.0,
+        allow_changed_code=False,
+    )
+    job = RemoteJob(**json.loads(json.dumps(asdict(job))))
+    (tmp_path / "here" / "parts" / "__init__.py").write_text("raise RuntimeError('not the copy')\n")
+    there = remote._load(job, tmp_path / "node")
+    (arrived,) = there.files
+    assert arrived.parent.name == "plugins-1"
+    assert there.registry.versions() == loaded.registry.versions()
+    assert "far" in there.registry.cells
+    (arrived.parent / "parts" / "deep" / "gates.py").write_text("edited")
+    with pytest.raises(RequestError, match=r"gates\.py is not the scratch plugin .* started with: delete it"):
+        remote._load(job, tmp_path / "node")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """`undertow plugin check`: the conformance kit without pytest. It prints a line for each check, and the counts."""
 
-import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -54,16 +52,15 @@ def plugin_check_command(
     console = out()
     reports: list[Report] = []
     not_checked: dict[str, str] = {}
-    with redirect_stdout(sys.stderr):  # standard output is for the results, even if a plugin prints
-        for each, entry in chosen:
-            try:
-                kit = _kit(each, entry, plugin or [], set or [], length, expect_failure or [])
-            except RequestError as error:
-                if single:
-                    raise
-                not_checked[f"{each} {entry.spec.name}"] = str(error)
-            else:
-                reports.append(_report(kit, None if json else console, title=not single))
+    for each, entry in chosen:
+        try:
+            kit = _kit(each, entry, plugin or [], set or [], length, expect_failure or [])
+        except RequestError as error:
+            if single:
+                raise
+            not_checked[f"{each} {entry.spec.name}"] = str(error)
+        else:
+            reports.append(_report(kit, None if json else console, title=not single))
     ok = all(report.ok for report in reports) and not not_checked
     if json:
         emit({"ok": ok, "plugins": [report.document() for report in reports], "not_checked": not_checked})

@@ -1,7 +1,5 @@
 """`undertow run`: one experiment, from its YAML file to a table of results."""
 
-import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,8 +45,7 @@ def run_command(
         if file is None:
             raise RequestError("--seeds starts new runs: leave out --resume, which continues one")
         return _run_replicates(file, set or [], plugin or [], home, seeds, quiet=quiet, json=json)
-    with redirect_stdout(sys.stderr):  # standard output is for the result, even if a plugin prints
-        result = _run(file, set or [], plugin or [], resume, home, quiet=quiet, allow_changed_code=allow_changed_code)
+    result = _run(file, set or [], plugin or [], resume, home, quiet=quiet, allow_changed_code=allow_changed_code)
     with showing_results("the run"):
         if json:
             emit(_document(result))
@@ -97,14 +94,13 @@ def _run_replicates(
     """Train replicates, and show what they have in common; returns 1 if one of them has failed."""
     from undertow.config.load import load_experiment
 
-    with redirect_stdout(sys.stderr):  # as above
-        loaded = load_experiment(file, overrides, plugins)
-        from undertow.runs.replicates import run_replicates
+    loaded = load_experiment(file, overrides, plugins)
+    from undertow.runs.replicates import run_replicates
 
-        header = None if quiet else _print_header
-        results, failures = run_replicates(
-            loaded, seeds, home=resolve_home(home), progress=not quiet, on_start=header, note=note
-        )
+    header = None if quiet else _print_header
+    results, failures = run_replicates(
+        loaded, seeds, home=resolve_home(home), progress=not quiet, on_start=header, note=note
+    )
     for failure in failures:
         note(failure)
     with showing_results("the runs"):

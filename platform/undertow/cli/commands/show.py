@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from undertow.cli.options import Json, PluginFiles, Sets
-from undertow.cli.output.console import emit, out
+from undertow.cli.output.console import emit, out, write
 from undertow.cli.output.tables import format_value, table
 from undertow.config.load import dump, load_experiment, schema_json, without_password
 from undertow.errors import RequestError
@@ -35,7 +35,7 @@ def show_command(
     if json:
         emit({"config": config, "origin": origin})
     elif resolved:
-        print(yaml, end="")
+        write(yaml)
     else:
         rows = [[key, format_value(_value_at(config, key)), where] for key, where in origin.items()]
         out().print(table(["key", "value", "from"], rows))

@@ -1,7 +1,5 @@
 """`undertow study run`: run the combinations of a study that are left, and write its report."""
 
-import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -55,7 +53,7 @@ def study_run_command(
     from undertow.studies.progress import TerminalView
     from undertow.studies.run import run_study
 
-    with redirect_stdout(sys.stderr), TerminalView(loaded, quiet=quiet) as view:
+    with TerminalView(loaded, quiet=quiet) as view:
         results, report = run_study(
             loaded,
             home=folder,

@@ -11,7 +11,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+from undertow._system.stdout import real_stdout
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -24,7 +26,7 @@ _WIDTH_OF_A_FILE = 160
 
 def out() -> "Console":
     """Return the console for results."""
-    return _console(sys.stdout)
+    return _console(real_stdout())
 
 
 def err() -> "Console":
@@ -36,8 +38,36 @@ def _console(stream: "TextIO") -> "Console":
     from rich.console import Console
 
     # Texts of plugins and configurations are not markup: `probes[].options` is printed as it is.
-    width = None if stream.isatty() or "COLUMNS" in os.environ else _WIDTH_OF_A_FILE
-    return Console(file=stream, markup=False, highlight=False, emoji=False, width=width)
+    return _raising(Console(file=stream, markup=False, highlight=False, emoji=False, width=_width(stream)))
+
+
+def _raising(console: "Console") -> "Console":
+    """Make a console raise BrokenPipeError; rich discards what is written to `sys.stdout`, which is standard error."""
+    console.on_broken_pipe = _raise_again  # type: ignore[method-assign]
+    return console
+
+
+def _raise_again() -> None:
+    raise  # it is called while the exception is handled
+
+
+def _width(stream: "TextIO") -> int | None:
+    """The width to print with; None where rich finds it."""
+    if "COLUMNS" in os.environ or (stream is sys.stderr and stream.isatty()):
+        return None
+    return os.get_terminal_size(stream.fileno()).columns or None if stream.isatty() else _WIDTH_OF_A_FILE
+
+
+class _HelpConsole:
+    def __getattr__(self, name: str) -> object:
+        from rich.console import Console
+
+        return getattr(_raising(Console(file=real_stdout())), name)
+
+
+def help_console() -> "Console":
+    """Return a console for the help of commands, which imports rich when it is used."""
+    return cast("Console", _HelpConsole())
 
 
 def note(text: str) -> None:
@@ -53,7 +83,7 @@ def escape_unencodable_output() -> None:
 
 def discard_output() -> None:
     """Discard the rest of standard output: the process that reads it, such as `head`, has ended."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), real_stdout().fileno())
 
 
 @contextmanager
@@ -65,8 +95,8 @@ def showing_results(work: str) -> Iterator[None]:
     """
     try:
         yield
-        sys.stdout.flush()
-    except (BrokenPipeError, SystemExit):  # rich raises the second in place of the first
+        real_stdout().flush()
+    except BrokenPipeError:
         discard_output()
     except Exception as error:  # noqa: BLE001  # any error: the work is done and recorded
         note(f"{work} is done, but its results cannot be shown: {type(error).__name__}: {error}")
@@ -74,7 +104,12 @@ def showing_results(work: str) -> Iterator[None]:
 
 def emit(document: Mapping[str, Any]) -> None:
     """Write the one JSON object of ``--json``."""
-    print(json.dumps(document), flush=True)  # in ASCII: valid JSON in every encoding
+    write(json.dumps(document) + "\n")  # in ASCII: valid JSON in every encoding
+
+
+def write(text: str) -> None:
+    """Write a result as it is."""
+    print(text, end="", file=real_stdout(), flush=True)
 
 
 def fail(message: str, code: int, *, as_json: bool) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from undertow.cli.output.console import emit, out
+from undertow.cli.output.console import emit, out, write
 from undertow.cli.output.describe import Kind, inputs_of, trivial_scores_of
 from undertow.cli.output.tables import format_value
 from undertow.errors import RequestError
@@ -68,7 +68,7 @@ def output_markdown(subject: str, markdown: str, file: Path | None, *, as_json: 
     elif file:
         out().print(f"{file}: the table of {subject} is {'written' if changed else 'unchanged'}", soft_wrap=True)
     else:
-        print(markdown, flush=True)
+        write(f"{markdown}\n")
 
 
 def write_between_markers(path: Path, subject: str, table: str) -> bool:

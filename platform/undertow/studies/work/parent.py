@@ -15,6 +15,7 @@ from undertow._system.lock import FileLock
 from undertow.config.load import without_password
 from undertow.config.schema import ExperimentConfig
 from undertow.errors import RequestError
+from undertow.plugins.neighbours import with_neighbours
 from undertow.runs.experiment import keep_sources
 from undertow.studies.plan.load import LoadedStudy
 from undertow.tracking import Outbox, Provenance, RunFolder
@@ -112,7 +113,7 @@ def _start_record(folder: RunFolder, loaded: LoadedStudy, config: ExperimentConf
             description=config.question,
         )
         outbox.artifact("config.yaml")
-        for copy in loaded.files:
-            outbox.artifact(copy, "plugins")
+        for copy in with_neighbours(loaded.files):
+            outbox.artifact(copy, Path("plugins", copy.parent.relative_to(loaded.files[0].parent)).as_posix())
     without_plugins = config.plugins.model_copy(update={"files": []})  # their copies are in the folder already
     keep_sources(folder, config.model_copy(update={"plugins": without_plugins}), made_from)

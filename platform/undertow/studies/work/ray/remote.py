@@ -6,8 +6,8 @@ The first line of standard input is the job. A further line is a request to stop
 input means that the process which started this one has ended; then the driver stops too. Standard output gets one line
 at the end: a `RemoteEnd`. Everything else goes to ``driver.log`` in the home of this node.
 
-The study travels as data, its scratch plugins as their content. So a node needs the same distributions, but none of the
-files of the machine where the study was started.
+The study travels as data, its scratch plugins and their neighbours as their content. So a node needs the same
+distributions, but none of the files of the machine where the study was started.
 """
 
 import json
@@ -24,6 +24,7 @@ from undertow._system.atomic import write_atomically
 from undertow._system.stopping import StopRequest
 from undertow._system.tracebacks import append_traceback
 from undertow.errors import RequestError, UndertowError
+from undertow.plugins.neighbours import with_neighbours
 from undertow.studies.plan.load import LoadedStudy, load_study_mapping
 from undertow.studies.plan.packs import Packs
 from undertow.studies.store.counts import Counts
@@ -49,6 +50,7 @@ class RemoteJob:
         study: The whole configuration as a mapping, with its `study` section.
         file: The file that it was read from.
         plugins: Path and content of each scratch plugin. The content is that of the study's copy.
+        neighbours: Path from the folder of the copies, and content, of each file that the scratch plugins import there.
         copies: The name of the folder for the copies, in the study's folder.
         modules: Modules to import before the first trial.
         run: The uuid of the study's own run.
@@ -66,6 +68,7 @@ class RemoteJob:
     study: Mapping[str, Any]
     file: str
     plugins: Sequence[tuple[str, str]]
+    neighbours: Sequence[tuple[str, str]]
     copies: str
     modules: Sequence[str]
     run: str
@@ -123,14 +126,10 @@ def remote_job(
         allow_changed_code: As for `study run`.
 
     Raises:
-        RequestError: A scratch plugin is no text in UTF-8.
+        RequestError: A scratch plugin or a neighbour is no text in UTF-8.
     """
-    contents = []
-    for copy in copies:
-        try:
-            contents.append(copy.read_bytes().decode())
-        except UnicodeDecodeError as error:
-            raise RequestError(f"{copy} cannot be sent to other machines, for it is not encoded in UTF-8") from error
+    contents = [_text(copy) for copy in copies]
+    beside = [copy for copy in with_neighbours(copies) if copy not in copies]
     data = loaded.source_data()
     data["plugins"] = {key: value for key, value in (data.get("plugins") or {}).items() if key != "files"}
     mlflow = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_")}
@@ -138,6 +137,7 @@ def remote_job(
         study={**data, "study": loaded.config.model_dump(mode="json") | {"name": loaded.name}},
         file=loaded.file,
         plugins=[(str(path), content) for path, content in zip(loaded.files, contents, strict=True)],
+        neighbours=[(each.relative_to(copies[0].parent).as_posix(), _text(each)) for each in beside],
         copies=copies[0].parent.name if copies else "",
         modules=modules,
         run=run,
@@ -151,6 +151,13 @@ def remote_job(
         slots=slots,
         allow_changed_code=allow_changed_code,
     )
+
+
+def _text(copy: Path) -> str:
+    try:
+        return copy.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{copy} cannot be sent to other machines, for it is not encoded in UTF-8") from error
 
 
 def main() -> int:
@@ -220,12 +227,13 @@ def _enter(job: RemoteJob, home: Path) -> None:
 
 
 def _load(job: RemoteJob, home: Path) -> LoadedStudy:
-    """Load the study with copies of its scratch plugins in this home."""
+    """Load the study with copies of its scratch plugins and their neighbours in this home."""
     folder = RunFolder.place(home, str(job.study["study"]["name"]), job.run) / job.copies
     copies = [folder / Path(path).name for path, _ in job.plugins]
-    for copy, (_, content) in zip(copies, job.plugins, strict=True):
+    beside = [(folder / path, content) for path, content in job.neighbours]
+    for copy, content in [*beside, *zip(copies, (content for _, content in job.plugins), strict=True)]:
         if not copy.exists():
-            folder.mkdir(parents=True, exist_ok=True)
+            copy.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(copy, content)
         elif copy.read_bytes() != content.encode():
             raise RequestError(f"{copy} is not the scratch plugin that the study was started with: delete it")

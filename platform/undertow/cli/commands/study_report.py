@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from undertow.cli.options import Home, Json, PluginFiles, Storage, Study, locate_study
 from undertow.cli.output.console import emit, out
 from undertow.cli.output.studies import study_document
+from undertow.errors import UndertowError
 from undertow.tracking.folder import RunFolder
 
 
@@ -34,7 +35,7 @@ def study_report_command(
     folder = RunFolder.place(location.home, location.name, ledger.snapshot["run"])
     path = output or (folder / REPORT if folder.is_dir() else Path(f"{location.name}.html"))
     results = read_results(ledger)
-    write_report(results, path)
+    write_report(results, path, _run_address(folder))
     plots = write_pictures(results, pictures) if pictures else []
     tables = [write_table(results, pictures / "results.md")] if pictures else []
     if json:
@@ -48,3 +49,14 @@ def study_report_command(
 
         webbrowser.open(path.absolute().as_uri())
     return 0
+
+
+def _run_address(folder: Path) -> str:
+    """Where MLflow shows the runs of a study, by the run folder of the study; empty where this is not known here."""
+    from undertow.tracking.mlflow.lookup import find_run_address
+
+    try:
+        identity = RunFolder.open(folder).identity
+    except UndertowError:
+        return ""
+    return find_run_address(identity.uri, identity.experiment)

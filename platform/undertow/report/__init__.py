@@ -17,12 +17,14 @@ Nothing without a result is hidden: boxes, tables and sentences say what failed,
 
 from undertow.report.charts.sections import figures
 from undertow.report.description import study_description
+from undertow.report.export import export
 from undertow.report.page import write_report
 from undertow.report.png import write_pictures
 from undertow.report.tables.results_table import Table, markdown_table, result_table, write_table
 
 __all__ = [
     "Table",
+    "export",
     "figures",
     "markdown_table",
     "result_table",

@@ -18,6 +18,7 @@ def study_report_command(
     *,
     output: Annotated[Path | None, Parameter(help="The HTML file. Default: in the folder of the study.")] = None,
     pictures: Annotated[Path | None, Parameter(help="Write PNG plots and results.md into this folder.")] = None,
+    export: Annotated[Path | None, Parameter(help="Write CSV, LaTeX, Markdown and SVG into this folder.")] = None,
     open: Annotated[bool, Parameter(help="Open the report in the browser.")] = False,
     plugin: PluginFiles = None,
     storage: Storage = None,
@@ -25,6 +26,7 @@ def study_report_command(
     json: Json = False,
 ) -> int:
     """Write the report of a study: one HTML file that loads nothing from the network."""
+    from undertow.report import export as write_export
     from undertow.report import write_pictures, write_report, write_table
     from undertow.studies.run import REPORT
     from undertow.studies.store.ledger import Ledger
@@ -37,12 +39,15 @@ def study_report_command(
     results = read_results(ledger)
     write_report(results, path, _run_address(folder))
     plots = write_pictures(results, pictures) if pictures else []
+    exported = write_export(results, export) if export else []
     tables = [write_table(results, pictures / "results.md")] if pictures else []
     if json:
         written = {"tables": [str(each) for each in tables], "pictures": [str(each) for each in plots]}
+        if export:
+            written["exported"] = [str(each) for each in exported]
         emit({"report": str(path), **written, **study_document(results)})
     else:
-        for each in (path, *tables, *plots):
+        for each in (path, *tables, *plots, *exported):
             out().print(str(each), soft_wrap=True)
     if open:
         import webbrowser

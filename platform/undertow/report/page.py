@@ -50,7 +50,7 @@ def page(results: StudyResults, run_address: str = "") -> str:
     comparisons = compare(groups)
     charted = sections(groups)
     charts = [chart for section in charted for chart in section.charts]
-    html: str = _template("page.html.j2").render(
+    html: str = template("page.html.j2").render(
         results=results,
         groups=groups,
         summary=summarize(groups),
@@ -96,7 +96,8 @@ def _run_caption(run_address: str) -> str:
     return f"{caption}. The name of a run leads to it in MLflow at {server}" if server else caption
 
 
-def _template(name: str) -> Any:
+def template(name: str) -> Any:
+    """A template of a page, which escapes every value."""
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     folder = files("undertow.report")

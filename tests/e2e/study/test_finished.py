@@ -175,10 +175,12 @@ def test_an_unknown_name_is_an_error_with_the_nearest_name(finished, call, comma
 
 @pytest.mark.slow
 def test_the_study_is_exported_and_has_not_moved_from_itself(finished, call, home: Path) -> None:
-    exported = call("study", "report", "small", "--home", finished.path, "--export", home / "paper", "--json").document
+    words = "study", "report", "small", "--home", finished.path, "--output", home / "b.html", "--export", home / "paper"
+    exported: Document = json.loads(call(*words, "--json").out)
     names = {Path(file).name for file in exported["exported"]}
     assert {"runs.csv", "results.csv", "curves.csv", "results.tex", "results.md", "learning.svg"} <= names
-    document = call("study", "compare", "small", finished.file, "--home", finished.path, "--json").document
+    compared = call("study", "compare", "small", finished.file, "--home", finished.path, "--json")
+    document: Document = json.loads(compared.out)
     assert document["configuration"] == []
     assert document["quantities"]
     assert not any(each["moved"] for each in document["quantities"])

@@ -21,7 +21,7 @@ def study_compare_command(
     plugin: PluginFiles = None,
     storage: Storage = None,
     home: Home = None,
-    second_home: Annotated[Path | None, Parameter(help="Folder of the second's runs. Default: --home.")] = None,
+    other: Annotated[Path | None, Parameter(name="--home-2", help="The second's home. Default: --home.")] = None,
     json: Json = False,
 ) -> int:
     """Compare two studies: what differs in their configurations, and what moved, with intervals."""
@@ -37,7 +37,7 @@ def study_compare_command(
     from undertow.studies.store.ledger import Ledger
     from undertow.studies.store.results import read_results
 
-    locations = locate_study(first, plugin, storage, home), locate_study(second, plugin, storage, second_home or home)
+    locations = locate_study(first, plugin, storage, home), locate_study(second, plugin, storage, other or home)
     results = [read_results(Ledger.find(each.storage_url, each.name)) for each in locations]
     comparison = compare_studies(results[0], results[1])
     path = output or (Path(f"{slug(results[0].name)}-{slug(results[1].name)}.html") if open else None)

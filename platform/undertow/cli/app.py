@@ -26,6 +26,7 @@ STUDY_COMMANDS = (
     ("run", "study_run:study_run_command", "Run the remaining combinations and write the report."),
     ("status", "study_status:study_status_command", "Show the state of a study, even while it runs."),
     ("stop", "study_stop:study_stop_command", "Save the running trials of a study and stop it."),
+    ("compare", "study_compare:study_compare_command", "Compare two studies: what differs, and what moved."),
     ("report", "study_report:study_report_command", "Write the report of a study as one HTML file."),
 )
 

@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from undertow.report.charts.narrow import narrow_layout
+
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
@@ -23,4 +25,5 @@ def figures_json(figures: "Mapping[str, Figure]") -> str:
 
 def _content(figure: "Figure") -> dict[str, Any]:
     content: dict[str, Any] = json.loads(figure.to_json())
-    return {"data": content["data"], "layout": content["layout"]}
+    narrow = narrow_layout(content["data"], content["layout"])
+    return {"data": content["data"], "layout": content["layout"], **({"narrow": narrow} if narrow else {})}

@@ -7,6 +7,8 @@ A task states it as `trivial_loss`, or as `trivial_scores` for its other metrics
 frequent class); a run records them as ``task/trivial_<score>``.
 """
 
+from collections.abc import Iterable
+
 from undertow.report.groups import Group
 from undertow.report.quantities import Quantity, finite_metric
 
@@ -16,9 +18,18 @@ MARGIN = 0.02
 
 def guessing(group: Group, quantity: Quantity) -> float | None:
     """The score of the best answer that ignores the input, in the unit of a score; None where the task states none."""
-    score = quantity.name.partition("/")[2]
-    known = [finite_metric(each, f"task/trivial_{score}") for each in group.included]
-    return next((value for value in known if value is not None), None)
+    return next(iter(guesses_in([group], quantity.name.partition("/")[2])), None)
+
+
+def guesses_in(groups: Iterable[Group], score: str) -> list[float]:
+    """The different scores of guessing in some groups, ascending; none where the task states none.
+
+    Args:
+        groups: The groups.
+        score: Without its split, such as ``loss``.
+    """
+    known = (finite_metric(each, f"task/trivial_{score}") for group in groups for each in group.included)
+    return sorted({value for value in known if value is not None})
 
 
 def learned(group: Group, quantity: Quantity) -> bool:

@@ -26,22 +26,23 @@ from undertow.report.tables.results_table import group_table, how_to_read, summa
 from undertow.report.tables.runs_table import run_table, sample_table, unfinished_table
 
 
-def write_report(results: StudyResults, path: Path) -> Path:
+def write_report(results: StudyResults, path: Path, run_address: str = "") -> Path:
     """Write the report.
 
     Args:
         results: The study.
         path: The file; an existing one is replaced as a whole.
+        run_address: Where MLflow shows a run, with ``{run}`` in the place of its tag `undertow.run`; empty: no links.
 
     Returns:
         `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, page(results))
+    write_atomically(path, page(results, run_address))
     return path
 
 
-def page(results: StudyResults) -> str:
+def page(results: StudyResults, run_address: str = "") -> str:
     """The report as HTML."""
     from markupsafe import Markup
 
@@ -49,7 +50,7 @@ def page(results: StudyResults) -> str:
     comparisons = compare(groups)
     charted = sections(groups)
     charts = [chart for section in charted for chart in section.charts]
-    html: str = _template("page.html.j2").render(
+    html: str = template("page.html.j2").render(
         results=results,
         groups=groups,
         summary=summarize(groups),
@@ -63,6 +64,12 @@ def page(results: StudyResults) -> str:
         comparison_table=comparison_table(groups, comparisons),
         unfinished_table=unfinished_table(results),
         run_table=run_table(results),
+        run_caption=_run_caption(run_address),
+        run_links={
+            each.run_name: run_address.replace("{run}", each.run)
+            for each in results.combinations
+            if run_address and each.run and each.run_name
+        },
         reproduction=reproduction(results),
         definitions=DEFINITIONS,
         margin=MARGIN,
@@ -83,7 +90,14 @@ def _summary_caption(groups: Groups) -> str:
     return f"{first.label}{beside} ({'less' if first.better == 'low' else 'more'} is better){half_lives}; {shown}{over}"
 
 
-def _template(name: str) -> Any:
+def _run_caption(run_address: str) -> str:
+    caption = "Runs that were started; for a pruned run, the last recorded value"
+    server = run_address.partition("/#")[0]
+    return f"{caption}. The name of a run leads to it in MLflow at {server}" if server else caption
+
+
+def template(name: str) -> Any:
+    """A template of a page, which escapes every value."""
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     folder = files("undertow.report")

@@ -37,10 +37,12 @@ class CombinationResult:
         reason: Why it failed, was pruned or stopped.
         values: The objectives; empty unless complete (pruned: the last intermediate value).
         metrics: The latest value of every scalar, by metric name.
-        curves: The final curves, by metric name, such as ``gradient/h/by_lag``.
+        curves: The final curves, by metric name, such as ``gradient/h/by_lag``, and the losses by training step,
+            such as ``val/loss/by_step``.
         history: Earlier values of the same curves at the same lags, by metric name and training step.
         steps: Training steps done.
         seconds: Wall time of all its trials; of a pack, its share.
+        load: Load of the machine for each processor, at the ``start`` and the ``end`` of its training.
         run_name: The name of its run in MLflow.
         run: The tag `undertow.run` of its run in MLflow.
         folder: The run folder, on the machine that ran it.
@@ -58,6 +60,7 @@ class CombinationResult:
     history: Mapping[str, Mapping[int, list[float]]] = field(default_factory=dict)
     steps: int = 0
     seconds: float = 0.0
+    load: Mapping[str, float] = field(default_factory=dict)
     run_name: str = ""
     run: str = ""
     folder: str = ""

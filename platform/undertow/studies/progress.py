@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
+from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 _LINES_SECONDS = 10.0
 _SHOWN = 16
+_SHORTEST_BAR, _LONGEST_BAR = 8, 40
+_GAP = 2
+"""Columns of the terminal between a name, its bar and its numbers."""
 
 
 class _Console(Console):
@@ -66,7 +70,7 @@ class TerminalView:
             self._live.update(self._bars(counts, active, left))
         elif not self._quiet and time.monotonic() > self._next_line:
             self._next_line = time.monotonic() + _LINES_SECONDS
-            shown = f"{self._name}: {self._counts(counts, active)}{left}"
+            shown = f"{self._name}: {', '.join(self._counts(counts, active))}{left}"
             self._console.print(shown, highlight=False, soft_wrap=True)
 
     def ended(self, name: str, state: str, reason: str) -> None:
@@ -91,27 +95,43 @@ class TerminalView:
         seconds_each = seconds / (counts.settled - self._settled_before + in_progress)
         return f", about {timedelta(seconds=round(seconds_each * rest))} left"
 
-    def _counts(self, counts: "Counts", active: "Sequence[ActiveTrial]") -> str:
+    def _counts(self, counts: "Counts", active: "Sequence[ActiveTrial]") -> list[str]:
+        """How many are done, and, of less importance, what the others do and which is the best."""
         states = counts.states
         counted = [f"{states[state]} {state}" for state in ("running", "failed", "pruned") if states.get(state)]
         if packed := [each.assignment.pack for each in active if each.assignment.pack]:
             packs = len(set(packed))
             counted.append(f"{len(packed)} side by side in {packs} pack{'s' if packs > 1 else ''}")
-        best = f", best {self._objective} {counts.best[0]:.4g} ({counts.best[1]})" if counts.best else ""
-        return ", ".join([f"{states.get('complete', 0)} of {counts.total} done", *counted]) + best
+        if counts.best:
+            counted.append(f"best {self._objective} {counts.best[0]:.4g} ({counts.best[1]})")
+        return [f"{states.get('complete', 0)} of {counts.total} done", *counted]
 
     def _bars(self, counts: "Counts", active: "Sequence[ActiveTrial]", left: str) -> Group:
-        bars = Table.grid(padding=(0, 2))
-        whole = ProgressBar(total=max(counts.total, 1), completed=counts.settled, width=40)
-        bars.add_row(Text(self._name, style="bold"), whole, self._counts(counts, active) + left)
+        """A line for the study, one for each running trial or pack; what has no room beside the bar is below it."""
+        done, *others = self._counts(counts, active)
         packs: dict[str, list[ActiveTrial]] = {}
         for each in active:
             packs.setdefault(each.assignment.pack or each.assignment.run, []).append(each)
-        for first, *others in list(packs.values())[:_SHOWN]:
-            step = min(each.follower.step for each in (first, *others))
-            name = f"  {first.assignment.name}{f' and {len(others)} more' if others else ''}"
-            steps = ProgressBar(total=first.max_steps, completed=step, width=40)
-            bars.add_row(name, steps, f"step {step} of {first.max_steps}")
+        rows: list[tuple[str | Text, tuple[int, int], str]] = []
+        for first, *rest in list(packs.values())[:_SHOWN]:
+            step = min(each.follower.step for each in (first, *rest))
+            name = f"  {first.assignment.name}{f' and {len(rest)} more' if rest else ''}"
+            rows.append((name, (first.max_steps, step), f"step {step} of {first.max_steps}"))
+        width = self._console.width
+        name_width = max(cell_len(each) for each in (self._name, *(str(name) for name, _, _ in rows)))
+        in_one_line = ", ".join([done, *others]) + left
+        is_short = name_width + _SHORTEST_BAR + cell_len(in_one_line) + 2 * _GAP <= width
+        text = in_one_line if is_short else done + left
+        text_width = max(cell_len(each) for each in (text, *(steps for _, _, steps in rows)))
+        bar_width = min(_LONGEST_BAR, width - name_width - text_width - 2 * _GAP)
+        rows.insert(0, (Text(self._name, style="bold"), (max(counts.total, 1), counts.settled), text))
+        bars = Table.grid(padding=(0, _GAP, 0, 0), pad_edge=False)
+        for title, (total, completed), words in rows:
+            if bar_width >= _SHORTEST_BAR:
+                bars.add_row(title, ProgressBar(total, completed, width=bar_width), words)
+            else:
+                bars.add_row(Text.assemble(title, " " * _GAP, words))
+        below = [] if is_short or not others else [Text(f"  {', '.join(others)}")]
         if len(packs) > _SHOWN:
-            bars.add_row(f"  and {len(packs) - _SHOWN} more", "", "")
-        return Group(bars)
+            below.append(Text(f"  and {len(packs) - _SHOWN} more"))
+        return Group(bars, *below)

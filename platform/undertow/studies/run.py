@@ -290,13 +290,16 @@ def report_imports() -> Iterator[None]:
 def _log_artifacts(parent: ParentRun, results: StudyResults, counts: Counts, note: Callable[[str], None]) -> None:
     """Record the status of the study, and the report and the table with the results so far."""
     from undertow.report import study_description, write_report
+    from undertow.tracking.mlflow.lookup import find_run_address
 
     description = results.question
     artifacts: list[Path] = []
     view: Mapping[str, str] = {}
     again = f"`undertow study report {results.name}` tries again"
     with _noting(note, f"the trials of {results.name} have ended, but its report cannot be written ({again})"):
-        artifacts = [write_report(results, parent.folder.path / REPORT)]
+        identity = parent.folder.identity
+        links = find_run_address(identity.uri, identity.experiment)
+        artifacts = [write_report(results, parent.folder.path / REPORT, links)]
         description = study_description(results)
         view = _view(results)
     states = ", ".join(f"{number} {state}" for state, number in counts.states.items())

@@ -181,3 +181,24 @@ def test_an_unknown_name_is_an_error_with_the_nearest_name(finished, call, comma
     assert output.code == 2
     assert "there is no study `smal`" in output.err
     assert "Did you mean `small`?" in output.err
+
+
+@pytest.mark.slow
+def test_the_study_is_exported_and_has_not_moved_from_itself(finished, call, home: Path) -> None:
+    words = "study", "report", "small", "--home", finished.path, "--output", home / "b.html", "--export", home / "paper"
+    exported: Document = json.loads(call(*words, "--json").out)
+    names = {Path(file).name for file in exported["exported"]}
+    assert {"runs.csv", "results.csv", "curves.csv", "results.tex", "results.md", "learning.svg"} <= names
+    compared = call("study", "compare", "small", finished.file, "--home", finished.path, "--json")
+    document: Document = json.loads(compared.out)
+    assert document["configuration"] == []
+    assert document["quantities"]
+    assert not any(each["moved"] for each in document["quantities"])
+
+
+@pytest.mark.slow
+def test_the_losses_by_step_and_the_load_of_the_machine_are_kept(finished) -> None:
+    for each in finished.read("small").combinations:
+        steps, _ = each.curves["val/loss/by_step"]
+        assert steps[-1] == each.steps
+        assert set(each.load) == {"start", "end"}

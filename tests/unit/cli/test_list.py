@@ -151,7 +151,7 @@ def test_list_mentions_that_something_failed(call: Call, install: Install) -> No
     assert call("list", "cells", "--json").document["failures"] == 1
 
 
-@pytest.mark.parametrize("kind", ["cells", "tasks", "probes"])
+@pytest.mark.parametrize("kind", ["tasks", "probes"])
 def test_no_word_is_broken_at_80_columns(call: Call, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     documents = call("list", kind, "--json").document[kind]
     monkeypatch.setenv("COLUMNS", "80")
@@ -160,6 +160,52 @@ def test_no_word_is_broken_at_80_columns(call: Call, kind: str, monkeypatch: pyt
     assert {line.split()[0] for line in lines} >= {document["name"] for document in documents}
     words = {word for line in lines for word in line.split()}
     assert words >= {word for document in documents for word in document["summary"].split()}
+
+
+def test_the_cells_are_a_screen_at_80_columns_by_distribution(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    documents = call("list", "cells", "--json").document["cells"]
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = call("list", "cells").out.splitlines()
+    assert len(lines) <= 30
+    assert max(map(len, lines)) <= 80
+    headings = [line for line in lines if line.startswith("undertow-")]
+    assert [line.split()[0] for line in headings] == ["undertow-cells", "undertow-torchrecurrent"]
+    assert headings[1].endswith(": torchrecurrent/NAME")
+    words = [word.strip(",…") for line in lines for word in line.split()]
+    known = {word.strip(".,;:") for each in documents for word in each["summary"].split()}
+    names = {each["name"].removeprefix("torchrecurrent/") for each in documents}
+    assert names <= set(words)
+    shown = words[words.index("0.1.0") + 1 : words.index("undertow-torchrecurrent")]
+    assert {word.strip(":;") for word in shown} <= known | names
+
+
+def test_a_cell_of_a_scratch_file_is_listed_below_its_path_at_80_columns(
+    call: Call, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = call("list", "cells", "--plugin", scratch).out.splitlines()
+    (place,) = [place for place, line in enumerate(lines) if line.startswith(str(scratch.resolve()))]
+    assert lines[place + 1].split() == ["tide", "Comes", "and", "goes."]
+
+
+def test_the_parameters_of_cells_are_beside_their_names_at_80_columns(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = call("list", "cells", "--from", "undertow-cells", "--width", "8").out.splitlines()
+    assert ["ugrnn", "h", str(2 * (8 + 8 * 8 + 8))] in [line.split() for line in lines]
+
+
+@pytest.mark.parametrize("kind", ["cells", "tasks", "probes"])
+def test_names_alone_are_a_line_each(call: Call, kind: str) -> None:
+    listed = [each["name"] for each in call("list", kind, "--json").document[kind]]
+    assert call("list", kind, "--names").out.splitlines() == listed
+
+
+def test_names_exclude_what_shows_more(call: Call) -> None:
+    code, out, err = call("list", "cells", "lstm", "--names")
+    assert (code, out) == (2, "")
+    assert "--names is a list by itself" in err
 
 
 # --- properties of built objects --------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from undertow.cli.output.runs import runs_table
+from undertow.cli.output.runs import runs_tables
 from undertow.config.schema import ExperimentConfig
 from undertow.runs.experiment import RunResult
 
@@ -17,19 +17,25 @@ Make = Callable[..., RunResult]
 def make(tmp_path: Path) -> Make:
     def make(cell: str, length: int, metrics: dict[str, float]) -> RunResult:
         folder = tmp_path / f"{cell}-{length}"
-        folder.mkdir()
+        folder.mkdir(parents=True)
         config = ExperimentConfig.model_validate({"cell": {"name": cell}, "task": {"name": "t", "length": length}})
         return RunResult(folder.name, folder, "id", True, 1, metrics, {}, config)
 
     return make
 
 
+def printed(width: int, *results: RunResult) -> str:
+    """Return what a terminal of this width shows."""
+    console = Console(width=width)
+    with console.capture() as capture:
+        for grid in runs_tables(results, width):
+            console.print(grid)
+    return capture.get()
+
+
 def rendered(*results: RunResult) -> tuple[str, list[list[str]]]:
     """Return the headings in one line, and the words of each row."""
-    console = Console(width=200)
-    with console.capture() as capture:
-        console.print(runs_table(results))
-    above, _, below = capture.get().partition("──")
+    above, _, below = printed(200, *results).partition("──")
     return " ".join(above.split()), [line.split() for line in below.splitlines()[1:] if line.strip()]
 
 
@@ -83,8 +89,18 @@ def test_a_table_with_two_state_parts_fits_into_80_columns(make: Make) -> None:
         "cost/parameters": 1_234_567.0,
         "cost/steps_per_second": 123.4,
     }
-    console = Console(width=80)
-    with console.capture() as capture:
-        console.print(runs_table([make("lstm", 1024, metrics)]))
-    row = next(line for line in capture.get().splitlines() if line.startswith("lstm"))
+    row = next(line for line in printed(80, make("lstm", 1024, metrics)).splitlines() if line.startswith("lstm"))
     assert row.split() == ["lstm", "1024", "0.500", "0.400", "123", "123", "123", "123", "1,234,567", "123"]
+
+
+def test_a_table_with_many_state_parts_is_in_blocks_that_begin_with_cell_and_length(make: Make) -> None:
+    parts = ("input", "h", "c", "n", "m")
+    metrics = {f"gradient/{part}/{what}": 12345.0 for part in parts for what in ("half_life", "reach")}
+    metrics |= {"val/accuracy": 0.5, "test/accuracy": 0.25, "cost/parameters": 1_234_567.0}
+    lines = printed(80, make("torchrecurrent/gated-antisymmetric-rnn", 1024, metrics)).splitlines()
+    assert max(map(len, lines)) <= 80
+    rows = [line.split() for line in lines if "gated" in line]
+    assert len(rows) > 1
+    assert {tuple(row[:2]) for row in rows} == {("torchrecurrent/gated-antisymmetric-rnn", "1024")}
+    values = [value for row in rows for value in row[2:]]
+    assert values == ["0.500", "0.250", *["1.23e+04"] * 6, "1,234,567", "–"]

@@ -57,3 +57,23 @@ def test_keys_are_never_broken_at_80_columns(call: Call, digits: Path, monkeypat
     lines = call("show", file).out.splitlines()
     assert max(map(len, lines)) <= 80
     assert {line.split()[0] for line in lines if line.strip()} >= set(keys)
+
+
+def test_no_value_and_no_origin_is_broken_at_80_columns(
+    call: Call, digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = Path("experiments/with-a-long-name") / digits
+    file.parent.mkdir(parents=True)
+    digits.rename(file)
+    question = "Does the gradient of a network with a long name reach back over all of the steps?"
+    store = f"sqlite:////{'/'.join(['folder'] * 12)}/mlflow.db"
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = call("show", file, "--set", f"question={question}").out.splitlines()
+    assert max(map(len, lines)) <= 80
+    words = [word for line in lines for word in line.split()]
+    assert set(question.split()) <= set(words)
+    assert "digits.yaml:2" in words
+    below = call("show", file, "--set", f"track.uri={store}").out.splitlines()
+    assert store in "".join(line.strip() for line in below)  # longer than a line: that it has one place is enough
+    place = below.index("cell.name")
+    assert below[place : place + 3] == ["cell.name", "  value: lstm", "  from: digits.yaml:2"]

@@ -109,6 +109,14 @@ def _result(number: int, combination: Combination, recipe: Recipe, study: optuna
             metrics[f"{name}/{measure}_censored"] = float(lag > lags[-1])
         metrics[f"{name}/at_cue"] = slope * (lags[-1] - 1)
     loss = 2.3 / (1 + 0.05 * metrics["gradient/input/reach"] * 64 / length) * random.uniform(0.9, 1.1)
+    for split in ("train", "val"):
+        steps = list(range(0, 501, 25 if split == "train" else 100))
+        start = metrics["task/trivial_loss"]
+        noise = [random.gauss(0, 0.02) for _ in steps]
+        values_at = [
+            loss + (start - loss) * math.exp(-step / 150) + each for step, each in zip(steps, noise, strict=True)
+        ]
+        curves[f"{split}/loss/by_step"] = (steps, values_at)
     if "optim.lr" in params:
         loss *= 1 + (math.log10(params["optim.lr"]) + 3) ** 2
     scores = {"val/loss": loss, "val/accuracy": math.exp(-loss), "test/loss": 1.1 * loss}
@@ -138,6 +146,7 @@ def _result(number: int, combination: Combination, recipe: Recipe, study: optuna
         history=history if done else {},
         steps=500 if done else 120,
         seconds=12.5,
+        load={"start": 0.4, "end": 0.75},
         run_name=f"{cell}-T{length}-s{params.get('seed', 0)}",
         run=f"run{number}",
         folder=f"/home/ada/runs/{recipe.name}/{cell}-T{length}-s{params.get('seed', 0)}-{combination.sample}",

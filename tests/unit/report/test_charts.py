@@ -2,8 +2,10 @@
 
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import optuna
@@ -16,11 +18,13 @@ from undertow.report.charts.costs import cost_charts, pareto_front
 from undertow.report.charts.curves import align, centre_curve
 from undertow.report.charts.extrapolation import extrapolation_charts
 from undertow.report.charts.half_life import half_life_charts
-from undertow.report.charts.heatmaps import heatmap_charts
+from undertow.report.charts.heatmaps import heatmap, heatmap_charts
+from undertow.report.charts.learning import learning_charts
+from undertow.report.charts.narrow import narrow_layout
 from undertow.report.charts.optuna import optuna_charts
 from undertow.report.charts.profiles import profile_charts
 from undertow.report.charts.scores import score_charts
-from undertow.report.charts.sections import sections
+from undertow.report.charts.sections import Section, sections
 from undertow.report.charts.style import DASHES, line_style, log_ticks
 from undertow.report.charts.training import training_charts
 from undertow.report.grouping import group_results
@@ -39,6 +43,10 @@ def boxes(figure: Any) -> dict[tuple[str, str], str]:
 def curve(values: list[float], lags: list[int] | None = None) -> CombinationResult:
     lags = lags or list(range(1, len(values) + 1))
     return CombinationResult({}, 0, "complete", curves={"gradient/h/by_lag": (lags, values)})
+
+
+def named_section(results: StudyResults, name: str) -> Section:
+    return next(each for each in sections(group_results(results)) if each.name == name)
 
 
 # --- other lengths ---------------------------------------------------------------------------------------------------
@@ -142,7 +150,7 @@ def test_a_legend_of_several_rows_makes_the_chart_taller_and_leaves_the_plots_th
     make_study: Make, make_grid: Grid
 ) -> None:
     few, many = (
-        next(chart for chart in sections(group_results(make_study(make_grid(cells=cells, seeds=1))))[0].charts)
+        named_section(make_study(make_grid(cells=cells, seeds=1)), "profiles").charts[0]
         for cells in (("rnn", "gru"), tuple(f"a-cell-with-a-long-name-{number}" for number in range(12)))
     )
     assert few.figure is not None
@@ -429,6 +437,16 @@ def test_optunas_figures_show_names_as_they_are_written(make_study: Make) -> Non
         assert "<b>bold" not in json.dumps(json.loads(chart.figure.to_json())), chart.name
 
 
+def test_lines_of_parallel_coordinates_stand_out_from_the_page(make_study: Make, make_grid: Grid) -> None:
+    chart = optuna_charts(make_study(make_grid(lengths=(64, 256))))[3]
+    assert chart.figure is not None
+    by_loss = sorted((trace.y[0], trace.line.color) for trace in chart.figure.data if trace.mode == "lines")
+    colours = [[int(part) for part in re.findall(r"\d+", colour)] for _, colour in by_loss]
+    assert colours[0][:2] > [200, 200]  # yellow is better: the smallest loss
+    assert colours[-1] == [0, 32, 76] or max(colours[-1]) < 130
+    assert max(sum(each) for each in colours) < 3 * 190  # white is 3 * 255
+
+
 # --- all of them -----------------------------------------------------------------------------------------------------
 
 
@@ -459,3 +477,188 @@ def test_charts_of_metrics_that_differ_in_case_have_names_of_their_own(make_stud
     names = [chart.name for section in sections(group_results(results)) for chart in section.charts]
     assert len(set(names)) == len(names)
     assert {"val-f1", "val-f1-2"} <= set(names)
+
+
+# --- learning curves -------------------------------------------------------------------------------------------------
+
+
+def test_both_losses_have_a_row_and_each_length_a_column(whole: StudyResults) -> None:
+    (chart,) = learning_charts(group_results(whole))
+    assert chart.figure is not None
+    assert [axis.title.text for axis in chart.figure.select_yaxes(col=1)] == ["training loss", "validation loss"]
+    lines = [trace for trace in chart.figure.data if trace.fill is None]
+    assert len(lines) == 2 * 15  # of 16 groups one has no complete run
+    assert {len(trace.x) for trace in lines} == {21, 6}
+    assert len({trace.line.color for trace in lines}) == 4
+    assert "median over seeds; bands: range" in chart.caption
+    assert [trace.name for trace in chart.figure.data if trace.showlegend] == ["rnn", "lstm", "gru", "ugrnn"]
+
+
+def test_learning_curves_have_a_line_at_the_loss_of_guessing(whole: StudyResults) -> None:
+    (chart,) = learning_charts(group_results(whole))
+    assert chart.figure is not None
+    assert {shape.y0 for shape in chart.figure.layout.shapes} == {math.log(10)}
+    assert len(chart.figure.layout.shapes) == 8
+
+
+def test_a_study_that_recorded_no_losses_by_step_has_no_learning_curves(whole: StudyResults) -> None:
+    without = tuple(replace(each, curves={}) for each in whole.combinations)
+    section = named_section(replace(whole, combinations=without), "learning")
+    assert not section.charts
+    assert "No run recorded its losses by step" in section.empty
+
+
+# --- guessing --------------------------------------------------------------------------------------------------------
+
+
+def test_every_chart_of_scores_marks_guessing(make_study: Make, make_grid: Grid) -> None:
+    objectives = (Objective("val/loss", "minimize"), Objective("val/accuracy", "maximize"))
+    results = make_study(make_grid(lengths=(64, 256)), objectives=objectives)
+    scored = tuple(
+        replace(
+            each,
+            metrics={**each.metrics, "task/trivial_accuracy": 0.1},
+            curves={**each.curves, "val/loss/by_length": ([50, 100], [0.1, 0.2])},
+        )
+        for each in results.combinations
+    )
+    groups = group_results(replace(results, combinations=scored))
+    charts = [*half_life_charts(groups), *cost_charts(groups), *extrapolation_charts(groups), *score_charts(groups)]
+    charts += [each for each in optuna_charts(groups.results) if each.name.startswith(("history", "slice"))]
+    assert len(charts) > 8
+    for chart in charts:
+        assert chart.figure is not None
+        guess = 0.1 if "accuracy" in chart.title else math.log(10)
+        traces = [y for trace in chart.figure.data if trace.name == "guessing" for y in trace.y]
+        assert {*(shape.y0 for shape in chart.figure.layout.shapes), *traces} == {guess}, chart.name
+        assert "guessing, the best answer" in chart.caption, chart.name
+
+
+# --- colours of heat maps --------------------------------------------------------------------------------------------
+
+
+def heatmap_of(make_study: Make, space: Space, half_lives: dict[str, tuple[float, float]]) -> Any:
+    """The heat map of the half-life of a study whose runs have these: lag, and whether it is a bound."""
+    results = make_study(space)
+    found = tuple(
+        replace(
+            each,
+            metrics={
+                **each.metrics,
+                "gradient/input/half_life": half_lives[str(each.params["cell.name"])][0],
+                "gradient/input/half_life_censored": half_lives[str(each.params["cell.name"])][1],
+            },
+        )
+        for each in results.combinations
+    )
+    charts = heatmap_charts(group_results(replace(results, combinations=found)))
+    return next(each.figure for each in charts if each.name == "half-life-input")
+
+
+def test_what_never_falls_is_at_the_far_end_of_the_colours(make_study: Make, make_grid: Grid) -> None:
+    space = make_grid(cells=("rnn", "lstm", "gru"), lengths=(64,), seeds=2)
+    figure = heatmap_of(make_study, space, {"rnn": (10.0, 0.0), "lstm": (63.0, 1.0), "gru": (100.0, 0.0)})
+    (heatmap,) = figure.data
+    rnn, lstm, gru = (row[0] for row in heatmap.z)
+    assert rnn < gru < lstm == heatmap.zmax  # 100 is a larger number than the bound 63, but the curve has fallen
+    assert heatmap.colorbar.ticktext[-1] == "beyond"
+    assert [each.font.color for each in figure.layout.annotations] == ["white", "#1b1b1b", "#1b1b1b"]
+
+
+def test_a_single_finite_value_is_in_the_middle_of_the_colours(make_study: Make, make_grid: Grid) -> None:
+    space = make_grid(cells=("rnn", "lstm"), lengths=(64,), seeds=2)
+    (heatmap,) = heatmap_of(make_study, space, {"rnn": (10.0, 0.0), "lstm": (63.0, 1.0)}).data
+    rnn, lstm = (row[0] for row in heatmap.z)
+    assert rnn == pytest.approx((heatmap.zmin + heatmap.zmax) / 2)
+    assert lstm == heatmap.zmax
+    (same,) = heatmap_of(make_study, space, {"rnn": (10.0, 0.0), "lstm": (10.0, 0.0)}).data
+    assert [row[0] for row in same.z] == pytest.approx([(same.zmin + same.zmax) / 2] * 2)
+
+
+def test_where_nothing_falls_every_box_is_at_the_far_end(make_study: Make, make_grid: Grid) -> None:
+    space = make_grid(cells=("rnn", "lstm"), lengths=(64,), seeds=2)
+    (heatmap,) = heatmap_of(make_study, space, {"rnn": (63.0, 1.0), "lstm": (63.0, 1.0)}).data
+    assert {row[0] for row in heatmap.z} == {heatmap.zmax}
+    assert list(heatmap.colorbar.ticktext) == ["beyond"]
+
+
+def test_a_state_part_has_no_row_for_a_cell_without_it_nor_for_one_that_failed(
+    make_study: Make, make_grid: Grid
+) -> None:
+    space = make_grid(cells=("rnn", "lstm", "gru"), lengths=(64,), seeds=2)
+    failed = {f"cell.name=gru task.length=64 seed={seed}": ("failed", "why") for seed in (0, 1)}
+    groups = group_results(make_study(space, states=failed))
+    quantity = next(each for each in groups.quantities if each.name == "half-life-c")
+    chart = heatmap(groups, quantity)
+    assert chart.figure is not None
+    assert list(chart.figure.layout.yaxis.ticktext) == ["lstm"]
+    assert chart.caption.endswith("No state part c: rnn. No complete run: gru.")
+
+
+# --- costs -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("load", "words"),
+    [
+        ({}, "its load was not recorded"),
+        ({"start": 0.4, "end": 0.75}, "was 0.4 to 0.75 for each processor."),
+        ({"start": 0.4, "end": 3.1}, "was 0.4 to 3.1 for each processor: processes waited"),
+    ],
+)
+def test_costs_say_how_loaded_the_machine_was(
+    make_study: Make, make_grid: Grid, load: dict[str, float], words: str
+) -> None:
+    results = make_study(make_grid(cells=("rnn", "gru"), lengths=(64,)))
+    loaded = tuple(replace(each, load=load) for each in results.combinations)
+    (chart,) = cost_charts(group_results(replace(results, combinations=loaded)))
+    assert words in chart.caption
+
+
+# --- narrow screens --------------------------------------------------------------------------------------------------
+
+
+def test_on_a_narrow_screen_panels_are_below_one_another(whole: StudyResults) -> None:
+    chart = profile_charts(group_results(whole))[0]
+    assert chart.figure is not None
+    content = json.loads(chart.figure.to_json())
+    narrow = narrow_layout(content["data"], content["layout"])
+    assert narrow is not None
+    axes = ["xaxis", "xaxis2", "xaxis3", "xaxis4"]
+    assert [narrow[name]["domain"] for name in axes] == [[0, 1]] * 4
+    tops = [narrow[name.replace("x", "y", 1)]["domain"] for name in axes]
+    assert [low for low, _ in tops] == sorted((low for low, _ in tops), reverse=True)
+    assert all(above[0] > below[1] for above, below in pairwise(tops))
+    titles = [each["text"] for each in narrow["annotations"]]
+    assert titles == ["length 64", "length 128", "length 256", "length 512"]
+    assert [each["y"] for each in narrow["annotations"]] == [top for _, top in tops]
+    assert all(narrow[name]["title"]["text"] == "lag, time steps" for name in axes)
+    assert narrow["height"] > 4 * 200
+
+
+def test_every_figure_of_a_section_with_axes_has_a_narrow_layout(whole: StudyResults) -> None:
+    for section in sections(group_results(whole)):
+        for chart in section.charts:
+            assert chart.figure is not None
+            content = json.loads(chart.figure.to_json())
+            assert narrow_layout(content["data"], content["layout"]), chart.name
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+_CAUSAL = re.compile(
+    r"\b(effects?|affects?|causes?|because of|leads? to|drives?|influences?|impact|due to|helps?)\b", re.I
+)
+
+
+def test_titles_and_captions_name_no_causes(whole: StudyResults) -> None:
+    for section in sections(group_results(whole)):
+        assert not _CAUSAL.search(section.title), section.title
+        for chart in section.charts:
+            assert not _CAUSAL.search(f"{chart.title}. {chart.caption}"), chart.name
+
+
+def test_one_importance_is_shown_and_its_difference_from_the_dashboards_is_explained(whole: StudyResults) -> None:
+    charts = [chart for chart in named_section(whole, "optuna").charts if "fANOVA" in chart.title]
+    assert [chart.title for chart in charts] == ["Variance of val/loss by parameter (fANOVA)"]
+    assert "Optuna's dashboard shows another measure under the same name, PED-ANOVA" in charts[0].caption

@@ -271,7 +271,7 @@ def test_a_study_without_a_complete_run_renders_and_says_so(make_study: Make, ma
     elements = Elements(page(results))
     assert f"0 of 4 combinations complete; 4 {state}, listed below." in elements.text
     assert "No run is complete, so there is no result to show." in elements.text
-    assert elements.text.count("There is no complete run.") == 5
+    assert elements.text.count("There is no complete run.") == 6
     assert embedded(elements) == {}
 
 
@@ -297,7 +297,7 @@ def test_the_page_of_a_search_says_that_it_shows_the_best_samples(make_study: Ma
     text = Elements(page(results)).text
     assert "A sampler chose optim.lr." in text
     assert "by its best complete sample by val/loss, not by a mean" in text
-    assert text.count("The best sample of the search at each point, not a mean") == 5
+    assert text.count("The best sample of the search at each point, not a mean") == 6
     assert "Values that the search chose" in text
     best = min(
         (each for each in results.combinations if each.params["cell.name"] == "rnn" and each.params["seed"] == 0),
@@ -320,3 +320,30 @@ def test_two_thousand_runs_take_seconds_and_megabytes(make_study: Make, make_gri
     html = page(results)
     assert time.process_time() - started < 10 * slowness
     assert len(html.encode()) < 15e6
+
+
+def test_what_is_folded_is_drawn_when_it_is_opened_and_the_answer_is_not_folded(html: str) -> None:
+    inside = re.findall(r"<details>.*?</details>", html, re.DOTALL)
+    folded = set(re.findall(r'data-plot="([^"]+)"', "".join(inside)))
+    shown = set(re.findall(r'data-plot="([^"]+)"', html)) - folded
+    assert {"learning", "profile-input", "val-loss-by-length"} <= shown
+    assert {"profile-h", "profile-c", "training-input", "importances", "parallel"} <= folded
+    assert len(shown) <= 4
+    assert 'addEventListener("toggle"' in html
+    assert html.index('data-plot="learning"') < html.index('data-plot="profile-input"')
+
+
+def test_every_figure_has_a_layout_for_narrow_screens(elements: Elements) -> None:
+    plots = embedded(elements)
+    assert plots
+    assert all(plot.get("narrow") for plot in plots.values())
+
+
+def test_runs_are_linked_to_mlflow_where_their_address_is_known(whole: StudyResults, elements: Elements) -> None:
+    address = "http://127.0.0.1:5000/#/experiments/1/runs?searchFilter={run}&workflowType=machine_learning"
+    linked = Elements(page(whole, address))
+    links = [attrs["href"] for tag, attrs in linked.tags if tag == "a" and "experiments" in str(attrs.get("href"))]
+    started = [each for each in whole.combinations if each.state != "missing"]
+    assert links == [address.replace("{run}", each.run) for each in started]
+    assert "leads to it in MLflow at http://127.0.0.1:5000" in linked.text
+    assert not [attrs for tag, attrs in elements.tags if tag == "a" and "experiments" in str(attrs.get("href"))]

@@ -1,5 +1,6 @@
 """What needs a browser: the PNG files, and the page drawn without a network."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,14 +19,19 @@ DRAWN = """
         canvas => [canvas.dataset.plot, canvas.querySelectorAll(".main-svg").length > 0, canvas.clientWidth])
 """
 
+LEFTS = """
+    () => { const layout = document.querySelector("[data-plot=profile-input]")._fullLayout;
+            return Object.keys(layout).filter(name => /^xaxis/.test(name)).map(name => layout[name]._offset); }
+"""
+
 
 @pytest.mark.browser
 def test_pictures_are_small_png_files(whole: StudyResults, tmp_path: Path) -> None:
     written = write_pictures(whole, tmp_path / "pictures")
     assert [path.stem for path in written] == [
-        *("profile-input", "profile-h", "profile-c", "val-loss", "test-loss"),
-        *("half-life-input", "tenth-life-input", "reach-input", "at-cue-input"),
+        *("profile-input", "profile-h", "profile-c"),
         *("val-loss-by-length", "test-loss-by-length", "val-loss-by-half-life"),
+        *("val-loss", "test-loss", "half-life-input", "tenth-life-input", "reach-input", "at-cue-input"),
     ]
     for path in written:
         picture = path.read_bytes()
@@ -60,14 +66,29 @@ def test_the_page_draws_every_figure_loads_nothing_and_fits_a_phone(whole: Study
         view.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         view.on("pageerror", lambda error: errors.append(str(error)))
         view.goto(path.as_uri())
+        view.wait_for_function(f"({DRAWN})().filter(([name, drawn]) => drawn).length >= 4")
+        at_first = [name for name, done, _ in view.evaluate(DRAWN) if done]
+        view.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
         view.wait_for_function(f"({DRAWN})().every(([name, drawn]) => drawn)")
         drawn = view.evaluate(DRAWN)
+        lefts = view.evaluate(LEFTS)
         width = view.evaluate("document.documentElement.scrollWidth")
         view.close()
+        wide = browser.new_page(viewport={"width": 1400, "height": 900})
+        wide.goto(path.as_uri())
+        wide.wait_for_function(f"({DRAWN})().filter(([name, drawn]) => drawn).length >= 4")
+        height = wide.evaluate("document.documentElement.scrollHeight")
+        pages = len(re.findall(rb"/Type\s*/Page[^s]", wide.pdf(format="A4", prefer_css_page_size=True)))
+        wide.close()
         browser.close()
+    assert height < 6000
+    assert pages <= 6  # of sixteen rows of results and four lengths
     assert requests == [path.as_uri()]
     assert errors == []
+    assert at_first == ["learning", "profile-input", "val-loss-by-length", "test-loss-by-length"]
     assert len(drawn) > 15
+    assert len(lefts) == 4  # of the panels of a profile, one for each length
+    assert max(lefts) - min(lefts) < 2  # they stand below one another
     assert width <= 400
 
 

@@ -31,3 +31,30 @@ def test_snapshots_of_a_curve_become_its_history(tmp_path: Path) -> None:
     assert list(follower.new_scalars()) == []
     curves = {"gradient/h/by_lag": ([1, 64], [-0.1, -2.0])}
     assert follower.history(curves) == {"gradient/h/by_lag": {0: [-0.5, -9.12346], 100: [-0.25, -4.0]}}
+
+
+def test_the_losses_by_step_are_kept_and_thinned_to_steps_that_shorter_runs_have_too(tmp_path: Path) -> None:
+    curves = {}
+    for length in (30, 2000):
+        with Outbox(tmp_path / f"{length}.jsonl") as outbox:
+            outbox.metrics([("train/loss", 1 / step, step) for step in range(10, length * 10 + 1, 10)])
+            outbox.metrics([("val/loss", 0.123456789, 100), ("val/accuracy", 0.5, 100)])
+        follower = Follower(tmp_path / f"{length}.jsonl")
+        list(follower.new_scalars())
+        curves[length] = follower.learning_curves()
+    steps, values = curves[30]["train/loss/by_step"]
+    assert steps == list(range(10, 301, 10))
+    assert values[1] == 0.05
+    assert curves[30]["val/loss/by_step"] == ([100], [0.12346])
+    assert curves[30].keys() == {"train/loss/by_step", "val/loss/by_step"}
+    thinned, _ = curves[2000]["train/loss/by_step"]
+    assert 64 <= len(thinned) <= 128
+    assert set(thinned) & set(steps) == set(steps[::16])
+
+
+def test_the_load_of_the_machine_is_read_from_its_tags(tmp_path: Path) -> None:
+    with Outbox(tmp_path / "outbox.jsonl") as outbox:
+        outbox.tags({"undertow.load.start": "5.06 of 2 processors", "undertow.load.end": "nonsense"})
+    follower = Follower(tmp_path / "outbox.jsonl")
+    list(follower.new_scalars())
+    assert follower.load == {"start": 2.53}

@@ -195,3 +195,27 @@ def test_without_a_terminal_packs_are_counted(
         clock.now = 11.0
         view.show(counts(48, running=16), packs, clock.now)
     assert capsys.readouterr().err == "small: 0 of 48 done, 16 running, 16 side by side in 2 packs\n"
+
+
+@pytest.mark.parametrize(("width", "bar"), [(80, True), (48, False)])
+def test_in_a_narrow_terminal_count_and_time_left_are_beside_the_name(
+    load: Callable[..., LoadedStudy], monkeypatch: pytest.MonkeyPatch, width: int, bar: bool
+) -> None:
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
+    monkeypatch.setattr(progress, "_Console", lambda **_: terminal)
+    running = [active("lstm-T1024-s0", 40, pack="one"), active("lstm-T1024-s1", 40, pack="one")]
+    with TerminalView(load()) as view:
+        view.show(counts(8), [], 0.0)
+        view.show(counts(8, (0.25, "rnn-T1024-s0"), complete=4, running=2), running, 15.0)
+        assert view._live is not None
+        with terminal.capture() as capture:
+            terminal.print(view._live.get_renderable())
+        lines = [line.rstrip() for line in capture.get().splitlines()]
+    assert max(map(len, lines)) <= width
+    assert lines[0].startswith("small ")
+    assert lines[0].endswith("4 of 8 done, about 0:00:10 left")
+    assert lines[1].startswith("  lstm-T1024-s0 and 1 more ")
+    assert lines[1].endswith("step 40 of 100")
+    assert ("━" in lines[1]) == bar
+    below = " ".join(line.strip() for line in lines[2:])
+    assert below == "2 running, 2 side by side in 1 pack, best val/loss 0.25 (rnn-T1024-s0)"

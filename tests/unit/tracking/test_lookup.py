@@ -6,12 +6,21 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
 from undertow.cli.commands import doctor
 from undertow.tracking.mlflow.errors import Unreachable
-from undertow.tracking.mlflow.lookup import Experiment, ask, count_runs, find_experiment, has_view, latest_experiments
+from undertow.tracking.mlflow.lookup import (
+    Experiment,
+    ask,
+    count_runs,
+    find_experiment,
+    find_run_address,
+    has_view,
+    latest_experiments,
+)
 from undertow.tracking.mlflow.store import Store
 
 Respond = Callable[[str, dict[str, str]], tuple[int, str, str]]
@@ -141,6 +150,18 @@ def test_experiments_are_read_from_a_server(serve: Callable[[Respond], str]) -> 
     uri = serve(mlflow_response)
     assert find_experiment(uri, "tides") == "7"
     assert latest_experiments(uri, 10) == [Experiment("7", "tides", {"team": "waves"})]
+
+
+def test_the_address_of_a_run_names_its_experiment_and_its_tag(serve: Callable[[Respond], str]) -> None:
+    uri = serve(mlflow_response)
+    address = find_run_address(uri, "tides").replace("{run}", "965b5e")
+    assert address.startswith(f"{uri}/#/experiments/7/runs?searchFilter=")
+    assert address.endswith("&workflowType=machine_learning")
+    assert "tags.`undertow.run` = '965b5e'" in unquote(address)
+
+
+def test_without_an_answer_there_is_no_address_of_runs() -> None:
+    assert find_run_address("http://127.0.0.1:9", "tides") == ""
 
 
 def test_an_unknown_experiment_is_none(serve: Callable[[Respond], str]) -> None:

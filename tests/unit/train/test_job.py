@@ -11,6 +11,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
+from undertow._system.load import load_of
 from undertow._system.stopping import StopRequest
 from undertow.config.load import load_mapping
 from undertow.errors import Diverged, Interrupted, UndertowError
@@ -61,6 +62,12 @@ def test_loss_is_recorded_at_its_steps_and_the_last_step_is_validated(run_job) -
     assert list(job.journal.series("train/loss")) == [10, 20, 30, 40, 50]
     assert list(job.journal.series("val/loss")) == [20, 40, 50]
     assert {path.name for path in job.folder.iterdir()} == {BEST, LAST}
+
+
+def test_the_load_of_the_machine_is_a_tag_at_the_start_and_at_the_end(run_job) -> None:
+    tagged = run_job("train.max_steps=2").journal.tagged
+    assert load_of(tagged["undertow.load.start"]) is not None
+    assert load_of(tagged["undertow.load.end"]) is not None
 
 
 def test_evaluation_at_other_lengths_is_recorded_and_does_not_change_the_network(run_job) -> None:

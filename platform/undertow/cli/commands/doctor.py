@@ -53,10 +53,10 @@ def doctor_command(*, home: Home = None, json: Json = False) -> int:
             }
         )
     else:
-        from undertow.cli.output.tables import table
+        from undertow.cli.output.tables import print_table
 
         rows = [["attention" if each.remedy else "ok", each.subject, each.found] for each in findings]
-        out().print(table(["", "what", "found"], rows))
+        print_table(["", "what", "found"], rows)
         for problem in problems:
             out().print(f"{problem.subject}: {problem.remedy}", soft_wrap=True)
     return 1 if problems else 0

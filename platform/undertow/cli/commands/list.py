@@ -12,8 +12,8 @@ from cyclopts import Parameter
 from undertow.cli.options import Json, Markdown, PluginFiles, Write
 from undertow.cli.output.console import emit, note, out
 from undertow.cli.output.describe import Kind, describe, entries_of, print_description
+from undertow.cli.output.listing import print_list, print_names
 from undertow.cli.output.markdown import markdown_table, output_markdown
-from undertow.cli.output.tables import format_value, table, widths
 from undertow.errors import RequestError, did_you_mean
 from undertow.plugins.host import load_plugins
 from undertow.plugins.registry import Registry
@@ -29,12 +29,15 @@ def list_command(
     width: Annotated[int | None, Parameter(help="Build cells with this number of units. Default: 128.")] = None,
     inputs: Annotated[int | None, Parameter(help="Build cells for inputs of this width. Default: 1.")] = None,
     length: Annotated[int | None, Parameter(help="Time steps to build for. Default: 100, or the task's own.")] = None,
+    names: Annotated[bool, Parameter(help="Print the names alone, a line each.")] = False,
     markdown: Markdown = False,
     write: Write = None,
     plugin: PluginFiles = None,
     json: Json = False,
 ) -> int:
     """List the cells, blocks, tasks or probes, or describe one of them."""
+    if names and (json or markdown or write or name is not None or build):
+        raise RequestError("--names is a list by itself: leave out NAME, --json, --markdown, --write and --build.")
     registry = load_plugins(files=plugin or ())
     sizes = {"width": width, "inputs": inputs, "length": length}
     given = {key: value for key, value in sizes.items() if value is not None}
@@ -42,32 +45,17 @@ def list_command(
     documents = _documents(registry, kind, name, source, given if build or given else None)
     if markdown or write:
         output_markdown(kind, markdown_table(kind, documents), write, as_json=json)
+    elif names:
+        print_names(documents)
     elif json:
         emit(documents[0] if name is not None else {kind: documents, "failures": len(registry.failures)})
     elif name is not None:
         print_description(kind, documents[0])
     else:
-        _print_table(kind, documents, failures=len(registry.failures))
+        print_list(kind, documents)
+        if registry.failures:
+            out().print(f"{len(registry.failures)} failed to load: see `undertow plugin list --failed`.")
     return 0
-
-
-def _print_table(kind: Kind, documents: list[dict[str, Any]], *, failures: int) -> None:
-    """Print one row for each entry, without the plugin it is from if the console is too narrow."""
-    extra = {"cells": ["state"], "tasks": ["shape"]}.get(kind, [])
-    columns = {
-        name: [format_value(document[name]) for document in documents] for name in ("name", "summary", *extra, "from")
-    }
-    if any("parameters" in document.get("built", {}) for document in documents):
-        numbers = [document["built"].get("parameters") for document in documents]
-        columns["parameters"] = ["–" if number is None else f"{number:,}" for number in numbers]
-    console = out()
-    grid = table([*columns], zip(*columns.values(), strict=True), right=["parameters"])
-    if widths(grid, console).minimum > console.width:
-        del columns["from"]
-        grid = table([*columns], zip(*columns.values(), strict=True), right=["parameters"])
-    console.print(grid)
-    if failures:
-        console.print(f"{failures} failed to load: see `undertow plugin list --failed`.")
 
 
 def _validate_sizes(kind: Kind, given: Mapping[str, int], build: bool) -> None:

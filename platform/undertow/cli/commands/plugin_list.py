@@ -9,7 +9,7 @@ from undertow.cli.options import Json, Markdown, PluginFiles, Write
 from undertow.cli.output.console import emit, out
 from undertow.cli.output.describe import Kind, entries_of
 from undertow.cli.output.markdown import markdown_table_of_plugins, output_markdown
-from undertow.cli.output.tables import format_value, table
+from undertow.cli.output.tables import format_value, print_table
 from undertow.plugins.host import load_plugins
 from undertow.plugins.registry import Plugin, Registry
 
@@ -36,7 +36,7 @@ def plugin_list_command(
     if plugins:
         columns = ["distribution", "version", "cells", "tasks", "probes"]
         columns[3:3] = ["blocks"] if any(each["blocks"] for each in plugins) else []
-        console.print(table(columns, [[format_value(each[column]) for column in columns] for each in plugins]))
+        print_table(columns, [[format_value(each[column]) for column in columns] for each in plugins])
     for failure in registry.failures:
         console.print(
             f"{failure.plugin} {failure.version} failed ({failure.stage}): {failure.reason}\n  {failure.remedy}",

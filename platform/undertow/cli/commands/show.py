@@ -6,8 +6,8 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from undertow.cli.options import Json, PluginFiles, Sets
-from undertow.cli.output.console import emit, out, write
-from undertow.cli.output.tables import format_value, table
+from undertow.cli.output.console import emit, write
+from undertow.cli.output.tables import format_value, print_table
 from undertow.config.load import dump, load_experiment, schema_json, without_password
 from undertow.errors import RequestError
 from undertow.studies.plan.load import is_study, load_study
@@ -37,8 +37,10 @@ def show_command(
     elif resolved:
         write(yaml)
     else:
-        rows = [[key, format_value(_value_at(config, key)), where] for key, where in origin.items()]
-        out().print(table(["key", "value", "from"], rows))
+        # without the folder, which was given in the command and would take the room of the values
+        places = {key: where.replace(str(file), file.name, 1) for key, where in origin.items()}
+        rows = [[key, format_value(_value_at(config, key)), where] for key, where in places.items()]
+        print_table(["key", "value", "from"], rows)
     return 0
 
 

@@ -8,7 +8,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from undertow.cli.options import Json
 from undertow.cli.output.console import emit, err, note, out
-from undertow.cli.output.tables import table
+from undertow.cli.output.tables import print_table
 from undertow.tracking.folder import home_folder
 from undertow.tracking.mlflow.quiet import quiet_mlflow
 from undertow.tracking.shipping.sync import SyncResult, sync
@@ -34,7 +34,7 @@ def sync_command(
         return code
     columns = ["run", "shipped", "left", "rejected"]
     rows = [[result.folder.name, str(result.shipped), str(result.left), str(result.rejected)] for result in results]
-    out().print(table(columns, rows, right=columns[1:]))
+    print_table(columns, rows, right=columns[1:])
     for result in results:
         if result.error:
             note(f"{result.folder.name}: {result.error}")

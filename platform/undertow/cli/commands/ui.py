@@ -13,11 +13,11 @@ from cyclopts import Parameter
 from undertow._system.database import database_file
 from undertow.cli.options import Home, resolve_home
 from undertow.cli.output.console import err, note, out
-from undertow.cli.output.links import HINT, HOST, PORT
+from undertow.cli.output.links import HINT
 from undertow.cli.servers.server import Server, free_port, serving, wait_for_end, wait_until_up
 from undertow.errors import RequestError
 from undertow.tracking.folder import own_store, tracking_uri
-from undertow.tracking.mlflow.addresses import address_of, chart_address, is_server, view_address
+from undertow.tracking.mlflow.addresses import HOST, PORT, address_of, chart_address, is_server, view_address
 from undertow.tracking.mlflow.errors import Unreachable
 from undertow.tracking.mlflow.lookup import latest_experiments
 from undertow.tracking.mlflow.store import client_uri, relocate_artifacts

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-_WIDTH_OF_A_FILE = 160
+_WIDTH_OF_A_FILE = 200
 """Columns where the output is not a terminal: wide enough that no cell of a table is broken."""
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from undertow.api.spec import BlockSpec, CellSpec, Lengths, ProbeSpec, Spec, TaskSpec
 from undertow.cli.output.console import out
-from undertow.cli.output.tables import format_value, key_values, table
+from undertow.cli.output.tables import format_value, key_values, print_table
 from undertow.plugins.registry import Entry, Registry
 
 Kind = Literal["cells", "blocks", "tasks", "probes"]
@@ -85,13 +85,13 @@ def print_description(kind: Kind, document: Mapping[str, Any]) -> None:
             [each["name"], " × ".join(map(str, each["shape"])), f"{each['parameters']:,}"] for each in built["tensors"]
         ]
         console.print()
-        console.print(table(["name", "shape", "parameters"], rows, title="parameters", right=["parameters"]))
+        print_table(["name", "shape", "parameters"], rows, title="parameters", right=["parameters"])
         name = built["tensors"][-1]["name"].rpartition(".")[2]
         note = f"cell.lr_scale: {{{name}: 0.1}} multiplies the learning rate of one of them, named by its last part."
         console.print(note, markup=False, highlight=False)
     if document.get("measures"):
         console.print()
-        console.print(table(["number", "what it is"], document["measures"].items()))
+        print_table(["number", "what it is"], document["measures"].items())
     options: Sequence[Mapping[str, Any]] = document["options"]
     if not options:
         console.print("It has no options.")
@@ -99,7 +99,7 @@ def print_description(kind: Kind, document: Mapping[str, Any]) -> None:
     columns = ["name", "type", "default", "range", "description"]
     rows = [[format_value(option[column]) for column in columns] for option in options]
     console.print()
-    console.print(table(columns, rows, title="options"))
+    print_table(columns, rows, title="options")
 
 
 def inputs_of(built: Mapping[str, Any]) -> str:

@@ -13,13 +13,10 @@ from undertow._system.redact import redacted
 from undertow.cli.output.console import note
 from undertow.errors import UndertowError
 from undertow.tracking.folder import RunFolder, home_folder, tracking_uri
-from undertow.tracking.mlflow.addresses import address_of, chart_address, is_server, view_address
+from undertow.tracking.mlflow.addresses import HOST, PORT, address_of, chart_address, is_server, view_address
 from undertow.tracking.mlflow.credentials import require_named_server
 from undertow.tracking.mlflow.lookup import find_experiment, has_view
 from undertow.tracking.mlflow.views import view_id
-
-HOST = "127.0.0.1"
-PORT = 5000
 
 HINT = 'Type by_lag$ into its field "Search metric charts": this shows the gradients, one curve for each run.'
 

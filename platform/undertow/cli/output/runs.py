@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
+from rich.text import Text
 
 from undertow.cli.output.console import note, out
 from undertow.cli.output.links import where_to_look
-from undertow.cli.output.tables import table
+from undertow.cli.output.tables import tables
 from undertow.tracking.shipping.process import last_problem
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def print_results(results: Sequence["RunResult"]) -> None:
     Args:
         results: At least one run; all of one home and one experiment.
     """
-    out().print(runs_table(results))
+    for grid in runs_tables(results, out().width):
+        out().print(grid)
     print_where_to_look(results)
 
 
@@ -62,11 +64,12 @@ def not_shipped(name: str, folder: Path, problem: str) -> str:
     )
 
 
-def runs_table(results: Sequence["RunResult"]) -> Table:
+def runs_tables(results: Sequence["RunResult"], width: int) -> list[Table | Text]:
     """Build the table of scores, half-life and reach of the gradient in time steps, parameters and speed.
 
     Args:
         results: At least one run; a column that no run has a value for is left out.
+        width: Columns of the terminal; a table that is wider is built in blocks that begin with cell and length.
     """
     scores = list(dict.fromkeys(name for result in results for name in _scores(result)))
     views = list(dict.fromkeys(view for result in results for view in _views(result)))
@@ -74,9 +77,7 @@ def runs_table(results: Sequence["RunResult"]) -> Table:
     columns += [f"{label}\n{_symbol(view)}" for view in views for label in _measures(view).values()]
     columns += ["parameters", "steps/s"]
     rows = [[*_cell_and_length(result), *_values(result, scores, views)] for result in results]
-    grid = table(columns, rows, right=columns[1:])
-    grid.padding = (0, 0)  # so that two state parts fit into 80 columns
-    return grid
+    return tables(columns, rows, width, right=columns[1:], keys=2, gap=1)  # so that two state parts fit into 80
 
 
 def _cell_and_length(result: "RunResult") -> tuple[str, str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from undertow.cli.output.console import note, out
 from undertow.cli.output.links import where_to_look
 from undertow.cli.output.runs import not_shipped
-from undertow.cli.output.tables import key_values, table, widths
+from undertow.cli.output.tables import GAP, fits, key_values, print_table
 from undertow.tracking.folder import RunFolder
 from undertow.tracking.shipping.process import last_problem
 
@@ -27,20 +27,7 @@ def print_study(results: "StudyResults", report: Path) -> None:
         results: The study.
         report: The path of its report, in the folder of its parent run.
     """
-    from undertow.report.grouping import group_results
-    from undertow.report.tables.results_table import group_table, how_to_read
-
-    console, groups = out(), group_results(results)
-    for spread, short in ((True, False), (True, True), (False, False), (False, True)):
-        cells = group_table(groups, spread, short)
-        headings = {name: name if spread else name.replace(" of ", "\nof ") for name in cells.columns}
-        grid = table(list(headings.values()), cells.rows, right=[headings[name] for name in cells.right])
-        if not spread:
-            grid.padding = (0, 0)
-        if widths(grid, console).maximum <= console.width:
-            break
-    console.print(grid)
-    console.print(f"{how_to_read(groups, spread)}.\n", highlight=False, markup=False)
+    print_results(results)
     if report.exists():
         note(f"Report: {report}")
     run = RunFolder.open(report.parent)
@@ -51,6 +38,28 @@ def print_study(results: "StudyResults", report: Path) -> None:
         note(not_shipped(results.name, run.path.parent, last_problem(run.path)))
     if left := sum(trial.state in ("missing", "waiting", "stopped", "running") for trial in results.combinations):
         note(f"{left} of {len(results.combinations)} combinations are left: run the same command to continue.")
+
+
+def print_results(results: "StudyResults") -> None:
+    """Print the table of a study and how to read it.
+
+    A table that is too wide for the terminal has fewer columns; if these are too wide as well, it is printed in blocks
+    of columns, each with the varied values.
+    """
+    from undertow.report.grouping import group_results
+    from undertow.report.tables.results_table import group_table, how_to_read
+
+    console, groups = out(), group_results(results)
+    for spread, short in ((True, False), (True, True), (False, False), (False, True), (True, True)):
+        cells = group_table(groups, spread, short)
+        headings = {name: name if spread else name.replace(" of ", "\nof ") for name in cells.columns}
+        gap = GAP if spread else 1
+        if fits(list(headings.values()), cells.rows, console.width, gap):
+            break
+    keys = sum(any(key in group.params for group in groups.groups) for key in results.space.vary)
+    right = [headings[name] for name in cells.right]
+    print_table(list(headings.values()), cells.rows, right=right, keys=keys, gap=gap)
+    console.print(f"{how_to_read(groups, spread)}.\n", highlight=False, markup=False)
 
 
 def study_document(results: "StudyResults") -> dict[str, Any]:

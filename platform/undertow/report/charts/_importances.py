@@ -29,6 +29,7 @@ def plot_importances(study: "Study", options: dict[str, Any]) -> "Figure":
     figure = plot_param_importances(ordinal, evaluator, **options)
     if not any(len(trace.y) for trace in figure.data):
         raise ValueError("no parameter is shared by all complete runs and varies")
+    figure.update_xaxes(title_text="share of the variance").update_yaxes(title_text="")
     return figure
 
 

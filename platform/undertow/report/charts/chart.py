@@ -39,6 +39,7 @@ class Chart:
         figure: None where `caption` says why there is none.
         width: Pixels that it needs to be legible; a narrower screen scrolls.
         half: Whether two such charts stand side by side.
+        folded: Whether it is shown only when a reader asks for it.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Chart:
     figure: "Figure | None"
     width: int = 320
     half: bool = False
+    folded: bool = False
 
 
 def fit_legend(chart: Chart) -> Chart:
@@ -92,6 +94,11 @@ def standalone_figure(chart: Chart) -> "Figure":
 def objective_axis_title(objective: Quantity) -> str:
     """The objective, and which end is better, as the title of an axis."""
     return f"{plot_text(objective.label)} ({'less' if objective.better == 'low' else 'more'} is better)"
+
+
+def guessing_note(guesses: Sequence[float]) -> str:
+    """A sentence for the caption where a line marks the score of guessing; else nothing."""
+    return " Dotted grey line: guessing, the best answer that ignores the input." if guesses else ""
 
 
 def truncation_note(total: int, limit: int, noun: str) -> str:

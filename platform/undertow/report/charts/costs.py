@@ -13,10 +13,18 @@ from itertools import groupby
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from undertow.report.charts.chart import MAX_LINES, MAX_PANELS, Chart, objective_axis_title, truncation_note
-from undertow.report.charts.style import GREY, apply_style, line_style, list_once, log_ticks, set_margins
+from undertow.report.charts.chart import (
+    MAX_LINES,
+    MAX_PANELS,
+    Chart,
+    guessing_note,
+    objective_axis_title,
+    truncation_note,
+)
+from undertow.report.charts.style import GREY, apply_style, line_style, list_once, log_ticks, mark_guessing, set_margins
 from undertow.report.format import format_number, plot_text, slug
 from undertow.report.groups import Group, Groups
+from undertow.report.guessing import guesses_in
 from undertow.report.quantities import Quantity, finite_metric
 from undertow.report.results import CombinationResult
 
@@ -26,6 +34,10 @@ if TYPE_CHECKING:
 
 _LOG_RATIO = 20
 """Costs whose largest value is more than this many times the smallest are drawn on a logarithmic axis."""
+
+
+BUSY = 1.2
+"""Load for each processor from which on processes wait for one another."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +101,7 @@ def pareto_front(points: Sequence[tuple[float, float]], better: str | None) -> l
 def _chart(groups: Groups, objective: Quantity, costs: Sequence[Cost]) -> Chart:
     from plotly.subplots import make_subplots
 
-    panels = groups.panels[:MAX_PANELS]
+    panels, score = groups.panels[:MAX_PANELS], objective.name.partition("/")[2]
     figure = make_subplots(
         rows=len(costs),
         cols=len(panels),
@@ -106,12 +118,15 @@ def _chart(groups: Groups, objective: Quantity, costs: Sequence[Cost]) -> Chart:
             figure.add_trace(_front_trace(points, objective), row=row, col=column)
             for marks in _mark_traces(points, groups.lines):
                 figure.add_trace(marks, row=row, col=column)
+            if points:
+                mark_guessing(figure, guesses_in(groups.in_panel(panel), score), row, column)
             _set_cost_axis(figure, cost, [point.cost for point in points], row, column)
         figure.update_yaxes(title_text=objective_axis_title(objective), title_font_size=11, row=row, col=1)
     list_once(figure, len(groups.lines))
     title = f"Cost and {objective.label}"
     width = 110 + 200 * len(panels)
-    return Chart(f"cost-{slug(objective.name)}", title, _caption(groups), figure, width=width)
+    caption = _caption(groups) + guessing_note(guesses_in(groups.groups, score))
+    return Chart(f"cost-{slug(objective.name)}", title, caption, figure, width=width)
 
 
 def _caption(groups: Groups) -> str:
@@ -125,11 +140,23 @@ def _caption(groups: Groups) -> str:
     )
     return (
         f"{marks} Grey line: the Pareto front within a panel, {front}. For every other point there is one on the front "
-        "that costs no more and scores no worse. Activation bytes: what one example keeps for the backward pass. Times "
-        "depend on the machine and on its other load."
+        "that costs no more and scores no worse. Activation bytes: what one example keeps for the backward pass. "
+        + load_note(groups)
         + truncation_note(len(groups.panels), MAX_PANELS, "panels")
         + truncation_note(len(groups.lines), MAX_LINES, "lines")
     )
+
+
+def load_note(groups: Groups) -> str:
+    """How loaded the machine was while times were measured."""
+    loads = [load for each in groups.complete for load in each.load.values()]
+    note = "Times depend on the machine and on what else it does"
+    if not loads:
+        return f"{note}; its load was not recorded."
+    low, high = format_number(min(loads)), format_number(max(loads))
+    between = low if low == high else f"{low} to {high}"
+    waited = ": processes waited for a processor, so that times are too long" if max(loads) > BUSY else ""
+    return f"{note}. Its load, these runs included, was {between} for each processor{waited}."
 
 
 def _points(groups: Groups, panel: str, objective: Quantity, cost: Cost) -> list[Point]:

@@ -98,7 +98,7 @@ def curve_panels(groups: Groups, name: str, axis: str) -> CurvePanels:
         for index, line in enumerate(groups.lines[:MAX_LINES]):
             group = groups.at(line, panel)
             if group and (curve := centre_curve(group.included, name)):
-                new = _traces(line, index, curve, axis)
+                new = line_traces(line, index, curve, axis)
                 traces += new
                 places += [cell] * len(new)
                 curves.append(curve)
@@ -113,7 +113,7 @@ def _values_at(curve: Curve, steps: Sequence[int]) -> list[float]:
     return [value if isfinite(value := known[step]) and abs(value) < 1e300 else nan for step in steps]
 
 
-def _traces(line: str, index: int, curve: CentreCurve, axis: str) -> list[Any]:
+def line_traces(line: str, index: int, curve: CentreCurve, axis: str) -> list[Any]:
     """The line and, below it, its band."""
     from plotly.graph_objects import Scatter
 

@@ -8,10 +8,11 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from undertow.report.charts.chart import MAX_LINES, Chart, objective_axis_title, truncation_note
-from undertow.report.charts.style import line_style, list_once, log_ticks, small_multiples
+from undertow.report.charts.chart import MAX_LINES, Chart, guessing_note, objective_axis_title, truncation_note
+from undertow.report.charts.style import line_style, list_once, log_ticks, mark_guessing, small_multiples
 from undertow.report.format import format_number, plot_text, slug
 from undertow.report.groups import Groups
+from undertow.report.guessing import guesses_in
 from undertow.report.quantities import Quantity
 
 if TYPE_CHECKING:
@@ -42,15 +43,18 @@ def _chart(groups: Groups, objective: Quantity, lives: Sequence[Quantity]) -> Ch
             row=row,
             col=column,
         )
+    guesses = guesses_in(groups.groups, objective.name.partition("/")[2])
+    mark_guessing(figure, guesses)
     list_once(figure, len(groups.lines))
     figure.update_yaxes(title_text=objective_axis_title(objective), col=1)
     figure.update_layout(legend_itemsizing="constant")
     marks = "every complete sample of the search" if groups.searched else "every complete run"
     sizes = f" Larger marks: larger {groups.panel_name}." if len(groups.panels) > 1 else ""
     caption = f"A mark for {marks}.{sizes} “beyond”: the gradient does not fall to half within the sequence."
+    caption += guessing_note(guesses)
     caption += truncation_note(len(groups.lines), MAX_LINES, "lines")
-    name = f"{slug(objective.name)}-by-half-life"
-    return Chart(name, f"{objective.label} by half-life", caption, figure, width=130 + 260 * len(lives))
+    name, title = f"{slug(objective.name)}-by-half-life", f"{objective.label} and half-life of each run"
+    return Chart(name, title, caption, figure, width=130 + 260 * len(lives), folded=True)
 
 
 def _add_marks(

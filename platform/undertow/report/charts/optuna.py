@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from undertow.config.space import Space, choice_of
 from undertow.report.charts._importances import plot_importances
-from undertow.report.charts.chart import Chart
-from undertow.report.charts.style import TEXT, apply_style
+from undertow.report.charts.chart import Chart, guessing_note
+from undertow.report.charts.style import COLOUR_SCALE, TEXT, apply_style, mark_guessing
 from undertow.report.format import count_of, plot_text, short_names, slug
+from undertow.report.quantities import finite_metric
 from undertow.report.results import StudyResults
 
 if TYPE_CHECKING:
@@ -32,12 +33,15 @@ parallel coordinates draw a line for each."""
 _FANOVA = (
     "Share of the variance of the objective that goes with each parameter, by fANOVA (Hutter et al. 2014): a random "
     "forest is fitted to the complete runs, and every value of a factor has the same weight. Parameters that only some "
-    "runs have are left out. The seed's share is noise; compare the others with it."
+    "runs have are left out. The seed's share is noise; compare the others with it. Optuna's dashboard shows another "
+    "measure under the same name, PED-ANOVA (Watanabe et al. 2023): how much the values of the best tenth of the runs "
+    "differ from those of all. The two need not agree: a parameter may go with most of the variance and yet not tell "
+    "the best runs from the good ones."
 )
 _SEARCHED = " A sampler chose the values: least is known of the ranges that it avoided."
 _HISTORY = "Every complete run in the order of its start."
 _SLICE = "Every complete run at its value of each parameter; the other parameters vary too."
-_PARALLEL = "A line for each complete run."
+_PARALLEL = "A line for each complete run; yellow is better."
 _PARETO = "Every complete run; marked as best are those that no other run improves on in all objectives."
 
 
@@ -65,7 +69,7 @@ def _is_planned(trial: "FrozenTrial", space: Space) -> bool:
 
 
 def _nothing(why: str) -> Chart:
-    return Chart("optuna", "Importances, history, slices", why, None)
+    return Chart("optuna", "Variance by parameter, history, slices", why, None)
 
 
 def _pareto(study: "Study", results: StudyResults) -> Chart:
@@ -84,12 +88,13 @@ def _objective_charts(study: "Study", varying: list[str], results: StudyResults,
     several = len(results.objectives) > 1
     suffix = f"-{slug(metric)}" if several else ""
     options: dict[str, Any] = {"target_name": plot_text(metric), **({"target": _target(index)} if several else {})}
+    guesses, maximized = _guesses(results, metric), results.objectives[index].direction == "maximize"
     some, thinned = _thinned(study)
     wide = 160 + 190 * len(varying)
     return [
         _chart(
             f"importances{suffix}",
-            f"Importances for {metric} (fANOVA)",
+            f"Variance of {metric} by parameter (fANOVA)",
             _FANOVA + (_SEARCHED if results.space.search else "") + thinned,
             320,
             lambda: plot_importances(some, options),
@@ -98,24 +103,24 @@ def _objective_charts(study: "Study", varying: list[str], results: StudyResults,
         _chart(
             f"history{suffix}",
             f"History of {metric}",
-            _HISTORY,
+            _HISTORY + guessing_note(guesses),
             320,
-            lambda: optuna.visualization.plot_optimization_history(study, **options),
+            lambda: _with_guesses(optuna.visualization.plot_optimization_history(study, **options), guesses),
             half=True,
         ),
         _chart(
             f"slice{suffix}",
             f"Slices of {metric}",
-            _SLICE,
+            _SLICE + guessing_note(guesses),
             wide,
-            lambda: optuna.visualization.plot_slice(study, varying, **options),
+            lambda: _with_guesses(optuna.visualization.plot_slice(study, varying, **options), guesses),
         ),
         _chart(
             f"parallel{suffix}",
             f"Parallel coordinates of {metric}",
             _PARALLEL + thinned,
             wide,
-            lambda: optuna.visualization.plot_parallel_coordinate(some, varying, **options),
+            lambda: _visible(optuna.visualization.plot_parallel_coordinate(some, varying, **options), maximized),
         ),
     ]
 
@@ -133,6 +138,32 @@ def _chart(name: str, title: str, caption: str, width: int, plot: "Callable[[], 
     figure.update_annotations(bgcolor="rgba(255,255,255,0.85)", font_color=TEXT)
     figure.update_layout(margin_r=24)
     return Chart(name, title, caption, figure, width, half)
+
+
+def _guesses(results: StudyResults, metric: str) -> list[float]:
+    """The different scores of guessing of the complete runs."""
+    name = f"task/trivial_{metric.partition('/')[2]}"
+    known = (finite_metric(each, name) for each in results.combinations if each.state == "complete")
+    return sorted({value for value in known if value is not None})
+
+
+def _with_guesses(figure: "Figure", guesses: "Sequence[float]") -> "Figure":
+    mark_guessing(figure, guesses)
+    return figure
+
+
+def _visible(figure: "Figure", maximized: bool) -> "Figure":
+    """Lines in colours that stand out from the page, by their place on the first axis; those of Optuna end in white."""
+    from plotly.colors import sample_colorscale
+
+    for trace in figure.data:
+        if trace.mode == "lines" and trace.y[0] is not None:
+            place = min(1.0, max(0.0, trace.y[0]))
+            (colour,) = sample_colorscale(COLOUR_SCALE, [place if maximized else 1 - place])
+            trace.update(line={"color": colour, "width": 1.8}, opacity=0.85)
+        elif trace.mode == "markers":
+            trace.marker.update(colorscale=COLOUR_SCALE, reversescale=not maximized)
+    return figure
 
 
 def _thinned(study: "Study") -> "tuple[Study, str]":

@@ -55,7 +55,8 @@ def _chart(groups: Groups, view: str) -> Chart:
         caption += f" Values below {power_of_ten(BOTTOM)} are outside the first view; double-click to see all."
     caption += truncation_note(len(groups.lines), MAX_LINES, "lines")
     caption += truncation_note(len(groups.panels), MAX_PANELS, "panels")
-    return Chart(name, title, caption, figure, width=130 + 190 * drawn.columns, half=drawn.columns == 1)
+    width, half = 130 + 190 * drawn.columns, drawn.columns == 1
+    return Chart(name, title, caption, figure, width, half, folded=view != INPUT and INPUT in groups.views)
 
 
 def what_is_drawn(groups: Groups, view: str) -> str:

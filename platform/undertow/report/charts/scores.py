@@ -68,7 +68,7 @@ def _chart(groups: Groups, objective: Quantity) -> Chart:
         caption += " Grey: guessing, the best answer that ignores the input."
     caption += truncation_note(len(axis.lines), MAX_LINES, "lines")
     name = f"{slug(objective.name)}-by-{slug(axis.name)}"
-    return Chart(name, f"{objective.label} by {axis.name}", caption, figure)
+    return Chart(name, f"{objective.label} by {axis.name}", caption, figure, half=len(axis.labels) <= 8)
 
 
 def _axis(groups: Groups) -> _Axis:

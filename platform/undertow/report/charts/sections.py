@@ -12,6 +12,7 @@ from undertow.report.charts.costs import cost_charts
 from undertow.report.charts.extrapolation import extrapolation_charts
 from undertow.report.charts.half_life import half_life_charts
 from undertow.report.charts.heatmaps import heatmap_charts
+from undertow.report.charts.learning import learning_charts
 from undertow.report.charts.optuna import optuna_charts
 from undertow.report.charts.profiles import profile_charts
 from undertow.report.charts.scores import score_charts
@@ -33,12 +34,24 @@ class Section:
         title: The heading.
         charts: In their order.
         empty: The sentence shown where there is no chart.
+        folded: Whether its charts are shown only when a reader asks for them.
     """
 
     name: str
     title: str
     charts: tuple[Chart, ...]
     empty: str
+    folded: bool = False
+
+    @property
+    def shown(self) -> list[Chart]:
+        """The charts that are shown at once."""
+        return [] if self.folded else [chart for chart in self.charts if not chart.folded]
+
+    @property
+    def asked(self) -> list[Chart]:
+        """The charts that are shown when a reader asks for them."""
+        return list(self.charts) if self.folded else [chart for chart in self.charts if chart.folded]
 
 
 def sections(groups: Groups) -> list[Section]:
@@ -59,24 +72,31 @@ def _sections(groups: Groups) -> list[Section]:
     unmeasured = incomplete or "No run measured a gradient profile: add the probe gradient-profile."
     extrapolated = extrapolation_charts(groups)
     factors = " and ".join(name for name in (groups.line_name, groups.panel_name) if name)
+    learned = incomplete or "No run recorded its losses by step: an earlier version recorded this study."
     return [
+        Section("learning", "Learning curves", tuple(learning_charts(groups)), learned),
         Section("profiles", "How far back the gradient reaches", tuple(profile_charts(groups)), unmeasured),
         Section(
-            "heatmaps",
-            f"By {factors}",
-            tuple(heatmap_charts(groups)),
-            incomplete or "There is a single combination: see the results.",
-        ),
-        Section("training", "During training", tuple(training_charts(groups)), unmeasured),
-        Section(
             "scores",
-            "Scores, and half-life beside them",
+            "Scores, and the half-life beside them",
             (*score_charts(groups), *half_life_charts(groups)),
             incomplete or "No run has both a score and a gradient profile.",
         ),
         *([Section("lengths", "At other lengths", tuple(extrapolated), "")] if extrapolated else []),
         Section(
-            "cost", "Cost", tuple(cost_charts(groups)), incomplete or "No run measured its cost: add the probe cost."
+            "heatmaps",
+            f"Every number by {factors}",
+            tuple(heatmap_charts(groups)),
+            incomplete or "There is a single combination: see the results.",
+            folded=True,
         ),
-        Section("optuna", "Scores by parameter", tuple(optuna_charts(groups.results)), ""),
+        Section("training", "The gradient during training", tuple(training_charts(groups)), unmeasured, folded=True),
+        Section(
+            "cost",
+            "Cost and score",
+            tuple(cost_charts(groups)),
+            incomplete or "No run measured its cost: add the probe cost.",
+            folded=True,
+        ),
+        Section("optuna", "Scores by parameter", tuple(optuna_charts(groups.results)), "", folded=True),
     ]

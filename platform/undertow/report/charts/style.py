@@ -26,6 +26,7 @@ TEXT = "#1b1b1b"
 
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif"
 _GRID = "#d9d9d9"
+_MOST_GUESSES = 4
 _AXIS = "#6b6b6b"
 
 
@@ -135,6 +136,19 @@ def list_once(figure: "Figure", lines: int) -> None:
         if trace.showlegend is not False:
             trace.showlegend = lines > 1 and trace.name not in seen
             seen.add(trace.name)
+
+
+def mark_guessing(figure: "Figure", guesses: Sequence[float], row: int | str = "all", col: int | str = "all") -> None:
+    """Draw a dotted grey line at each score of guessing, across panels that have marks.
+
+    Args:
+        figure: A figure of scores.
+        guesses: From `undertow.report.guessing.guesses_in`; many are not drawn, since nobody could tell them apart.
+        row: Of the panel.
+        col: Of the panel.
+    """
+    for guess in guesses if len(guesses) <= _MOST_GUESSES else ():
+        figure.add_hline(y=guess, line={"color": GREY, "dash": "dot", "width": 1.5}, row=row, col=col)
 
 
 def log_ticks(low: float, high: float) -> list[float]:

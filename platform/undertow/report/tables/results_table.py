@@ -47,6 +47,14 @@ class Table(NamedTuple):
         return frozenset(name for name, texts in by_column if all(map(_NUMBER.match, texts)) and {*texts} != {NO_VALUE})
 
 
+_LATEX = {
+    **{letter: f"\\{letter}" for letter in "&%$#_{}"},
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", NO_VALUE: "--"},
+    **{"<": "$<$", ">": "$>$", "½": r"$\frac{1}{2}$", "·": r"$\cdot$", "×": r"$\times$", "∂": r"$\partial$"},
+    **{"Ω": r"$\Omega$", "σ": r"$\sigma$", "⁻": "$^{-}$", "₁": "$_1$", "₀": "$_0$"},
+    **{superscript: f"$^{digit}$" for digit, superscript in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
+}
+
 _NUMBER = re.compile(rf"((> )?-?[\d.,]+(e[+-]\d+)?|{NO_VALUE})( \[.*\]| of \d+)?$")
 
 
@@ -140,6 +148,30 @@ def markdown_table(results: StudyResults, limit: int = MARKDOWN_LIMIT) -> str:
     return text + reading
 
 
+def latex_table(table: Table, caption: str, note: str) -> str:
+    """A table in LaTeX, with the rules of the package `booktabs`, to be read by ``\\input``.
+
+    Args:
+        table: The table.
+        caption: Above it.
+        note: Below it.
+    """
+    align = "".join("r" if name in table.right else "l" for name in table.columns)
+    lines = [" & ".join(map(_latex, line)) + r" \\" for line in (table.columns, *table.rows)]
+    parts = [
+        "% needs \\usepackage{booktabs}",
+        r"\begin{table}",
+        rf"\caption{{{_latex(caption)}}}",
+        rf"\begin{{tabular}}{{{align}}}",
+        *(r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"),
+        r"\end{tabular}",
+        "",
+        rf"{{\footnotesize {_latex(note)}.}}",
+        r"\end{table}",
+    ]
+    return "\n".join(parts) + "\n"
+
+
 def write_table(results: StudyResults, path: Path) -> Path:
     """Write the whole table of results as Markdown, below the study's question."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -158,6 +190,11 @@ def _markdown(table: Table, left_out: int) -> str:
 
 def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def _latex(text: str) -> str:
+    """A text for LaTeX: what it reads as commands is escaped, mathematical letters become mathematics."""
+    return "".join(_LATEX.get(letter, letter) for letter in text.replace("\n", " "))
 
 
 def _has_column(groups: Groups, quantity: Quantity, short: bool) -> bool:

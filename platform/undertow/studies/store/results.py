@@ -59,6 +59,7 @@ def _combination_result(combination: Combination, trials: Sequence[Trial], retri
             for name, steps in outcome.get("history", {}).items()
         },
         steps=outcome.get("steps", 0),
+        load=outcome.get("load", {}),
         seconds=sum(each.get("seconds", 0.0) for each in outcomes),
         run_name=assignment.name if assignment else "",
         run=assignment.run if assignment else "",

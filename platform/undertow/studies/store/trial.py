@@ -80,10 +80,11 @@ class Outcome:
 
     Attributes:
         metrics: The latest value of every scalar.
-        curves: The final curves: steps of the axis, and values.
+        curves: The final curves: steps of the axis, and values; and the losses by training step.
         history: Earlier values of these curves, by training step.
         steps: Training steps done.
         seconds: Wall time of this trial; its share of that of its pack.
+        load: Load of the machine for each processor at the ``start`` and the ``end`` of its training.
     """
 
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -91,6 +92,7 @@ class Outcome:
     history: Mapping[str, Mapping[int, list[float]]] = field(default_factory=dict)
     steps: int = 0
     seconds: float = 0.0
+    load: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -76,8 +76,12 @@ class ActiveTrial:
         curves = dict(result.curves) if result else {}
         return Outcome(
             metrics={**self.follower.latest, **(result.metrics if result else {})},
-            curves={name: (list(steps), list(values)) for name, (steps, values) in curves.items()},
+            curves={
+                **{name: (list(steps), list(values)) for name, (steps, values) in curves.items()},
+                **self.follower.learning_curves(),
+            },
             history=self.follower.history(curves),
+            load=dict(self.follower.load),
             steps=result.steps if result else self.follower.step,
             seconds=(time.monotonic() - self.started) / self.together,
         )

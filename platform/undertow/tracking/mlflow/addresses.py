@@ -18,6 +18,9 @@ from undertow._system.database import database_file, is_database_server, require
 from undertow._system.redact import redacted
 from undertow.errors import RequestError
 
+HOST, PORT = "127.0.0.1", 5000
+"""Where `undertow ui` serves a store that is no server."""
+
 _EXAMPLES = "Use sqlite:///FILE.db, postgresql://HOST/NAME or http://HOST:PORT, or leave `track.uri` out."
 _DATABRICKS = ("databricks", "databricks-uc", "uc")
 _HOST_AND_PORT = re.compile(r"(?P<host>[\w.\-]+|\[[\da-fA-F:.]+\]):(?P<port>\d+)(/.*)?")
@@ -102,6 +105,17 @@ def chart_address(server: str, experiment_id: str | None) -> str:
     if experiment_id is None:
         return f"{server}/#/experiments?workflowType=machine_learning"
     return f"{server}/#/experiments/{quote(experiment_id)}/runs?compareRunsMode=CHART&workflowType=machine_learning"
+
+
+def run_address(server: str, experiment_id: str) -> str:
+    """One run in the list of an experiment's runs, with ``{run}`` in the place of its tag `undertow.run`.
+
+    MLflow gives a run its own id only when the run is shipped; the tag is known from its start.
+    """
+    search = quote("tags.`undertow.run` = '")
+    end = quote("'")
+    runs = f"{server}/#/experiments/{quote(experiment_id)}/runs"
+    return f"{runs}?searchFilter={search}{{run}}{end}&workflowType=machine_learning"
 
 
 def view_address(server: str, experiment_id: str, view_id: str) -> str:

@@ -24,7 +24,9 @@ from urllib.parse import quote, unquote, urlsplit
 
 from undertow._system.database import database_file, engine_options, is_database_server
 from undertow._system.redact import redacted
-from undertow.tracking.mlflow.addresses import address_of, is_server
+from undertow.errors import UndertowError
+from undertow.tracking.mlflow.addresses import HOST, PORT, address_of, is_server, run_address
+from undertow.tracking.mlflow.credentials import require_named_server
 from undertow.tracking.mlflow.errors import Unreachable
 from undertow.tracking.mlflow.views import saved_views, view_id
 
@@ -78,6 +80,18 @@ def has_view(uri: str, experiment_id: str, name: str) -> bool:
         response = ask(uri, f"experiments/get?experiment_id={quote(experiment_id)}")
         tags = _experiments([response.get("experiment")])[0].tags
     return view_id(name) in saved_views(tags)
+
+
+def find_run_address(uri: str, name: str) -> str:
+    """Where the UI shows the runs of an experiment, as from `run_address`; empty if that cannot be looked up."""
+    try:
+        require_named_server(uri)
+        experiment_id = find_experiment(uri, name)
+    except (OSError, ValueError, UndertowError):
+        return ""
+    if experiment_id is None:
+        return ""
+    return run_address(address_of(uri) if is_server(uri) else f"http://{HOST}:{PORT}", experiment_id)
 
 
 def latest_experiments(server: str, limit: int) -> list[Experiment]:

@@ -1,4 +1,7 @@
-"""Records the training loss, the learning rate, the share of clipped steps, and the scores of each validation."""
+"""Records the training loss, the learning rate, the share of clipped steps, and the scores of each validation.
+
+The load of the machine at the start and the end of training is a tag each: measured times depend on it.
+"""
 
 import math
 from typing import Any
@@ -7,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from undertow._system.load import load_text
 from undertow.api.contract import Curve
 from undertow.errors import Diverged
 from undertow.train.clock import Clock
@@ -61,6 +65,7 @@ class Recorder(pl.Callback):
         self._step = self._record.steps = trainer.global_step
         if self._sum is not None:
             self._sum = self._sum.to(pl_module.device)
+        self._record_load("start")
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -93,6 +98,7 @@ class Recorder(pl.Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record how many steps were trained: fewer than `max_steps` after early stopping."""
         self._record.scalars({"train/steps": float(trainer.global_step)}, trainer.global_step)
+        self._record_load("end")
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Pause the clock, and end the run before a validation if the loss is no longer finite."""
@@ -104,6 +110,10 @@ class Recorder(pl.Callback):
         metrics = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
         self._record.scalars(metrics, trainer.global_step)
         self._clock.resume()
+
+    def _record_load(self, when: str) -> None:
+        if load := load_text():
+            self._record.tag(f"undertow.load.{when}", load)
 
     def _mean_loss(self, trainer: pl.Trainer) -> float | None:
         """The mean loss since the last recorded one, over all ranks; None if there was no step.

@@ -5,13 +5,15 @@
 
 Every score is held against that of guessing, where the task states one: a line whose score is no better than that has
 not learned, and is never called the best. The sentences say what was measured and with how many replicates. They name
-no causes.
+no causes, but say where two lines differ by one setting alone.
 """
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import permutations
 
 from undertow.report.format import count_of, format_number, join_words
+from undertow.report.grouping import CELL
 from undertow.report.groups import EXCLUDED_STATES, Group, Groups
 from undertow.report.guessing import guessing, learned
 from undertow.report.quantities import INPUT, Quantity, finite_metric, symbol
@@ -35,6 +37,7 @@ def summarize(groups: Groups) -> list[str]:
         if known := [clause for clause in clauses if clause]:
             where = groups.panel_title(panel) or (groups.lines[0] if len(groups.lines) == 1 else "overall")
             sentences.append(f"{where}: {'; '.join(known)}.")
+    sentences += _interventions(groups)
     if len(panels) > _MAX_PANELS:
         more = count_of(len(panels) - _MAX_PANELS, "more panel")
         sentences.append(f"{more}: see the figures and the table.")
@@ -105,9 +108,39 @@ def _scores(groups: Groups, panel: str) -> str:
         text += f", then {join_words(rest)}" if len(known) <= 4 else f", then {', '.join(rest)} and others"
     if solved := [clause for group in scored if (clause := _solved(group))]:
         text += f"; solved: {join_words(solved)}"
-    if lost := [group.line for group in scored if group not in known]:
-        text += f"; not better than guessing: {join_words(lost)}"
+    if lost := [group for group in scored if group not in known]:
+        text += f"; not better than guessing: {join_words([group.line for group in lost])}{_vanished(groups, lost)}"
     return text
+
+
+def _vanished(groups: Groups, lost: Sequence[Group]) -> str:
+    """By which lag the gradient by the input of these lines has fallen to a thousandth; empty if one has not."""
+    reach = next((each for each in groups.quantities if each.kind == "reach" and each.view == INPUT), None)
+    if reach is None or any(reach.name not in each.estimates or _beyond(each, reach) for each in lost):
+        return ""
+    lags = sorted((each.estimates[reach.name] for each in lost), key=lambda estimate: estimate.value)
+    texts = list(dict.fromkeys(reach.text(lag, spread=False) for lag in (lags[0], lags[-1])))
+    return f" ({symbol(INPUT)} has fallen to a thousandth by lag {' to '.join(texts)})"
+
+
+def _interventions(groups: Groups) -> list[str]:
+    """A sentence for each pair of lines that differ by one setting of the same cell, of which one learned."""
+    first = groups.objectives[0]
+    sentences = []
+    for panel in groups.panels:
+        scored = _scored(groups, panel)
+        for with_it, without in permutations(scored, 2):
+            differing = [key for key in with_it.params if with_it.params[key] != without.params.get(key)]
+            if len(differing) != 1 or CELL in differing or with_it.params.keys() != without.params.keys():
+                continue
+            if learned(with_it, first) and not learned(without, first):
+                score, other = (first.text(each.estimates[first.name], spread=False) for each in (with_it, without))
+                where = f" at {groups.panel_title(panel)}" if groups.panel_title(panel) else ""
+                sentences.append(
+                    f"An intervention{where}: {with_it.line} learned ({first.label} {score}), {without.line} did not "
+                    f"({other}); they differ by {differing[0]} alone."
+                )
+    return sentences
 
 
 def _solved(group: Group) -> str:

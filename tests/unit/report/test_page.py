@@ -190,6 +190,31 @@ def test_where_nothing_was_learned_the_answer_says_so_and_names_no_best(make_stu
     assert not any("best" in sentence for sentence in sentences[3:])
 
 
+def test_one_setting_alone_that_makes_a_cell_learn_is_named_as_an_intervention(
+    make_study: Make, make_grid: Grid
+) -> None:
+    """And the lines that did not learn are named with the lags by which their gradient has fallen."""
+    space = make_grid(cells=("rnn", "lstm"), lengths=(64, 128), seeds=2)
+    chrono = "cell.options.lstm.chrono"
+    results = make_study(replace(space, vary={"cell.name": ("rnn", "lstm"), chrono: (False, True), **space.vary}))
+    scored = tuple(
+        replace(
+            each,
+            values=(0.2 if each.params.get(chrono) or each.params["task.length"] == 64 else 2.3,),
+            metrics={**each.metrics, "gradient/input/reach": 12.0, "gradient/input/reach_censored": 0.0},
+        )
+        for each in results.combinations
+    )
+    sentences = summarize(group_results(replace(results, combinations=scored)))
+    assert [sentence for sentence in sentences if "intervention" in sentence] == [
+        "An intervention at length 128: lstm · chrono=true learned (val/loss 0.2), lstm · chrono=false did not (2.3); "
+        "they differ by cell.options.lstm.chrono alone."
+    ]
+    (at_128,) = [sentence for sentence in sentences if sentence.startswith("length 128")]
+    lost = "not better than guessing: rnn and lstm · chrono=false (∂L/∂x has fallen to a thousandth by lag 12)"
+    assert lost in at_128
+
+
 def test_a_score_is_held_against_the_most_frequent_class(make_study: Make, make_grid: Grid) -> None:
     results = make_study(make_grid(cells=("rnn",), lengths=(64,)), objectives=(Objective("val/accuracy", "maximize"),))
     constant = tuple(

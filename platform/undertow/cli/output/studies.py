@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def print_study(results: "StudyResults", report: Path) -> None:
-    """Print the table of a study, where its report and charts are, and how many combinations are left.
+    """Print the table of a study, where its report and charts are, how many combinations are left, and the answer.
 
     Args:
         results: The study.
@@ -38,6 +38,7 @@ def print_study(results: "StudyResults", report: Path) -> None:
         note(not_shipped(results.name, run.path.parent, last_problem(run.path)))
     if left := sum(trial.state in ("missing", "waiting", "stopped", "running") for trial in results.combinations):
         note(f"{left} of {len(results.combinations)} combinations are left: run the same command to continue.")
+    print_answer(results)
 
 
 def print_results(results: "StudyResults") -> None:
@@ -60,6 +61,15 @@ def print_results(results: "StudyResults") -> None:
     right = [headings[name] for name in cells.right]
     print_table(list(headings.values()), cells.rows, right=right, keys=keys, gap=gap)
     console.print(f"{how_to_read(groups, spread)}.\n", highlight=False, markup=False)
+
+
+def print_answer(results: "StudyResults") -> None:
+    """Print the question of a study and its answer in sentences, those of the report."""
+    from undertow.report.grouping import group_results
+    from undertow.report.summary import summarize
+
+    for sentence in ["", results.question, *summarize(group_results(results))]:
+        out().print(sentence, highlight=False, markup=False)
 
 
 def study_document(results: "StudyResults") -> dict[str, Any]:

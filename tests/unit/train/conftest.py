@@ -28,6 +28,11 @@ class Journal:
     def tags(self, tags: Mapping[str, str]) -> None:
         self.tagged |= tags
 
+    @property
+    def about_the_run(self) -> dict[str, str]:
+        """The tags but those about the machine, which are other ones every time."""
+        return {name: value for name, value in self.tagged.items() if not name.startswith("undertow.load.")}
+
     def sync(self) -> None:
         pass
 

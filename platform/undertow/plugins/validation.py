@@ -9,7 +9,19 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
-from undertow.api.spec import API_WINDOW, CellSpec, Direction, Lengths, Options, ProbeSpec, Shape, Spec, TaskSpec
+from undertow.api.spec import (
+    API_WINDOW,
+    CallbackSpec,
+    CellSpec,
+    Direction,
+    Lengths,
+    OptimizerSpec,
+    Options,
+    ProbeSpec,
+    Shape,
+    Spec,
+    TaskSpec,
+)
 
 Fault = tuple[str, str]
 """What is wrong, and what to do about it."""
@@ -20,6 +32,8 @@ _STATE_PART = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _NOT_PARTS = {"input", "joint"}
 """What stands in the place of a state part in names of metrics, such as ``jacobian/joint/by_lag``."""
 
+_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_CHECKPOINTS = {"last.ckpt", "best.ckpt", "previous.ckpt"}
 _METRIC = re.compile(r"[A-Za-z0-9_.-]+")
 _PYTHON = r"[^\W\d]\w*"
 _FACTORY = re.compile(rf"({_PYTHON}(\.{_PYTHON})*)?:{_PYTHON}")
@@ -66,8 +80,13 @@ def _faults(spec: Any) -> Iterator[Fault]:
         yield from _cell_faults(spec)
     if isinstance(spec, TaskSpec):
         yield from _task_faults(spec)
-    if isinstance(spec, ProbeSpec):
-        yield from _probe_faults(spec)
+    if isinstance(spec, ProbeSpec | CallbackSpec):
+        yield from _measures_faults(spec)
+    if isinstance(spec, CallbackSpec):
+        yield from _files_faults(spec)
+        yield from _flag_faults(spec, "changes_training")
+    if isinstance(spec, OptimizerSpec):
+        yield from _flag_faults(spec, "elementwise")
 
 
 def _cell_faults(spec: Any) -> Iterator[Fault]:
@@ -105,7 +124,7 @@ def _task_faults(spec: Any) -> Iterator[Fault]:
         )
 
 
-def _probe_faults(spec: Any) -> Iterator[Fault]:
+def _measures_faults(spec: Any) -> Iterator[Fault]:
     legal = isinstance(spec.measures, Mapping) and all(
         isinstance(text, str) and text.strip() and "\n" not in text.strip()
         for pair in spec.measures.items()
@@ -116,6 +135,19 @@ def _probe_faults(spec: Any) -> Iterator[Fault]:
             f"measures is {spec.measures!r}.",
             'Write one line by metric name, such as {"gradient/<part>/level": "log10 of the gradient at lag 1"}.',
         )
+
+
+def _files_faults(spec: Any) -> Iterator[Fault]:
+    files = spec.files
+    if not isinstance(files, tuple) or not all(isinstance(name, str) and _FILE.fullmatch(name) for name in files):
+        yield f"files is {files!r}.", 'Write a tuple of names of files without folders, such as ("average.pt",).'
+    elif taken := sorted(_CHECKPOINTS & set(files)):
+        yield f"files has {taken[0]!r}.", "Choose another name: it is that of a checkpoint of the run."
+
+
+def _flag_faults(spec: Any, name: str) -> Iterator[Fault]:
+    if not isinstance(value := getattr(spec, name), bool):
+        yield f"{name} is {value!r}.", "Write True or False."
 
 
 def _ordered(lengths: Lengths) -> bool:

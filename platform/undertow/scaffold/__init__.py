@@ -3,11 +3,12 @@
     plan = plan_plugin("cell", "leaky-rnn", into=Path())
     plan.write()                    # leaky-rnn/pyproject.toml, leaky-rnn/src/leaky_rnn/hooks.py, …
 
-`templates/cell`, `templates/task` and `templates/probe` hold the files, with placeholders such as ``${class_name}`` for
-what `Names` derives, in the files' paths too. They end in ``.template``, so that no tool reads them as code.
+`templates/cell` and the folders beside it, one for each kind, hold the files, with placeholders such as
+``${class_name}`` for what `Names` derives, in the files' paths too. They end in ``.template``, so that no tool reads
+them as code.
 """
 
-from undertow.scaffold.names import KINDS, Kind, Names
+from undertow.scaffold.names import Names
 from undertow.scaffold.plan import Plan, plan_plugin
 
-__all__ = ["KINDS", "Kind", "Names", "Plan", "plan_plugin"]
+__all__ = ["Names", "Plan", "plan_plugin"]

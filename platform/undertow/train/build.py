@@ -9,16 +9,19 @@ the configuration alone.
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
 
 from undertow.api.contract import Probe, Task
 from undertow.config.load import LoadedExperiment
 from undertow.nn import SequenceModel, build_model, build_other_lengths, build_probes, build_task
+from undertow.train.callbacks.plugins import build_callbacks
 from undertow.train.data import digest
 from undertow.train.devices import Devices, resolve_devices
+from undertow.train.optim import try_optimizer
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Built:
         model: The network, with its initial weights.
         probes: The probes, by name.
         other_lengths: The task at each length of `evaluate.lengths`.
+        callbacks: The callbacks of plugins, by name.
     """
 
     loaded: LoadedExperiment
@@ -40,6 +44,7 @@ class Built:
     model: SequenceModel
     probes: Mapping[str, Probe]
     other_lengths: Mapping[int, Task]
+    callbacks: Mapping[str, pl.Callback] = field(default_factory=dict)
 
     def facts(self) -> dict[str, str]:
         """Tags for the provenance of the run: torch, device, and a digest of the data."""
@@ -54,7 +59,7 @@ class Built:
 
 
 def build(loaded: LoadedExperiment) -> Built:
-    """Build the task, the network and the probes of an experiment, and resolve its devices.
+    """Build the task, the network, the probes and the callbacks of an experiment, and resolve its devices.
 
     Python's, NumPy's and torch's random states are seeded with `config.seed`, so that the initial weights are the same
     on every rank and in every process.
@@ -68,7 +73,9 @@ def build(loaded: LoadedExperiment) -> Built:
     seed_all(loaded.config.seed)
     task = build_task(loaded)
     model = build_model(loaded, task)
-    return Built(loaded, devices, task, model, build_probes(loaded), build_other_lengths(loaded, task))
+    try_optimizer(loaded)
+    probes, other_lengths = build_probes(loaded), build_other_lengths(loaded, task)
+    return Built(loaded, devices, task, model, probes, other_lengths, build_callbacks(loaded))
 
 
 def seed_all(seed: int) -> None:

@@ -1,11 +1,11 @@
-"""A scratch plugin with a cell, a task and a probe that have options; nothing of it can be built."""
+"""A scratch plugin with one of each kind that has options; nothing of it can be built."""
 
 from pathlib import Path
 from typing import Literal
 
 from pydantic import field_validator
 
-from undertow import CellSpec, Lengths, Options, ProbeSpec, TaskSpec, hookimpl
+from undertow import CallbackSpec, CellSpec, Lengths, OptimizerSpec, Options, ProbeSpec, TaskSpec, hookimpl
 
 
 class GatedOptions(Options):
@@ -32,6 +32,10 @@ class GaugeOptions(Options):
     lags: int = 32
 
 
+class DescentOptions(Options):
+    beta: float = 0.9
+
+
 @hookimpl
 def undertow_register_cells():
     yield CellSpec(name="gated", summary="G.", factory="x:Y", state=("h", "c"), options=GatedOptions)
@@ -55,3 +59,15 @@ def undertow_register_tasks():
 @hookimpl
 def undertow_register_probes():
     yield ProbeSpec(name="gauge", summary="G.", factory="x:Y", options=GaugeOptions)
+
+
+@hookimpl
+def undertow_register_optimizers():
+    yield OptimizerSpec(name="descent", summary="D.", factory="x:Y", options=DescentOptions, elementwise=True)
+    yield OptimizerSpec(name="matrix-descent", summary="M.", factory="x:Y")
+
+
+@hookimpl
+def undertow_register_callbacks():
+    yield CallbackSpec(name="watch", summary="W.", factory="x:Y", options=GaugeOptions)
+    yield CallbackSpec(name="wait", summary="W.", factory="x:Y")

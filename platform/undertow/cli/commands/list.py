@@ -1,4 +1,4 @@
-"""`undertow list`: the cells, tasks and probes of all plugins.
+"""`undertow list`: the cells, tasks, probes, optimizers and callbacks of all plugins.
 
 Only the hooks of a plugin are imported. The options that build an object, such as ``--build`` and ``--width``, import
 torch too.
@@ -11,16 +11,17 @@ from cyclopts import Parameter
 
 from undertow.cli.options import Json, Markdown, PluginFiles, Write
 from undertow.cli.output.console import emit, note, out
-from undertow.cli.output.describe import Kind, describe, entries_of, print_description
+from undertow.cli.output.describe import describe, entries_of, print_description
 from undertow.cli.output.markdown import markdown_table, output_markdown
 from undertow.cli.output.tables import format_value, table, widths
 from undertow.errors import RequestError, did_you_mean
 from undertow.plugins.host import load_plugins
+from undertow.plugins.kinds import BY_PLURAL, Plural
 from undertow.plugins.registry import Registry
 
 
 def list_command(
-    kind: Annotated[Kind, Parameter(help="What to list.")],
+    kind: Annotated[Plural, Parameter(help="What to list.")],
     name: Annotated[str | None, Parameter(help="Describe this one: equation, state, numbers, source, options.")] = None,
     /,
     *,
@@ -34,7 +35,7 @@ def list_command(
     plugin: PluginFiles = None,
     json: Json = False,
 ) -> int:
-    """List the cells, tasks or probes, or describe one of them."""
+    """List the cells, tasks, probes, optimizers or callbacks, or describe one of them."""
     registry = load_plugins(files=plugin or ())
     sizes = {"width": width, "inputs": inputs, "length": length}
     given = {key: value for key, value in sizes.items() if value is not None}
@@ -51,9 +52,9 @@ def list_command(
     return 0
 
 
-def _print_table(kind: Kind, documents: list[dict[str, Any]], *, failures: int) -> None:
+def _print_table(kind: Plural, documents: list[dict[str, Any]], *, failures: int) -> None:
     """Print one row for each entry, without the plugin it is from if the console is too narrow."""
-    extra = {"cells": ["state"], "tasks": ["shape"], "probes": []}[kind]
+    extra = {"cells": ["state"], "tasks": ["shape"]}.get(kind, [])
     columns = {
         name: [format_value(document[name]) for document in documents] for name in ("name", "summary", *extra, "from")
     }
@@ -70,13 +71,13 @@ def _print_table(kind: Kind, documents: list[dict[str, Any]], *, failures: int) 
         console.print(f"{failures} failed to load: see `undertow plugin list --failed`.")
 
 
-def _validate_sizes(kind: Kind, given: Mapping[str, int], build: bool) -> None:
+def _validate_sizes(kind: Plural, given: Mapping[str, int], build: bool) -> None:
     """Refuse sizes that do not apply to this kind, before torch is imported.
 
     Raises:
         RequestError: A size does not apply to `kind`, or is less than 1.
     """
-    allowed = {"cells": ("width", "inputs", "length"), "tasks": ("length",), "probes": ()}[kind]
+    allowed = {"cells": ("width", "inputs", "length"), "tasks": ("length",)}.get(kind, ())
     for key, value in given.items():
         if key not in allowed:
             applies = "cells or tasks" if key == "length" else "cells"
@@ -84,17 +85,16 @@ def _validate_sizes(kind: Kind, given: Mapping[str, int], build: bool) -> None:
         if value < 1:
             raise RequestError(f"--{key} is {value}; allowed: 1 or more")
     if build and not allowed:
-        raise RequestError("--build does not apply to probes: building one shows nothing more.")
+        raise RequestError(f"--build does not apply to {kind}: building one shows nothing more.")
 
 
 def _documents(
-    registry: Registry, kind: Kind, name: str | None, source: str | None, sizes: Mapping[str, int] | None
+    registry: Registry, kind: Plural, name: str | None, source: str | None, sizes: Mapping[str, int] | None
 ) -> list[dict[str, Any]]:
     """Return the JSON object of each entry to show; the entries are built when `sizes` is not None."""
     entries = entries_of(registry, kind)
     if name is not None:
-        find = {"cells": registry.cell, "tasks": registry.task, "probes": registry.probe}[kind]
-        entries = {name: entries[find(name).name]}
+        entries = {name: registry.find(BY_PLURAL[kind].name, name)}
     if source is not None:
         known = {plugin.distribution for plugin in registry.plugins}
         if source not in known:

@@ -21,7 +21,7 @@ from undertow.plugins.registry import Registry
 
 
 def list_command(
-    kind: Annotated[Plural, Parameter(help="What to list.")],
+    kind: Annotated[Plural, Parameter(show_choices=False, help=f"{', '.join(BY_PLURAL)}.")],
     name: Annotated[str | None, Parameter(help="Describe this one: equation, state, numbers, source, options.")] = None,
     /,
     *,

@@ -26,7 +26,7 @@ _MARKS = {"passed": "passed", "failed": "FAILED", "skipped": "skipped", "failed 
 
 
 def plugin_check_command(
-    name: Annotated[str, Parameter(help="What a plugin offers, such as a cell, or a whole distribution.")],
+    name: Annotated[str, Parameter(help="A cell, task, probe, …, or a whole distribution.")],
     /,
     *,
     kind: Annotated[

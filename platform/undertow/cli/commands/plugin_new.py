@@ -13,7 +13,7 @@ from undertow.scaffold import plan_plugin
 
 
 def plugin_new_command(
-    kind: Annotated[KindName, Parameter(help="What it registers.")],
+    kind: Annotated[KindName, Parameter(show_choices=False, help=f"{', '.join(KINDS)}.")],
     name: Annotated[str, Parameter(help="Its name: lower-case words joined by hyphens.")],
     /,
     *,

@@ -343,6 +343,8 @@ def _modules(loaded: LoadedStudy) -> list[str]:
         *(specs.block(str(name)) for name in {each.get("cell.block", loaded.first.cell.block) for each in chosen}),
         *(specs.task(str(name)) for name in {each.get("task.name", loaded.first.task.name) for each in chosen}),
         *(specs.probe(each.name) for each in loaded.first.probes),
+        *(specs.optimizer(str(name)) for name in {each.get("optim.name", loaded.first.optim.name) for each in chosen}),
+        *(specs.callback(each.name) for each in loaded.first.callbacks),
     ]
     classes = {spec.factory.partition(":")[0] for spec in wanted} - {""}
     hooks = {plugin.module for plugin in specs.plugins if not plugin.scratch}  # every trial loads all plugins

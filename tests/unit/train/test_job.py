@@ -429,7 +429,7 @@ def test_callbacks_that_have_nothing_to_do_are_not_installed(run_job, monkeypatc
 
     monkeypatch.setattr(pl.Trainer, "fit", record_callbacks)
     run_job("probes=[]", folder="plain")
-    assert sorted(used) == ["Checkpoints", "ModelCheckpoint", "Recorder"]
+    assert sorted(used) == ["Checkpoints", "ModelCheckpoint", "RandomState", "Recorder"]
     used.clear()
     run_job(PROBES, folder="measured")
-    assert sorted(used) == ["Checkpoints", "ModelCheckpoint", "Probing", "Recorder"]
+    assert sorted(used) == ["Checkpoints", "ModelCheckpoint", "Probing", "RandomState", "Recorder"]

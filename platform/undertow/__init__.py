@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Block,
         Cell,
         Curve,
+        Factors,
         GateKind,
         Measurement,
         Model,
@@ -33,7 +34,16 @@ if TYPE_CHECKING:
         Vector,
     )
     from undertow.api.hookspecs import hookimpl
-    from undertow.api.spec import BlockSpec, CellSpec, Lengths, Options, ProbeSpec, TaskSpec
+    from undertow.api.spec import (
+        BlockSpec,
+        CallbackSpec,
+        CellSpec,
+        Lengths,
+        OptimizerSpec,
+        Options,
+        ProbeSpec,
+        TaskSpec,
+    )
     from undertow.errors import Diverged, Interrupted, RequestError, UndertowError
     from undertow.nn.loop import trajectory, unroll, unroll_by_steps
     from undertow.nn.losses import supervised_losses
@@ -43,28 +53,30 @@ if TYPE_CHECKING:
 
 _HOME = {
     "undertow.api.contract": (
-        "Batch", "Block", "Cell", "Curve", "GateKind", "Measurement", "Model", "Probe", "Split", "State", "Subject",
-        "Task", "Tokens", "Vector",
+        "Batch", "Block", "Cell", "Curve", "Factors", "GateKind", "Measurement", "Model", "Probe", "Split", "State",
+        "Subject", "Task", "Tokens", "Vector",
     ),
     "undertow.errors": ("Diverged", "Interrupted", "RequestError", "UndertowError"),
     "undertow.api.hookspecs": ("hookimpl",),
     "undertow.nn.loop": ("trajectory", "unroll", "unroll_by_steps"),
     "undertow.nn.losses": ("supervised_losses",),
     "undertow.runs.experiment": ("RunResult", "run"),
-    "undertow.api.spec": ("BlockSpec", "CellSpec", "Lengths", "Options", "ProbeSpec", "TaskSpec"),
+    "undertow.api.spec": (
+        "BlockSpec", "CallbackSpec", "CellSpec", "Lengths", "OptimizerSpec", "Options", "ProbeSpec", "TaskSpec",
+    ),
     "undertow.studies.run": ("study",),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [  # noqa: RUF022  (grouped as above)
-    "Batch", "Block", "Cell", "Curve", "GateKind", "Measurement", "Model", "Probe", "Split", "State", "Subject", "Task",
-    "Tokens", "Vector",
+    "Batch", "Block", "Cell", "Curve", "Factors", "GateKind", "Measurement", "Model", "Probe", "Split", "State",
+    "Subject", "Task", "Tokens", "Vector",
     "Diverged", "Interrupted", "RequestError", "UndertowError",
     "draws",
     "hookimpl",
     "supervised_losses", "trajectory", "unroll", "unroll_by_steps",
     "RunResult", "run", "study",
-    "BlockSpec", "CellSpec", "Lengths", "Options", "ProbeSpec", "TaskSpec",
+    "BlockSpec", "CallbackSpec", "CellSpec", "Lengths", "OptimizerSpec", "Options", "ProbeSpec", "TaskSpec",
 ]  # fmt: skip
 
 

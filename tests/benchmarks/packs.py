@@ -133,7 +133,7 @@ def _single_steps(cell: str, T: int, B: int, H: int) -> Ways:
 
 
 def _single_step(loaded: LoadedExperiment, task: Task, model: nn.Module, B: int) -> Callable[[], None]:
-    optimizer = build_optimizer(loaded.config.optim, model.parameters())
+    optimizer = build_optimizer(loaded.config.optim, model.parameters(), loaded.registry)
     batches = _batches([task], B)
 
     def step() -> None:
@@ -169,7 +169,7 @@ class PackSteps:
         self._mixed = mixed
         self._batches = _batches(tasks, B)
         self._pack = Pack(models).to(device)
-        self._optimizer = build_optimizer(loaded[0].config.optim, self._pack.parameters())
+        self._optimizer = build_optimizer(loaded[0].config.optim, self._pack.parameters(), loaded[0].registry)
         self._choice = Choice(self._pack, on_gpu=device == "cuda")
 
     @property

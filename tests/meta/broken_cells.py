@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from undertow_scratch_right import RightCell, RightOptions, cell_spec
 
-from undertow import CellSpec, GateKind, Options, State, hookimpl
+from undertow import CellSpec, Factors, GateKind, Options, State, hookimpl
 
 
 class UndescribedOptions(Options):
@@ -154,6 +154,13 @@ class EveryParameterGetsAGradient(RightCell):
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
         self.spare = nn.Parameter(torch.ones(3))
+
+
+class ParameterFactorsAreOfItsParameters(RightCell):
+    """It names a parameter with the module that it is in."""
+
+    def parameter_factors(self) -> Mapping[str, Factors]:
+        return {"U.weight": Factors(weight_decay=0.0)}
 
 
 class GatesAreInRange(RightCell):

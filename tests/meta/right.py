@@ -1,26 +1,31 @@
-"""Cells, a block, a task and a probe that pass every check; the broken plugins beside this file are subclasses of them.
+"""Plugins of every kind that pass every check; the broken plugins beside this file are subclasses of them.
 
 A scratch plugin. It imports torch in the module of its hooks, so if installed it breaks the first check.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
+import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim import Optimizer
 from torchmetrics import MeanSquaredError, Metric
 
 from undertow import (
     Batch,
     Block,
     BlockSpec,
+    CallbackSpec,
     Cell,
     CellSpec,
     Curve,
     GateKind,
     Lengths,
     Measurement,
+    OptimizerSpec,
     Options,
     Probe,
     ProbeSpec,
@@ -182,6 +187,88 @@ class RightProbe(Probe):
         return Measurement({self.scalar: largest}, {"right/by_time": Curve(range(len(sizes)), sizes)})
 
 
+class RightOptimizer(Optimizer):
+    """m' = 0.9 m + 0.1 g;  w' = (1 - lr λ) w - lr m'."""
+
+    keeps_mean = True
+
+    def __init__(self, groups: list[dict[str, Any]], options: RightOptions) -> None:
+        super().__init__(groups, {"strength": options.strength})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self.update(parameter, parameter.grad, group)
+        return loss
+
+    def mean(self, parameter: Tensor) -> Tensor:
+        state = self.state[parameter]
+        if "mean" not in state:
+            state["mean"] = torch.zeros_like(parameter)
+        return state["mean"]
+
+    def update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        mean = self.mean(parameter).lerp_(gradient, 0.1)
+        parameter.mul_(1 - group["lr"] * group["weight_decay"]).sub_(group["lr"] * group["strength"] * mean)
+
+
+class NormalisedOptimizer(RightOptimizer):
+    """As `RightOptimizer`, with the gradient of each parameter scaled to at most norm 1: it steps no stacks."""
+
+    def update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        super().update(parameter, gradient / gradient.norm().clamp(min=1.0), group)
+
+
+class RightCallback(pl.Callback):
+    """Keeps the mean of the first weight over all steps, logs its size, and writes it at the end."""
+
+    logs: ClassVar[str] = "right/mean"
+    file: ClassVar[str] = "right.txt"
+
+    def __init__(self, options: RightOptions) -> None:
+        self.strength = options.strength
+        self.step = 0
+        self.mean: Tensor | float = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"mean": self.mean, "step": self.step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.mean, self.step = state_dict["mean"], state_dict["step"]
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_step > self.step:
+            self.step = trainer.global_step
+            self.count(pl_module)
+
+    def count(self, network: pl.LightningModule) -> None:
+        weight = next(network.parameters()).detach()
+        self.mean = self.mean + (weight - self.mean) / self.step
+        network.log(self.logs, self.mean.abs().mean())
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        Path(trainer.default_root_dir, self.file).write_text(str(self.mean))
+
+
+class DrawingCallback(RightCallback):
+    """As `RightCallback`, and adds noise to the gradients: it says that it changes training."""
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
+    ) -> None:
+        for parameter in pl_module.parameters():
+            if parameter.grad is not None:
+                parameter.grad += 0.01 * torch.randn_like(parameter)
+
+
 def cell_spec(
     name: str, factory: str, options: type[Options] = RightOptions, state: tuple[str, ...] = ("h",)
 ) -> CellSpec:
@@ -199,6 +286,17 @@ def task_spec(name: str, factory: str, options: type[Options] = RightOptions, **
 
 def probe_spec(name: str, factory: str, options: type[Options] = RightOptions) -> ProbeSpec:
     return ProbeSpec(name=name, summary="A probe.", factory=factory, options=options)
+
+
+def optimizer_spec(
+    name: str, factory: str, options: type[Options] = RightOptions, elementwise: bool = True
+) -> OptimizerSpec:
+    return OptimizerSpec(name=name, summary="An optimiser.", factory=factory, options=options, elementwise=elementwise)
+
+
+def callback_spec(name: str, factory: str, options: type[Options] = RightOptions, **more: Any) -> CallbackSpec:
+    settings = {"measures": {"right/<what>": "The mean."}, "files": ("right.txt",)} | more
+    return CallbackSpec(name=name, summary="A callback.", factory=factory, options=options, **settings)
 
 
 @hookimpl
@@ -224,3 +322,15 @@ def undertow_register_tasks() -> Iterable[TaskSpec]:
 @hookimpl
 def undertow_register_probes() -> Iterable[ProbeSpec]:
     return [probe_spec("right", ":RightProbe")]
+
+
+@hookimpl
+def undertow_register_optimizers() -> Iterable[OptimizerSpec]:
+    yield optimizer_spec("right", ":RightOptimizer")
+    yield optimizer_spec("right-normalised", ":NormalisedOptimizer", elementwise=False)
+
+
+@hookimpl
+def undertow_register_callbacks() -> Iterable[CallbackSpec]:
+    yield callback_spec("right", ":RightCallback")
+    yield callback_spec("right-drawing", ":DrawingCallback", changes_training=True)

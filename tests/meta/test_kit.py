@@ -12,36 +12,31 @@ import torch
 
 import undertow.testing
 from undertow.plugins.host import load_plugins
-from undertow.testing import (
-    BlockConformance,
-    CellConformance,
-    Conformance,
-    ProbeConformance,
-    TaskConformance,
-    run_checks,
-)
+from undertow.testing import KITS, CellConformance, Conformance, run_checks
 from undertow.testing.networks import small_network
 from undertow.testing.work import work_of
 
 HERE = Path(__file__).parent
 RIGHT = HERE / "right.py"
-KITS: dict[str, type[Conformance]] = {
-    "cell": CellConformance,
-    "block": BlockConformance,
-    "task": TaskConformance,
-    "probe": ProbeConformance,
-}
 RIGHT_NAMES = {
     "cell": ("right", "right-counting", "right-drawing", "right-complex"),
     "block": ("right",),
     "task": ("right",),
     "probe": ("right",),
+    "optimizer": ("right", "right-normalised"),
+    "callback": ("right", "right-drawing"),
 }
 HOOKS = "hooks_import_nothing_heavy"
 """Its broken plugin is `HEAVY_HOOKS`, installed as a distribution."""
 HEAVY_HOOKS = """
 import tensorflow  # an empty module of that name: the check looks at names alone
-from undertow import BlockSpec, CellSpec, Lengths, ProbeSpec, TaskSpec, hookimpl
+from undertow import Options
+
+class RightOptions(Options):
+    strength: float = 1.0
+    \'\'\'How strong it is.\'\'\'
+
+from undertow import BlockSpec, CallbackSpec, CellSpec, Lengths, OptimizerSpec, ProbeSpec, TaskSpec, hookimpl
 
 @hookimpl
 def undertow_register_cells():
@@ -61,10 +56,22 @@ def undertow_register_tasks():
 @hookimpl
 def undertow_register_probes():
     yield ProbeSpec(name="heavy", summary="A probe.", factory="heavy_classes:RightProbe")
+
+@hookimpl
+def undertow_register_optimizers():
+    yield OptimizerSpec(name="heavy", summary="An optimiser.", factory="heavy_classes:RightOptimizer", elementwise=True,
+        options=RightOptions)
+
+@hookimpl
+def undertow_register_callbacks():
+    yield CallbackSpec(name="heavy", summary="A callback.", factory="heavy_classes:RightCallback", options=RightOptions,
+        measures={"right/mean": "The mean."}, files=("right.txt",))
 """
 DOES_NOT_APPLY = {
-    "right-complex": {"scan_equals_steps", "scan_has_the_gradients_of_its_steps", "gates_are_in_range"},
-    "right-drawing": {"packs"},
+    "cell right-complex": {"scan_equals_steps", "scan_has_the_gradients_of_its_steps", "gates_are_in_range"},
+    "cell right-drawing": {"packs"},
+    "optimizer right-normalised": {"stack_is_stepped_as_each_alone"},
+    "callback right-drawing": {"training_is_what_its_spec_says"},
 }
 TRAINING_STEPS = 200
 """Steps in which the right cells learn to add; a broken cell needs no more to fail."""
@@ -122,7 +129,7 @@ def test_a_right_plugin_passes_every_check_that_applies(kind: str, name: str) ->
     assert report.ok, report.of("failed")
     skipped = {result.check for result in report.of("skipped")}
     gpu = set() if torch.cuda.is_available() or kind != "cell" else {"gpu_equals_cpu"}
-    assert skipped == {HOOKS} | gpu | DOES_NOT_APPLY.get(name, set())
+    assert skipped == {HOOKS} | gpu | DOES_NOT_APPLY.get(f"{kind} {name}", set())
     assert torch.equal(torch.get_rng_state(), before)
 
 

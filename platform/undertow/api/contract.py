@@ -26,7 +26,20 @@ State = tuple[Tensor, ...]
 
 Split = Literal["train", "val", "test"]
 
-GateKind = Literal["sigmoid", "tanh", "relu"]
+GateKind = Literal["sigmoid", "tanh", "relu", "exp", "softplus"]
+"""The activation of a gate; the values of `exp` and `softplus` are above 0 without a limit."""
+
+
+class Factors(NamedTuple):
+    """How the optimiser treats a parameter, in comparison with the others.
+
+    Attributes:
+        lr: The factor on `optim.lr`; 0 trains nothing.
+        weight_decay: The factor on `optim.weight_decay`.
+    """
+
+    lr: float = 1.0
+    weight_decay: float = 1.0
 
 
 class Cell(nn.Module, ABC):
@@ -105,6 +118,17 @@ class Cell(nn.Module, ABC):
             layers: How many there are.
         """
         return
+
+    def parameter_factors(self) -> Mapping[str, Factors]:
+        """Factors on the learning rate and the weight decay of some parameters; default: none.
+
+        For parameters whose size is not that of a weight, such as the logarithm of a decay rate: weight decay would
+        move them to 0, which is no neutral value. `cell.lr_scale` and `cell.decay_scale` of a run take precedence.
+
+        Returns:
+            Factors by the name of the parameter, without the modules it is in, as in `cell.lr_scale`.
+        """
+        return {}
 
     def constrain(self) -> None:
         """Move parameters back to allowed values, after each optimiser step and without gradients; default: nothing."""

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from undertow.api.spec import BlockSpec, CellSpec, ProbeSpec, TaskSpec
+from undertow.api.spec import BlockSpec, CallbackSpec, CellSpec, OptimizerSpec, ProbeSpec, TaskSpec
 
 PROJECT = "undertow"
 """The name of both the pluggy project and the entry-point group."""
@@ -43,3 +43,13 @@ def undertow_register_tasks() -> Iterable[TaskSpec]:  # type: ignore[empty-body]
 @hookspec
 def undertow_register_probes() -> Iterable[ProbeSpec]:  # type: ignore[empty-body]
     """The probes that this plugin offers."""
+
+
+@hookspec
+def undertow_register_optimizers() -> Iterable[OptimizerSpec]:  # type: ignore[empty-body]
+    """The optimisers that this plugin offers."""
+
+
+@hookspec
+def undertow_register_callbacks() -> Iterable[CallbackSpec]:  # type: ignore[empty-body]
+    """The callbacks that this plugin offers."""

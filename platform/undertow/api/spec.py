@@ -1,4 +1,4 @@
-"""Specs: the description of a cell, a block, a task or a probe that is known before its class is imported.
+"""Specs: the description of what a plugin offers that is known before its class is imported.
 
 A spec is frozen data. `factory` names the class as ``"package.module:Class"`` (``":Class"`` for the module that holds
 the hooks), so that listing a thousand cells imports none of them:
@@ -41,13 +41,13 @@ class Options(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """The description of a cell, a block, a task or a probe.
+    """What every description has.
 
     Args:
         name: Lower-case words joined by hyphens, unique within its kind.
         summary: One line for the catalogue.
         factory: The class, as ``"package.module:Class"``; imported when a run needs it.
-        options: A subclass of `Options`; its fields are what ``<kind>.options.<name>`` accepts.
+        options: A subclass of `Options`; its fields are the options of a configuration.
         paper: The source: authors, year, arXiv number.
         api: The version of the plugin contract it was written for.
     """
@@ -129,3 +129,42 @@ class ProbeSpec(Spec):
     """
 
     measures: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSpec(Spec):
+    """An optimiser: a subclass of `torch.optim.Optimizer`, called as ``factory(groups, options)``.
+
+    `groups` is a list of parameter groups, each with its ``params``, ``lr`` and ``weight_decay``: those of the run's
+    `optim` section, times the factors of `cell.lr_scale`, `cell.decay_scale` and `Cell.parameter_factors`. So ``lr``
+    and ``weight_decay`` are no options.
+
+    Args:
+        equation: The update, in one line per quantity.
+        elementwise: Whether a step changes each number by that number, its gradient and its own state alone. Only then
+            are replicates trained side by side: one optimiser steps the stack of their parameters, and each tensor of
+            its state that is not a scalar has the shape of its parameter.
+    """
+
+    equation: str = ""
+    elementwise: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallbackSpec(Spec):
+    """A callback: a subclass of `pytorch_lightning.Callback`, called as ``factory(options)``.
+
+    What it keeps from step to step is in its `state_dict`, so that a resumed run goes on as if it had not stopped. What
+    it logs by ``pl_module.log(name, value)`` is recorded at the step where it logs it. Files go into
+    ``trainer.default_root_dir``, the folder of the run's checkpoints.
+
+    Args:
+        measures: One line for each number that it logs, by its name, as for a probe.
+        files: The names of the files that it writes.
+        changes_training: Whether it changes weights, gradients or random numbers, or ends the run. A callback that does
+            not say so leaves training as it is, to the last bit.
+    """
+
+    measures: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
+    changes_training: bool = False

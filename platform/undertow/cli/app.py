@@ -10,7 +10,7 @@ COMMANDS = (
     ("run", "run:run_command", "Train one network and record the run in MLflow."),
     ("check", "check:check_command", "Validate configuration files and report every error."),
     ("show", "show:show_command", "Show a configuration and the origin of each value."),
-    ("list", "list:list_command", "List cells, blocks, tasks or probes, or describe one."),
+    ("list", "list:list_command", "List the catalogue, such as all cells, or describe one."),
     ("sync", "sync:sync_command", "Send the records that the tracking store does not have yet."),
     ("ui", "ui:ui_command", "Start the MLflow UI and the Optuna dashboard."),
     ("doctor", "doctor:doctor_command", "Check devices, versions, plugins and the tracking store."),

@@ -102,10 +102,11 @@ def without_password(config: ExperimentConfig) -> ExperimentConfig:
 def flatten(config: ExperimentConfig) -> dict[str, str]:
     """Return every value that is set, by dotted key, as text for a table of parameters.
 
-    Options of a probe come under its name (``probes.saturation.every``); lists are joined.
+    Options of a probe or callback come under its name (``probes.saturation.every``); lists are joined.
     """
     data = config.model_dump(mode="json")
-    data["probes"] = {probe.pop("name"): probe for probe in data["probes"]}
+    for section in ("probes", "callbacks"):
+        data[section] = {entry.pop("name"): entry for entry in data[section]}
     flat = {".".join(map(str, keys)): value for keys, value in _leaves(data) if value not in (None, "", [])}
     return {key: _text(value) for key, value in flat.items()}
 

@@ -3,14 +3,18 @@
     forbidding(loaded.config)                     # None, or Forbidden("optim.omega", "its penalty needs …")
     forbidding(loaded.first, loaded.config)       # a run of a study, which may forbid it as well
 
-Only the configuration is looked at. Whether the networks can be called together is found out when they are built: a
-cell that cannot is run one by one inside its pack.
+Only the configuration is looked at, and what the spec of its optimiser says. Whether the networks can be called
+together is found out when they are built: a cell that cannot is run one by one inside its pack.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from undertow.api.spec import OptimizerSpec
 from undertow.config.schema import ExperimentConfig
 from undertow.config.study_schema import StudyConfig
+from undertow.plugins.builtin import OPTIMIZERS
+from undertow.plugins.registry import Entry
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,9 @@ class Forbidden:
 
 
 DECIDING = (
+    "callbacks",
     "cell.dropout",
+    "optim.name",
     "optim.omega",
     "optim.scheduler.name",
     "train.accelerator",
@@ -41,12 +47,19 @@ DECIDING = (
 """The keys of a run that `forbidding` reads: runs with equal values for them have the same answer."""
 
 
-def forbidding(config: ExperimentConfig, study: StudyConfig | None = None, *, devices: int = 1) -> Forbidden | None:
+def forbidding(
+    config: ExperimentConfig,
+    study: StudyConfig | None = None,
+    *,
+    optimizers: Mapping[str, Entry[OptimizerSpec]] = OPTIMIZERS,
+    devices: int = 1,
+) -> Forbidden | None:
     """Which key keeps replicates of a run from being trained side by side; None if none does.
 
     Args:
         config: The run.
         study: The study that it belongs to.
+        optimizers: What the plugins offer.
         devices: How many devices ``train.devices: auto`` takes.
     """
     if study is not None and (of_study := _of_study(study)):
@@ -56,6 +69,10 @@ def forbidding(config: ExperimentConfig, study: StudyConfig | None = None, *, de
     train = config.train
     if config.cell.dropout:
         return Forbidden("cell.dropout", "replicates would share one random state")
+    if config.callbacks:
+        return Forbidden("callbacks", "each is made for the Trainer of a single run")
+    if not optimizers[config.optim.name].spec.elementwise:
+        return Forbidden("optim.name", f"`{config.optim.name}` is not declared `elementwise`")
     if config.optim.omega:
         return Forbidden("optim.omega", "Ω penalises each network by itself")
     if config.optim.scheduler.name == "plateau":

@@ -2,8 +2,9 @@
 
     config = resolve(config, source, registry)
 
-Names of cells, tasks, probes and metrics must exist, the task must allow the length, and the plugin's own model
-validates the options. Options of a cell or task that is not the chosen one are left out of the result.
+Names of cells, tasks, probes, optimisers, callbacks and metrics must exist, the task must allow the length, and the
+plugin's own model validates the options. Options of a cell, task or optimiser that is not the chosen one are left out
+of the result.
 """
 
 import json
@@ -15,10 +16,11 @@ from pydantic import BaseModel, ValidationError
 from undertow._system.names import check_name
 from undertow.api.spec import Options, Spec, TaskSpec
 from undertow.config.explain import explain
-from undertow.config.schema import ExperimentConfig, ProbeConfig
+from undertow.config.schema import CallbackConfig, ExperimentConfig, OptimConfig, ProbeConfig
 from undertow.config.source import Source, shown
 from undertow.config.yaml12 import Keys
 from undertow.errors import RequestError, did_you_mean
+from undertow.plugins.builtin import KEYS, OPTIMIZERS
 from undertow.plugins.registry import Registry, describe_error
 
 ONLY_AT_THE_END = (
@@ -27,6 +29,7 @@ ONLY_AT_THE_END = (
 """What is wrong with a metric of the test split in the place of one that decides something."""
 
 M = TypeVar("M", bound=BaseModel)
+L = TypeVar("L", ProbeConfig, CallbackConfig)
 S = TypeVar("S", bound=Spec)
 
 
@@ -45,24 +48,34 @@ def resolve(config: ExperimentConfig, source: Source, registry: Registry) -> Exp
     cell = validation.find(registry.cell, config.cell.name, "cell", "name")
     task = validation.find(registry.task, config.task.name, "task", "name")
     block = validation.find(registry.block, config.cell.block, "cell", "block")
+    optimizer = validation.find(registry.optimizer, config.optim.name, "optim", "name")
     validation.find_all(registry.cell, config.cell.options, "cell", "options")
     validation.find_all(registry.block, config.cell.block_options, "cell", "block_options")
     validation.find_all(registry.task, config.task.options, "task", "options")
     cell_options = validation.chosen_options(cell, config.cell.options, "cell", "options")
     block_options = validation.chosen_options(block, config.cell.block_options, "cell", "block_options")
     task_options = validation.chosen_options(task, config.task.options, "task", "options")
+    validation.find_all(registry.optimizer, config.optim.options, "optim", "options")
+    validation.optimizer_keys(config.optim)
+    optim_options = validation.chosen_options(optimizer, config.optim.options, "optim", "options")
     length = validation.length(task, config.task.length)
     validation.other_lengths(task, config.evaluate.lengths)
     validation.metrics(task, config)
     validation.bidirectional(task, config)
-    probes = [validation.probe(index, config.probes) for index in range(len(config.probes))]
+    probes = [validation.listed(registry.probe, "probes", config.probes, index) for index in range(len(config.probes))]
+    callbacks = [
+        validation.listed(registry.callback, "callbacks", config.callbacks, index)
+        for index in range(len(config.callbacks))
+    ]
     if validation.problems:
         raise RequestError("\n".join(validation.problems))
     return config.model_copy(
         update={
             "cell": config.cell.model_copy(update={"options": cell_options, "block_options": block_options}),
             "task": config.task.model_copy(update={"options": task_options, "length": length}),
+            "optim": config.optim.model_copy(update={"options": optim_options if any(optim_options.values()) else {}}),
             "probes": probes,
+            "callbacks": callbacks,
         }
     )
 
@@ -185,18 +198,28 @@ class _Validation:
         if config.optim.omega:
             self._wrong(f"Ω is defined for states that pass forwards in time: {remedy}", "optim", "omega")
 
-    def probe(self, index: int, probes: list[ProbeConfig]) -> ProbeConfig:
-        probe = probes[index]
-        if any(other.name == probe.name for other in probes[:index]):
-            self._wrong(f"the probe `{probe.name}` is here twice; keep one.", "probes", index, "name")
-            return probe
+    def optimizer_keys(self, optim: OptimConfig) -> None:
+        """Refuse a key that the chosen optimiser would ignore: of those of plugins, only the own options count."""
+        if optim.name in OPTIMIZERS:
+            return
+        for key, names in KEYS.items():
+            if getattr(optim, key) != OptimConfig.model_fields[key].default:
+                problem = f"this key is for {' and '.join(names)}; `{optim.name}` has options of its own"
+                self._wrong(f"{problem}: `undertow list optimizers {optim.name}`", "optim", key)
+
+    def listed(self, lookup: Callable[[str], Spec], section: str, entries: Sequence[L], index: int) -> L:
+        """An entry of `probes` or `callbacks` with all options of its plugin."""
+        entry = entries[index]
+        if any(other.name == entry.name for other in entries[:index]):
+            self._wrong(f"the {section[:-1]} `{entry.name}` is here twice; keep one.", section, index, "name")
+            return entry
         before = len(self.problems)
-        spec = self.find(self._registry.probe, probe.name, "probes", index, "name")
+        spec = self.find(lookup, entry.name, section, index, "name")
         if spec is None:
-            if "probes" not in self._source.data:
-                self.problems[before] += " It is there by default; write `probes: []` for no probes."
-            return probe
-        return probe.model_copy(update={"options": self.options(spec, probe.options, "probes", index, "options")})
+            if section not in self._source.data:
+                self.problems[before] += f" It is there by default; write `{section}: []` for no {section}."
+            return entry
+        return entry.model_copy(update={"options": self.options(spec, entry.options, section, index, "options")})
 
     def _wrong(self, problem: str, *keys: str | int) -> None:
         self.problems.append(f"{self._source.place(*keys)}: {'.'.join(map(str, keys))}: {problem}")

@@ -44,6 +44,8 @@ class CellConfig(Section):
     """Whether each layer has a second cell that runs backwards, for tasks that answer once, at the end."""
     lr_scale: dict[str, NonNegative] = {}
     """Factors on `optim.lr`, by parameter of the cell, such as `{weight_hh: 0.1}`, in every layer; 0 trains nothing."""
+    decay_scale: dict[str, NonNegative] = {}
+    """Factors on `optim.weight_decay`, by parameter of the cell, in every layer; 0 decays nothing."""
     options: dict[str, dict[str, Any]] = {}
     """The cell's own options, under its name."""
     block_options: dict[str, dict[str, Any]] = {}
@@ -74,8 +76,8 @@ class Scheduler(Section):
 class OptimConfig(Section):
     """The optimiser."""
 
-    name: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
-    """The optimiser, by its name in torch.optim."""
+    name: str = "adam"
+    """A name from `undertow list optimizers`."""
     lr: Positive = 1e-3
     """Learning rate."""
     weight_decay: NonNegative = 0.0
@@ -88,6 +90,8 @@ class OptimConfig(Section):
     """Largest norm of the whole gradient; a larger one is scaled down."""
     clip_value: Positive | None = None
     """Largest absolute value of one gradient entry; a larger one is clipped."""
+    options: dict[str, dict[str, Any]] = {}
+    """The own options of an optimiser that comes from a plugin, under its name."""
     omega: NonNegative = 0.0
     """Weight of Pascanu's Ω, a penalty on steps that change the norm of the gradient (arXiv 1211.5063)."""
     scheduler: Scheduler = Scheduler()
@@ -183,6 +187,17 @@ class ProbeConfig(Section):
     """The probe's own options."""
 
 
+class CallbackConfig(Section):
+    """One callback of a plugin. It is called in the place of this entry among the others, and before probes measure."""
+
+    name: str
+    """A name from `undertow list callbacks`."""
+    on_error: Literal["fail", "warn"] = "fail"
+    """What happens when it raises: `fail` ends the run, `warn` records the error as a tag and calls it no more."""
+    options: dict[str, Any] = {}
+    """The callback's own options."""
+
+
 class EvaluateConfig(Section):
     """What the trained network is evaluated on at the end: the best checkpoint, on the test split, once."""
 
@@ -257,6 +272,8 @@ class ExperimentConfig(Section):
     train: TrainConfig = TrainConfig()
     probes: list[ProbeConfig] = [ProbeConfig(name="gradient-profile", every=100)]
     """What is measured; the gradient profile every 100 steps when absent."""
+    callbacks: list[CallbackConfig] = []
+    """What else acts on the training: callbacks of plugins, in their order."""
     evaluate: EvaluateConfig = EvaluateConfig()
     """What the trained network is evaluated on at the end."""
     track: TrackConfig = TrackConfig()

@@ -4,8 +4,8 @@
     [str(combination) for combination in space.combinations()]
     # ["cell.name=rnn seed=0", "cell.name=rnn seed=1", "cell.name=lstm seed=0", "cell.name=lstm seed=1"]
 
-An option of one cell or task (``cell.options.lstm.forget_bias``) has an effect only where that one is chosen: elsewhere
-it is left out, so that no run is done twice.
+An option of one cell, task or optimiser (``cell.options.lstm.forget_bias``) has an effect only where that one is
+chosen: elsewhere it is left out, so that no run is done twice.
 
 A value may be a list, as in ``vary: {optim.betas: [[0.9, 0.999], [0.8, 0.99]]}``. Here it is a tuple, which can be
 compared and hashed; `frozen` makes it, and `written` makes a list of it again.
@@ -22,6 +22,9 @@ Scalar = str | int | float | bool | None
 Value = Scalar | tuple["Value", ...]
 Params = Mapping[str, Value]
 """Values by dotted key, as `--set` names them."""
+
+NAMED = ("cell", "task", "optim")
+"""The sections that choose by `name`, and have the options of each choice under its name."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,7 @@ class Space:
         chosen = self.chosen(params)
         undecided = tuple(
             f"{section}.options."
-            for section in ("cell", "task")
+            for section in NAMED
             if f"{section}.name" in self.search and f"{section}.name" not in chosen
         )
         return {
@@ -167,7 +170,7 @@ class Space:
 def matters(key: str, when: Params, chosen: Params) -> bool:
     """Whether a key has an effect with the chosen values: an option of a cell only where that cell is chosen."""
     section, _, rest = key.partition(".options.")
-    if rest and section in ("cell", "task") and f"{section}.name" in chosen:
+    if rest and section in NAMED and f"{section}.name" in chosen:
         name = str(chosen[f"{section}.name"])
         if not rest.startswith(f"{name}."):
             return False

@@ -9,15 +9,17 @@ what it returned and what was expected.
 B batch (2 here), T time, I input, H hidden.
 """
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from undertow.api.contract import Batch, Block, Cell, Probe, Scans, State, Task, Tokens, Vector
+from undertow.api.contract import Batch, Block, Cell, Factors, Probe, Scans, State, Task, Tokens, Vector
 from undertow.api.spec import BlockSpec, CellSpec, TaskSpec
 from undertow.config.load import LoadedExperiment
+from undertow.config.schema import CellConfig
 from undertow.errors import RequestError, did_you_mean
 from undertow.nn.blocks import NORMS, Plain
 from undertow.nn.model import SequenceModel, parameter_key
@@ -71,7 +73,7 @@ def build_model(loaded: LoadedExperiment, task: Task) -> SequenceModel:
             cell.place(layer, len(cells))
     _validate_cell(spec, cells[0][0])
     _validate_block(block_spec, blocks[0])
-    _validate_rates(spec, section.lr_scale, cells[0][0])
+    _validate_factors(spec, cells[0][0], section)
     return SequenceModel(
         [pair[0] for pair in cells],
         inputs=task.inputs,
@@ -160,14 +162,21 @@ def _validate_block(spec: BlockSpec, block: Block) -> None:
     _expect(f"{at}: after", y_TBH, (_TRIED, _TRIED, block.output_size))
 
 
-def _validate_rates(spec: CellSpec, scales: Iterable[str], cell: Cell) -> None:
-    """Compare the keys of `cell.lr_scale` with the names of the cell's parameters."""
+def _validate_factors(spec: CellSpec, cell: Cell, section: CellConfig) -> None:
+    """Compare the keys of `cell.lr_scale`, `cell.decay_scale` and `parameter_factors` with the cell's parameters."""
     known = {parameter_key(name) for name, _ in cell.named_parameters()}
-    for name in scales:
+    for key, names in (("lr_scale", section.lr_scale), ("decay_scale", section.decay_scale)):
+        for name in names:
+            if name not in known:
+                raise RequestError(
+                    f"cell.{key}.{name}: cell `{spec.name}` has no parameter `{name}`.{did_you_mean(name, known)}"
+                )
+    at = f"cell `{spec.name}` ({spec.factory}): parameter_factors"
+    for name, factors in cell.parameter_factors().items():
         if name not in known:
-            raise RequestError(
-                f"cell.lr_scale.{name}: cell `{spec.name}` has no parameter `{name}`.{did_you_mean(name, known)}"
-            )
+            raise RequestError(f"{at} names `{name}`, which is no parameter of it.{did_you_mean(name, known)}")
+        if not isinstance(factors, Factors) or not all(0 <= factor < math.inf for factor in factors):
+            raise RequestError(f"{at}: `{name}` has {factors!r}, expected Factors of finite numbers from 0 on")
 
 
 def _validate_task(spec: TaskSpec, task: Task, length: int) -> None:

@@ -119,7 +119,7 @@ class Pack(nn.Module):
             for stack in self.stack.values():
                 for optimizer in optimizers:
                     state = optimizer.state.get(stack, {})
-                    state |= {key: value[index] for key, value in state.items() if is_stacked(key, value)}
+                    state |= {key: value[index] for key, value in state.items() if is_stacked(value)}
                 stack.data = stack.data[index]
                 stack.grad = None if stack.grad is None else stack.grad[index]
             self._buffer_stack = {name: buffer[index] for name, buffer in self._buffer_stack.items()}
@@ -221,9 +221,9 @@ def draws_random_numbers(model: SequenceModel) -> bool:
         return not torch.equal(before, torch.get_rng_state())
 
 
-def is_stacked(key: str, value: object) -> bool:
-    """Whether something that one of torch's optimisers keeps for a stack has a row for each replicate."""
-    return isinstance(value, Tensor) and key != "step"
+def is_stacked(value: object) -> bool:
+    """Whether something that an elementwise optimiser keeps for a stack has a row for each replicate: not a scalar."""
+    return isinstance(value, Tensor) and value.ndim > 0
 
 
 def _stacked(name: str, models: Sequence[SequenceModel]) -> Tensor:

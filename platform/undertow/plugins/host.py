@@ -25,21 +25,18 @@ from typing import Any
 import pluggy
 
 from undertow.api import hookspecs
-from undertow.api.spec import BlockSpec, CellSpec, ProbeSpec, Spec, TaskSpec
+from undertow.api.spec import Spec
 from undertow.errors import RequestError, did_you_mean
+from undertow.plugins.builtin import BLOCKS, OPTIMIZERS
 from undertow.plugins.discovery import file_refusal, installed, permitted
+from undertow.plugins.kinds import KINDS, Kind
 from undertow.plugins.neighbours import require_one_folder
-from undertow.plugins.registry import BUILT_IN_BLOCKS, Entry, Plugin, PluginFailure, Registry, Stage, describe_error
+from undertow.plugins.registry import Entry, Plugin, PluginFailure, Registry, Stage, describe_error
 from undertow.plugins.scratch import describe, import_file
 from undertow.plugins.validation import api_fault, spec_fault
 
-HOOKS: dict[str, type[Spec]] = {
-    "undertow_register_cells": CellSpec,
-    "undertow_register_blocks": BlockSpec,
-    "undertow_register_tasks": TaskSpec,
-    "undertow_register_probes": ProbeSpec,
-}
-"""The type of spec that each hook returns."""
+HOOKS = {kind.hook: kind for kind in KINDS.values()}
+"""The kind that each hook registers."""
 
 
 def load_plugins(
@@ -108,20 +105,14 @@ class _Host:
     def __init__(self) -> None:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
-        self._entries: dict[type[Spec], dict[str, Entry[Any]]] = {of: {} for of in HOOKS.values()}
-        self._entries[BlockSpec] |= BUILT_IN_BLOCKS
+        self._entries: dict[str, dict[str, Entry[Any]]] = {kind.plural: {} for kind in HOOKS.values()}
+        self._entries["blocks"] |= BLOCKS
+        self._entries["optimizers"] |= OPTIMIZERS
         self._plugins: list[Plugin] = []
         self._failures: list[PluginFailure] = []
 
     def registry(self) -> Registry:
-        return Registry(
-            cells=self._entries[CellSpec],
-            blocks=self._entries[BlockSpec],
-            tasks=self._entries[TaskSpec],
-            probes=self._entries[ProbeSpec],
-            plugins=tuple(self._plugins),
-            failures=tuple(self._failures),
-        )
+        return Registry(**self._entries, plugins=tuple(self._plugins), failures=tuple(self._failures))
 
     def add_distribution(self, name: str, version: str, distribution: metadata.Distribution) -> None:
         try:
@@ -167,11 +158,11 @@ class _Host:
         if not self._register(plugin, hooks):
             return
         self._plugins.append(plugin)
-        for hook, of in HOOKS.items():
+        for hook, kind in HOOKS.items():
             for implementation in getattr(self._manager.hook, hook).get_hookimpls():
                 if implementation.plugin is hooks:
-                    for spec in self._call(plugin, hook, of, implementation.function):
-                        self._add_spec(plugin, hook, of, spec)
+                    for spec in self._call(plugin, hook, kind.spec, implementation.function):
+                        self._add_spec(plugin, kind, spec)
 
     def _register(self, plugin: Plugin, hooks: Any) -> bool:
         try:
@@ -222,24 +213,27 @@ class _Host:
         except BaseException as error:  # noqa: BLE001  # a plugin's function may raise anything, SystemExit too
             self._fail(plugin, "hook", f"`{hook}` raised {describe_error(error)}.", "Repair or upgrade it.")
 
-    def _add_spec(self, plugin: Plugin, hook: str, of: type[Spec], spec: Any) -> None:
+    def _add_spec(self, plugin: Plugin, kind: Kind, spec: Any) -> None:
         """Enter one spec, or record why not; the plugin's other specs are not affected."""
+        of = kind.spec
         if not isinstance(spec, of):
-            reason = f"`{hook}` gave {_short(spec)}, not a {of.__name__}."
+            reason = f"`{kind.hook}` gave {_short(spec)}, not a {of.__name__}."
             return self._fail(plugin, "spec", reason, f"Give a {of.__name__}; each type of spec has its own hook.")
         label = f"{of.__name__} {_short(spec.name)}:"
         api, fault = api_fault(spec), spec_fault(spec)
         if api or fault:
             reason, remedy = api or fault or ("", "")
             return self._fail(plugin, "api" if api else "spec", f"{label} {reason}", remedy)
-        entries = self._entries[of]
+        entries = self._entries[kind.plural]
         if spec.name in entries:
             first = entries[spec.name].plugin
             reason = f"{label} this name is already taken by {first}, which keeps it."
-            fixed = first.scratch or entries[spec.name] in BUILT_IN_BLOCKS.values()
-            block = "" if fixed else f", or leave one out: `plugins: {{block: [{first.distribution}]}}`"
-            kind = of.__name__.removesuffix("Spec").lower()
-            return self._fail(plugin, "duplicate", reason, f"Rename one{block}.", kind, spec.name)
+            block = (
+                ""
+                if first not in self._plugins or first.scratch
+                else f", or leave one out: `plugins: {{block: [{first.distribution}]}}`"
+            )
+            return self._fail(plugin, "duplicate", reason, f"Rename one{block}.", kind.name, spec.name)
         if spec.factory.startswith(":"):
             spec = replace(spec, factory=plugin.module + spec.factory)
         entries[spec.name] = Entry(spec, plugin)

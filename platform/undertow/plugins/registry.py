@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
-from undertow._version import __version__
-from undertow.api.spec import BlockSpec, CellSpec, ProbeSpec, Spec, TaskSpec
+from undertow.api.spec import BlockSpec, CallbackSpec, CellSpec, OptimizerSpec, ProbeSpec, Spec, TaskSpec
 from undertow.errors import RequestError, did_you_mean
+from undertow.plugins.kinds import KINDS, Kind, KindName, kind_of
 
 S = TypeVar("S", bound=Spec)
 
@@ -77,7 +77,7 @@ class PluginFailure:
         stage: Where loading stopped.
         reason: What is wrong, in a sentence or two.
         remedy: What to do about it.
-        kind: For stage `duplicate`: ``cell``, ``block``, ``task`` or ``probe``.
+        kind: For stage `duplicate`: the kind of the thing, such as ``cell``.
         name: For stage `duplicate`: the name that is taken.
     """
 
@@ -103,42 +103,16 @@ class Entry(Generic[S]):
     plugin: Plugin
 
 
-BUILT_IN_BLOCKS: Mapping[str, Entry[BlockSpec]] = {
-    spec.name: Entry(spec, Plugin("undertow", "undertow", __version__, "undertow.plugins.registry"))
-    for spec in (
-        BlockSpec(
-            name="plain",
-            summary="The cell alone",
-            factory="undertow.nn.blocks:Plain",
-            equation="y = cell(x)",
-        ),
-        BlockSpec(
-            name="residual",
-            summary="Pre-norm residual: the cell adds to what passes by it",
-            factory="undertow.nn.blocks:Residual",
-            equation="y = x + W cell(norm(x))",
-            paper="He et al. 2016, arXiv 1512.03385; pre-norm: Xiong et al. 2020, arXiv 2002.04745",
-        ),
-        BlockSpec(
-            name="glu",
-            summary="Pre-norm residual with a gated linear unit after the cell, as in S4 and LRU",
-            factory="undertow.nn.blocks:Glu",
-            equation="u = gelu(cell(norm(x)))\ny = x + (W1 u + b1) * sigmoid(W2 u + b2)",
-            paper="Gu, Goel & Ré 2022, arXiv 2111.00396; Orvieto et al. 2023, arXiv 2303.06349",
-        ),
-    )
-}
-"""The blocks of the platform itself, which need no plugin and cannot be blocked."""
-
-
 @dataclass(frozen=True)
 class Registry:
-    """All cells, blocks, tasks and probes by name, the plugins they came from, and what was left out."""
+    """Everything that plugins offer by name, the plugins it came from, and what was left out."""
 
     cells: Mapping[str, Entry[CellSpec]] = field(default_factory=dict)
-    blocks: Mapping[str, Entry[BlockSpec]] = field(default_factory=lambda: dict(BUILT_IN_BLOCKS))
+    blocks: Mapping[str, Entry[BlockSpec]] = field(default_factory=dict)
     tasks: Mapping[str, Entry[TaskSpec]] = field(default_factory=dict)
     probes: Mapping[str, Entry[ProbeSpec]] = field(default_factory=dict)
+    optimizers: Mapping[str, Entry[OptimizerSpec]] = field(default_factory=dict)
+    callbacks: Mapping[str, Entry[CallbackSpec]] = field(default_factory=dict)
     plugins: tuple[Plugin, ...] = ()
     failures: tuple[PluginFailure, ...] = ()
 
@@ -148,7 +122,7 @@ class Registry:
         Raises:
             RequestError: There is none; the message has the nearest name.
         """
-        return self._find("cell", self.cells, name)
+        return self._find(KINDS["cell"], self.cells, name)
 
     def block(self, name: str) -> BlockSpec:
         """The block of this name.
@@ -156,7 +130,7 @@ class Registry:
         Raises:
             RequestError: There is none; the message has the nearest name.
         """
-        return self._find("block", self.blocks, name)
+        return self._find(KINDS["block"], self.blocks, name)
 
     def task(self, name: str) -> TaskSpec:
         """The task of this name.
@@ -164,7 +138,7 @@ class Registry:
         Raises:
             RequestError: There is none; the message has the nearest name.
         """
-        return self._find("task", self.tasks, name)
+        return self._find(KINDS["task"], self.tasks, name)
 
     def probe(self, name: str) -> ProbeSpec:
         """The probe of this name.
@@ -172,7 +146,37 @@ class Registry:
         Raises:
             RequestError: There is none; the message has the nearest name.
         """
-        return self._find("probe", self.probes, name)
+        return self._find(KINDS["probe"], self.probes, name)
+
+    def optimizer(self, name: str) -> OptimizerSpec:
+        """The optimiser of this name.
+
+        Raises:
+            RequestError: There is none; the message has the nearest name.
+        """
+        return self._find(KINDS["optimizer"], self.optimizers, name)
+
+    def callback(self, name: str) -> CallbackSpec:
+        """The callback of this name.
+
+        Raises:
+            RequestError: There is none; the message has the nearest name.
+        """
+        return self._find(KINDS["callback"], self.callbacks, name)
+
+    def entries(self, kind: Kind) -> Mapping[str, Entry[Any]]:
+        """All of one kind, by name."""
+        found: Mapping[str, Entry[Any]] = getattr(self, kind.plural)
+        return found
+
+    def find(self, kind: KindName, name: str) -> Entry[Any]:
+        """The one of this kind and name, with the plugin that it came from.
+
+        Raises:
+            RequestError: There is none; the message has the nearest name.
+        """
+        entries = self.entries(KINDS[kind])
+        return entries[self._find(KINDS[kind], entries, name).name]
 
     def factory(self, spec: Spec) -> type[Any]:
         """Import the class that a spec names.
@@ -181,35 +185,23 @@ class Registry:
             spec: A spec of this registry.
 
         Returns:
-            A subclass of `Cell`, `Block`, `Task` or `Probe`, by the type of the spec.
+            A subclass of the base class of its kind (`kinds.KINDS`).
 
         Raises:
             RequestError: It cannot be imported, or is not such a class.
         """
-        from undertow.api import contract
-
-        kind, entries, base = next(
-            (kind, entries, base)
-            for of, kind, entries, base in (
-                (CellSpec, "cell", self.cells, contract.Cell),
-                (BlockSpec, "block", self.blocks, contract.Block),
-                (TaskSpec, "task", self.tasks, contract.Task),
-                (ProbeSpec, "probe", self.probes, contract.Probe),
-            )
-            if isinstance(spec, of)
-        )
-        entry = entries.get(spec.name)
+        kind = kind_of(spec)
+        entry = self.entries(kind).get(spec.name)
         origin = str(entry.plugin) if entry else "no loaded plugin"
-        where = f"{kind} `{spec.name}` of {origin}: its factory `{spec.factory}`"
-        module, _, name = spec.factory.partition(":")
+        where = f"{kind.name} `{spec.name}` of {origin}: its factory `{spec.factory}`"
         try:
-            found = getattr(importlib.import_module(module), name)
+            found = _imported(spec.factory)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a plugin's module may raise anything, SystemExit too
             raise RequestError(f"{where} cannot be imported: {describe_error(error)}.") from error
-        if not (isinstance(found, type) and issubclass(found, base)):
-            raise RequestError(f"{where} is {found!r}, not a subclass of `undertow.{base.__name__}`.")
+        if not (isinstance(found, type) and issubclass(found, _imported(kind.base))):
+            raise RequestError(f"{where} is {found!r}, not a subclass of `{kind.base_label}`.")
         return found
 
     def require_all_loaded(self) -> None:
@@ -238,18 +230,25 @@ class Registry:
                 versions[f"{_ILLEGAL_IN_PATH.sub('_', name)} of {plugin.label}"] = version
         return versions
 
-    def _find(self, kind: str, entries: Mapping[str, Entry[S]], name: str) -> S:
+    def _find(self, kind: Kind, entries: Mapping[str, Entry[S]], name: str) -> S:
         if name in entries:
             for failure in self.scratch_failures():
-                if (failure.kind, failure.name) == (kind, name):  # the scratch file was probably meant
-                    raise RequestError(f"two plugins offer the {kind} {name!r}: {failure}")
+                if (failure.kind, failure.name) == (kind.name, name):  # the scratch file was probably meant
+                    raise RequestError(f"two plugins offer the {kind.name} {name!r}: {failure}")
             return entries[name].spec
         failed = dict.fromkeys(failure.distribution for failure in self.failures)
         files = "".join(f" --plugin {shlex.quote(each.plugin)}" for each in self.scratch_failures()[:1])
         lost = (
             f" Not loaded in full: {', '.join(failed)}; see `undertow plugin list --failed{files}`." if failed else ""
         )
-        raise RequestError(f"there is no {kind} {name!r}.{did_you_mean(name, entries, f'undertow list {kind}s')}{lost}")
+        near = did_you_mean(name, entries, f"undertow list {kind.plural}")
+        raise RequestError(f"there is no {kind.name} {name!r}.{near}{lost}")
+
+
+def _imported(path: str) -> Any:
+    """The object that ``"package.module:Name"`` names."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def describe_error(error: BaseException, within: Collection[Path] = ()) -> str:

@@ -12,9 +12,11 @@ from typing import Any, get_args
 from undertow.api.spec import (
     API_WINDOW,
     BlockSpec,
+    CallbackSpec,
     CellSpec,
     Direction,
     Lengths,
+    OptimizerSpec,
     Options,
     ProbeSpec,
     Shape,
@@ -31,6 +33,8 @@ _STATE_PART = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _NOT_PARTS = {"input", "joint"}
 """What stands in the place of a state part in names of metrics, such as ``jacobian/joint/by_lag``."""
 
+_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_CHECKPOINTS = {"last.ckpt", "best.ckpt", "previous.ckpt"}
 _METRIC = re.compile(r"[A-Za-z0-9_.-]+")
 _PYTHON = r"[^\W\d]\w*"
 _FACTORY = re.compile(rf"({_PYTHON}(\.{_PYTHON})*)?:{_PYTHON}")
@@ -79,8 +83,13 @@ def _faults(spec: Any) -> Iterator[Fault]:
         yield f"equation is {spec.equation!r}.", "Write it as text, or leave it out."
     if isinstance(spec, TaskSpec):
         yield from _task_faults(spec)
-    if isinstance(spec, ProbeSpec):
-        yield from _probe_faults(spec)
+    if isinstance(spec, ProbeSpec | CallbackSpec):
+        yield from _measures_faults(spec)
+    if isinstance(spec, CallbackSpec):
+        yield from _files_faults(spec)
+        yield from _flag_faults(spec, "changes_training")
+    if isinstance(spec, OptimizerSpec):
+        yield from _flag_faults(spec, "elementwise")
 
 
 def _cell_faults(spec: Any) -> Iterator[Fault]:
@@ -118,7 +127,7 @@ def _task_faults(spec: Any) -> Iterator[Fault]:
         )
 
 
-def _probe_faults(spec: Any) -> Iterator[Fault]:
+def _measures_faults(spec: Any) -> Iterator[Fault]:
     legal = isinstance(spec.measures, Mapping) and all(
         isinstance(text, str) and text.strip() and "\n" not in text.strip()
         for pair in spec.measures.items()
@@ -129,6 +138,19 @@ def _probe_faults(spec: Any) -> Iterator[Fault]:
             f"measures is {spec.measures!r}.",
             'Write one line by metric name, such as {"gradient/<part>/level": "log10 of the gradient at lag 1"}.',
         )
+
+
+def _files_faults(spec: Any) -> Iterator[Fault]:
+    files = spec.files
+    if not isinstance(files, tuple) or not all(isinstance(name, str) and _FILE.fullmatch(name) for name in files):
+        yield f"files is {files!r}.", 'Write a tuple of names of files without folders, such as ("average.pt",).'
+    elif taken := sorted(_CHECKPOINTS & set(files)):
+        yield f"files has {taken[0]!r}.", "Choose another name: it is that of a checkpoint of the run."
+
+
+def _flag_faults(spec: Any, name: str) -> Iterator[Fault]:
+    if not isinstance(value := getattr(spec, name), bool):
+        yield f"{name} is {value!r}.", "Write True or False."
 
 
 def _ordered(lengths: Lengths) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from undertow._system.stopping import StopRequest
 from undertow.config.load import LoadedExperiment
-from undertow.config.packing import forbidding
+from undertow.config.packing import Forbidden, forbidding
 from undertow.errors import Interrupted, RequestError, UndertowError
 from undertow.runs.experiment import RunResult, create_folder, run_result, start
 from undertow.runs.pack import Member, train_and_record_pack
@@ -57,10 +57,14 @@ def run_replicates(
     if loaded.config.seed + count > _SEEDS:
         raise RequestError(f"--seeds {count}: with seed={loaded.config.seed} the last one is not below {_SEEDS}")
     replicates = [_with_seed(loaded, loaded.config.seed + place) for place in range(count)]
-    if (forbidden := forbidding(loaded.config, devices=_devices(loaded))) is not None:
+    if (forbidden := _forbidden(loaded)) is not None:
         note(f"the replicates are trained one after another: {forbidden}")
         return _one_after_another(replicates, home, progress, on_start)
     return _side_by_side(replicates, home, progress, on_start)
+
+
+def _forbidden(loaded: LoadedExperiment) -> Forbidden | None:
+    return forbidding(loaded.config, optimizers=loaded.registry.optimizers, devices=_devices(loaded))
 
 
 def _with_seed(loaded: LoadedExperiment, seed: int) -> LoadedExperiment:

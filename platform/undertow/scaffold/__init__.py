@@ -7,7 +7,7 @@
 files' paths too. They end in ``.template``, so that no tool reads them as code.
 """
 
-from undertow.scaffold.names import KINDS, Kind, Names
+from undertow.scaffold.names import Names
 from undertow.scaffold.plan import Plan, plan_plugin
 
-__all__ = ["KINDS", "Kind", "Names", "Plan", "plan_plugin"]
+__all__ = ["Names", "Plan", "plan_plugin"]

@@ -8,22 +8,17 @@ import importlib.util
 import keyword
 import re
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any, Literal
 
 import undertow
 from undertow.errors import RequestError
-from undertow.plugins.registry import Entry, Registry
-
-Kind = Literal["cell", "block", "task", "probe"]
-
-KINDS: tuple[Kind, ...] = ("cell", "block", "task", "probe")
+from undertow.plugins.kinds import KINDS, KindName
+from undertow.plugins.registry import Registry
 
 _LEGAL = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _ACRONYMS = {"rnn", "lstm", "gru"}
-_IMPORTED = {"Any", "Callable", "Mapping", "Metric", "NDArray", "Tensor"}
+_IMPORTED = {"Any", "Callable", "Callback", "Mapping", "Metric", "NDArray", "Optimizer", "Path", "Tensor"}
 """Names that the templates import, beside the public ones of undertow."""
 
 
@@ -36,7 +31,7 @@ class Names:
         name: Its name in the catalogue, also of the distribution and its folder: lower-case words joined by hyphens.
     """
 
-    kind: Kind
+    kind: KindName
     name: str
 
     @property
@@ -84,7 +79,7 @@ def require_free(names: Names, registry: Registry) -> None:
         raise RequestError(
             f"{name!r} is not a legal name: write lower-case words joined by hyphens, such as `{example}`."
         )
-    entries: Mapping[str, Entry[Any]] = getattr(registry, f"{kind}s")
+    entries = registry.entries(KINDS[kind])
     if name in entries:
         raise RequestError(f"the {kind} `{name}` exists already, from {entries[name].plugin}. Choose another name.")
     try:

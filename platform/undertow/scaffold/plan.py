@@ -13,7 +13,8 @@ from string import Template
 
 from undertow.errors import RequestError
 from undertow.plugins.host import load_plugins
-from undertow.scaffold.names import Kind, Names, require_free
+from undertow.plugins.kinds import KindName
+from undertow.scaffold.names import Names, require_free
 
 _SUFFIX = ".template"
 
@@ -51,11 +52,11 @@ class Plan:
         return written
 
 
-def plan_plugin(kind: Kind, name: str, *, into: Path) -> Plan:
+def plan_plugin(kind: KindName, name: str, *, into: Path) -> Plan:
     """Plan a distribution of one plugin.
 
     Args:
-        kind: What it offers: a cell, a block, a task or a probe.
+        kind: What it offers.
         name: Its name, as `undertow list` shows it.
         into: The folder that will hold the distribution's folder.
 

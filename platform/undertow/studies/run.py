@@ -350,6 +350,8 @@ def _modules(loaded: LoadedStudy) -> list[str]:
         *(specs.blocks[str(name)] for name in {each.get("cell.block", loaded.first.cell.block) for each in chosen}),
         *(specs.tasks[str(name)] for name in {each.get("task.name", loaded.first.task.name) for each in chosen}),
         *(specs.probes[each.name] for each in loaded.first.probes),
+        *(specs.optimizers[str(name)] for name in {each.get("optim.name", loaded.first.optim.name) for each in chosen}),
+        *(specs.callbacks[each.name] for each in loaded.first.callbacks),
     ]
     classes = {each.spec.factory.partition(":")[0] for each in wanted if not each.plugin.scratch} - {""}
     hooks = {plugin.module for plugin in specs.plugins if not plugin.scratch}  # every trial loads all

@@ -12,18 +12,17 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, NoReturn, Self
+from typing import Any, ClassVar, NoReturn, Self
 from unittest import SkipTest
 
 from pydantic import ValidationError
 
-from undertow.api.spec import Options, Spec
+from undertow.api.spec import Options
 from undertow.plugins.host import load_plugins
+from undertow.plugins.kinds import KindName
 from undertow.plugins.registry import Entry, Registry
 from undertow.plugins.scratch import describe
 from undertow.testing.asserts import expect
-
-Kind = Literal["cell", "block", "task", "probe"]
 
 HEAVY = (
     *("torch", "torchmetrics", "pytorch_lightning", "lightning_fabric", "mlflow", "optuna"),
@@ -40,14 +39,14 @@ class Conformance:
     """One plugin object under test.
 
     Attributes:
-        name: Name of the cell, block, task or probe.
+        name: Its name in the catalogue.
         plugins: Scratch files to load beside the installed plugins.
         options: Values that are not the defaults, or a complete `Options` object.
         expected_failures: Reason by name of the check (without ``test_``). Strict: a check that passes is a failure.
         remark: What the last check reports beside its result, such as a cost.
     """
 
-    kind: ClassVar[Kind]
+    kind: ClassVar[KindName]
     name: str
     plugins: Sequence[str | Path] = ()
     options: Mapping[str, Any] | Options = MappingProxyType({})
@@ -119,9 +118,7 @@ class Conformance:
     @property
     def entry(self) -> Entry[Any]:
         """The spec under test and the plugin that registers it."""
-        find: Callable[[str], Spec] = getattr(self.registry, self.kind)
-        entries: Mapping[str, Entry[Any]] = getattr(self.registry, f"{self.kind}s")
-        return entries[find(self.name).name]
+        return self.registry.find(self.kind, self.name)
 
     def made_options(self) -> Options:
         """The options under test, as the factory receives them."""

@@ -40,7 +40,7 @@ class Report:
     """The results of all checks of one plugin object.
 
     Attributes:
-        kind: Cell, block, task or probe.
+        kind: Its kind, such as `cell`.
         name: Its name.
         declared: The number of checks of the kit.
         results: The results in order.
@@ -67,7 +67,7 @@ class Report:
 
     @property
     def summary(self) -> str:
-        """One line, such as ``cell leaky-rnn: 25 checks, 24 ran, 24 passed, 1 skipped (no CUDA device)``."""
+        """One line, such as ``cell leaky-rnn: 26 checks, 25 ran, 25 passed, 1 skipped (no CUDA device)``."""
         parts = [f"{self.declared} checks", f"{self.ran} ran", f"{len(self.of('passed'))} passed"]
         failed = self.of("failed")
         if failed:

@@ -9,18 +9,21 @@ the configuration alone.
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
 
 from undertow.api.contract import Probe, Task
 from undertow.config.load import LoadedExperiment
 from undertow.nn import SequenceModel, build_model, build_other_lengths, build_probes, build_task
 from undertow.nn.weights import freeze, start_from
+from undertow.train.callbacks.plugins import build_callbacks
 from undertow.train.data import digest
 from undertow.train.devices import Devices, resolve_devices
 from undertow.train.loggers import require_loggers
+from undertow.train.optim import try_optimizer
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Built:
         probes: The probes, by name.
         other_lengths: The task at each length of `evaluate.lengths`.
         started_from: Whose weights the network starts with: a file, its training step and digest; mostly empty.
+        callbacks: The callbacks of plugins, by name.
     """
 
     loaded: LoadedExperiment
@@ -44,6 +48,7 @@ class Built:
     probes: Mapping[str, Probe]
     other_lengths: Mapping[int, Task]
     started_from: str = ""
+    callbacks: Mapping[str, pl.Callback] = field(default_factory=dict)
 
     def facts(self) -> dict[str, str]:
         """Tags for the provenance of the run: torch, device, and a digest of the data."""
@@ -59,7 +64,7 @@ class Built:
 
 
 def build(loaded: LoadedExperiment) -> Built:
-    """Build the task, the network and the probes of an experiment, and resolve its devices.
+    """Build the task, the network, the probes and the callbacks of an experiment, and resolve its devices.
 
     Python's, NumPy's and torch's random states are seeded with `config.seed`, so that the initial weights are the same
     on every rank and in every process.
@@ -77,8 +82,9 @@ def build(loaded: LoadedExperiment) -> Built:
     config = loaded.config.train
     started_from = start_from(model, config.start_from, config.start_anew) if config.start_from else ""
     freeze(model, config.freeze)
+    try_optimizer(loaded)
     probes, lengths = build_probes(loaded), build_other_lengths(loaded, task)
-    return Built(loaded, devices, task, model, probes, lengths, started_from)
+    return Built(loaded, devices, task, model, probes, lengths, started_from, build_callbacks(loaded))
 
 
 def seed_all(seed: int) -> None:

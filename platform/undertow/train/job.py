@@ -14,6 +14,7 @@ from undertow.errors import Interrupted
 from undertow.train.build import Built, seed_all
 from undertow.train.callbacks.checkpoints import Checkpoints
 from undertow.train.callbacks.progress import ProgressReport
+from undertow.train.callbacks.random_state import RandomState
 from undertow.train.clock import Clock
 from undertow.train.data import TaskData
 from undertow.train.held_out import held_out_parts
@@ -48,7 +49,7 @@ def train(
         Diverged: The loss is not a finite number.
         DiskFull: There is no space for a checkpoint or a record; what was saved before is kept.
         Interrupted: `stop` was set, in training or in the test.
-        UndertowError: A probe failed.
+        UndertowError: A probe or a callback failed.
     """
     config = built.loaded.config
     keep_freed_memory()
@@ -58,8 +59,8 @@ def train(
     checkpoint = newest_checkpoint(folder, record, rank)
     with quiet_lightning():
         callbacks = _callbacks(built, folder, record, stop, progress=progress)
-        trainer = build_trainer(built, callbacks, folder, DurableCheckpoints(record))
-        learner = Learner(built.model, built.task, config)
+        trainer = build_trainer(built, callbacks, folder, DurableCheckpoints(record), record)
+        learner = Learner(built.model, built.task, built.loaded)
         trainer.precision_plugin.convert_module(learner)  # Lightning converts after it has loaded: that rounds
         data = TaskData(built.task, config.train, config.seed)
         trainer.fit(learner, datamodule=data, ckpt_path=checkpoint, weights_only=True)
@@ -147,4 +148,8 @@ def _callbacks(built: Built, folder: Path, record: Record, stop: StopRequest, *,
     callbacks = run_callbacks(built, folder, record, clock)
     if progress:
         callbacks.append(ProgressReport(config.run_name, config.train.max_steps, record))
-    return [*callbacks, Checkpoints(folder, config.train.checkpoint.every, config.train.val_every, stop, clock)]
+    return [
+        RandomState(),
+        *callbacks,
+        Checkpoints(folder, config.train.checkpoint.every, config.train.val_every, stop, clock),
+    ]

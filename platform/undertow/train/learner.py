@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from undertow.api.contract import Batch, Task
-from undertow.config.schema import ExperimentConfig
+from undertow.config.load import LoadedExperiment
 from undertow.errors import Diverged
 from undertow.nn.losses import supervised_losses
 from undertow.nn.model import SequenceModel
 from undertow.nn.omega import omega
+from undertow.train.callbacks.plugins import RecordLogger
 from undertow.train.held_out import Part
 from undertow.train.optim import build_optimizer, build_scheduler, constrain_after_steps, parameter_groups
 from undertow.train.scores import Scores
@@ -27,17 +28,18 @@ class Learner(pl.LightningModule):
     Args:
         model: The network.
         task: Its task.
-        config: Its configuration.
+        loaded: Its configuration, and the plugins.
 
     Attributes:
         test_scores: After a test, the loss and the metrics of each part, over all ranks.
     """
 
-    def __init__(self, model: SequenceModel, task: Task, config: ExperimentConfig) -> None:
+    def __init__(self, model: SequenceModel, task: Task, loaded: LoadedExperiment) -> None:
         super().__init__()
         self.model = model
         self.task = task
-        self.config = config
+        self.config = loaded.config
+        self._registry = loaded.registry
         self.scores = Scores(task)
         self.test_scores: list[dict[str, float]] = []
 
@@ -91,6 +93,12 @@ class Learner(pl.LightningModule):
         if isinstance(schedule, ReduceLROnPlateau):
             schedule.step(float(scores["loss"]))
 
+    def log(self, name: str, value: Any, *args: Any, **kwargs: Any) -> None:
+        """Log as Lightning does, and say that the value is new: at every step Lightning passes on older ones, too."""
+        super().log(name, value, *args, **kwargs)
+        if isinstance(logger := self.trainer.logger, RecordLogger):
+            logger.new.add(name)
+
     def test_on(self, parts: Sequence[Part]) -> None:
         """Set what the next test is on: the loaders of the data, in their order."""
         self._writes = [part.task.writes for part in parts]
@@ -108,8 +116,7 @@ class Learner(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Build the optimiser and its schedule."""
-        optim = self.config.optim
-        optimizer = build_optimizer(optim, parameter_groups(self.model, self.config.cell.lr_scale, optim.lr))
+        optimizer = build_optimizer(self.config.optim, parameter_groups(self.model, self.config), self._registry)
         constrain_after_steps(self.model, optimizer)
         schedule = build_scheduler(self.config.optim.scheduler, self.config.train, optimizer)
         return optimizer if schedule is None else {"optimizer": optimizer, "lr_scheduler": schedule}

@@ -21,6 +21,7 @@ from pytorch_lightning.callbacks import EarlyStopping
 from undertow.config.load import LoadedExperiment
 from undertow.train.build import Built
 from undertow.train.callbacks.best import BestCheckpoint
+from undertow.train.callbacks.plugins import RecordLogger, guarded_callbacks
 from undertow.train.callbacks.probing import Probing
 from undertow.train.callbacks.recorder import Recorder
 from undertow.train.clock import Clock
@@ -87,7 +88,9 @@ def quiet_lightning() -> Iterator[None]:
         yield
 
 
-def build_trainer(built: Built, callbacks: list[pl.Callback], folder: Path, saves: CheckpointIO) -> pl.Trainer:
+def build_trainer(
+    built: Built, callbacks: list[pl.Callback], folder: Path, saves: CheckpointIO, record: Record | None = None
+) -> pl.Trainer:
     """Build the Trainer of a run, or of a pack whose first replicate this is.
 
     Args:
@@ -95,6 +98,7 @@ def build_trainer(built: Built, callbacks: list[pl.Callback], folder: Path, save
         callbacks: In the order in which they act.
         folder: Where checkpoints are.
         saves: Writes and reads the checkpoints.
+        record: Where the callbacks of plugins log; a pack has none.
     """
     config, devices = built.loaded.config, built.devices
     environment: ClusterEnvironment = _OneProcess() if devices.count == 1 else TorchElasticEnvironment()
@@ -116,7 +120,8 @@ def build_trainer(built: Built, callbacks: list[pl.Callback], folder: Path, save
         plugins=[environment, saves],
         use_distributed_sampler=False,
         default_root_dir=folder,
-        logger=False,
+        logger=RecordLogger(record, folder) if built.callbacks and record else False,
+        log_every_n_steps=1,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
@@ -135,6 +140,7 @@ def run_callbacks(built: Built, folder: Path, record: Record, clock: Clock) -> l
     """
     config = built.loaded.config
     callbacks: list[pl.Callback] = [Recorder(record, clock, config.train.log_every, config.optim.clip_norm)]
+    callbacks += guarded_callbacks(built.callbacks, config.callbacks, record)
     if built.probes:
         callbacks.append(Probing(built, record=record, clock=clock))
     return [*callbacks, *_early_stopping(built.loaded), _best_checkpoint(built.loaded, folder)]

@@ -133,7 +133,7 @@ def test_devices_that_do_not_exist_are_refused(
 def test_run_needs_a_file_or_a_run_and_not_both(call: Call, digits: Path, runs: Path) -> None:
     refused(call("run"), runs, "--resume")
     refused(call("run", digits, "--resume", "lstm-T64-s0"), runs, "not both")
-    refused(call("run", "--resume", "lstm-T64-s0", "--set", "seed=1"), runs, "--set")
+    refused(call("run", "--resume", "lstm-T64-s0", "--plugin", "mine.py"), runs, "--plugin")
 
 
 def test_resuming_a_run_that_does_not_exist_is_refused(call: Call, runs: Path) -> None:

@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from undertow.config.load import load_mapping
-from undertow.scaffold import KINDS, Names
+from undertow.plugins.kinds import KINDS
+from undertow.scaffold import Names
 
 Call = Callable[..., Any]
 Install = Callable[[str, str], None]
@@ -25,6 +26,8 @@ HOOK = {
     "block": "undertow_register_blocks",
     "task": "undertow_register_tasks",
     "probe": "undertow_register_probes",
+    "optimizer": "undertow_register_optimizers",
+    "callback": "undertow_register_callbacks",
 }
 
 FILES = [
@@ -57,6 +60,8 @@ print(json.dumps([type(spec).__name__, spec.name, spec.factory, sorted({{"torch"
         ("cell", "state", "state", "StateCell"),
         ("task", "tensor", "tensor", "TensorTask"),
         ("probe", "probe", "probe", "ProbeProbe"),
+        ("optimizer", "optimizer", "optimizer", "OptimizerOptimizer"),
+        ("callback", "weight-average", "weight_average", "WeightAverage"),
     ],
 )
 def test_names_are_derived_from_one(kind: Any, name: str, package: str, class_name: str) -> None:
@@ -71,7 +76,7 @@ def test_it_writes_a_distribution_and_prints_each_file_and_the_next_commands(cal
     files = sorted(["slow-tide/" + file for file in [*FILES, f"src/slow_tide/{kind}.py"]])
     assert sorted(path.as_posix() for path in Path().rglob("*") if path.is_file()) == files
     lines = out.splitlines()
-    assert lines[0] == f"slow-tide: a {kind} that passes its checks, yours to change"
+    assert lines[0] == f"slow-tide: {KINDS[kind].one} that passes its checks, yours to change"
     assert sorted(line.strip() for line in lines[1 : lines.index("next:")]) == files
     assert lines[lines.index("next:") + 1 :] == [
         "  pip install -e slow-tide",
@@ -258,7 +263,9 @@ def test_every_template_ends_in_template() -> None:
     assert not [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".template"]
 
 
-@pytest.mark.parametrize(("kind", "result"), [("cell", "0.4808"), ("probe", "3.5355")])
+@pytest.mark.parametrize(
+    ("kind", "result"), [("cell", "0.4808"), ("probe", "3.5355"), ("optimizer", "0.485"), ("callback", "0.7500")]
+)
 def test_the_worked_example_of_the_docstring_is_in_the_tests(call: Call, kind: str, result: str) -> None:
     call("plugin", "new", kind, "slow-tide")
     source = Path(f"slow-tide/src/slow_tide/{kind}.py").read_text()

@@ -1,11 +1,21 @@
-"""A scratch plugin with cells, a block, tasks and a probe that have options; nothing of it can be built."""
+"""A scratch plugin with one of each kind that has options; nothing of it can be built."""
 
 from pathlib import Path
 from typing import Literal
 
 from pydantic import field_validator
 
-from undertow import BlockSpec, CellSpec, Lengths, Options, ProbeSpec, TaskSpec, hookimpl
+from undertow import (
+    BlockSpec,
+    CallbackSpec,
+    CellSpec,
+    Lengths,
+    OptimizerSpec,
+    Options,
+    ProbeSpec,
+    TaskSpec,
+    hookimpl,
+)
 
 
 class GatedOptions(Options):
@@ -30,6 +40,10 @@ class TouchyOptions(Options):
 
 class GaugeOptions(Options):
     lags: int = 32
+
+
+class DescentOptions(Options):
+    beta: float = 0.9
 
 
 @hookimpl
@@ -64,3 +78,15 @@ def undertow_register_tasks():
 @hookimpl
 def undertow_register_probes():
     yield ProbeSpec(name="gauge", summary="G.", factory="x:Y", options=GaugeOptions)
+
+
+@hookimpl
+def undertow_register_optimizers():
+    yield OptimizerSpec(name="descent", summary="D.", factory="x:Y", options=DescentOptions, elementwise=True)
+    yield OptimizerSpec(name="matrix-descent", summary="M.", factory="x:Y")
+
+
+@hookimpl
+def undertow_register_callbacks():
+    yield CallbackSpec(name="watch", summary="W.", factory="x:Y", options=GaugeOptions)
+    yield CallbackSpec(name="wait", summary="W.", factory="x:Y")

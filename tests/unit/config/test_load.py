@@ -157,9 +157,10 @@ def test_the_schema_describes_every_section() -> None:
         ("cell: {name: plain, hiden_size: 3}", "cell.hiden_size: unknown key. Did you mean `hidden_size`?"),
         ("cell: {name: null}", "cell.name: null is not text; allowed: text"),
         ("cell: plain", "cell: 'plain' is not a section; allowed: a section with the keys name, hidden_size, layers, "
-         "dropout, block, norm, bidirectional, lr_scale, options, block_options"),
-        ("optim: {name: adm}",
-         "optim.name: 'adm' is not among the choices; allowed: adam, adamw, sgd, rmsprop. Did you mean `adam`?"),
+         "dropout, block, norm, bidirectional, lr_scale, decay_scale, options, block_options"),
+        ("optim: {scheduler: {name: cosin}}",
+         "optim.scheduler.name: 'cosin' is not among the choices; allowed: constant, cosine, linear, step, "
+         "exponential, plateau. Did you mean `cosine`?"),
         ("optim: {lr: .nan}", "optim.lr: nan is not a finite number; allowed: a number > 0"),
         ("optim: {lr: no}", "optim.lr: 'no' is not a number; allowed: a number > 0"),
         ("optim: {betas: [0.5]}", "optim.betas.1: required, but missing; allowed: a number >= 0 and < 1"),
@@ -321,3 +322,54 @@ def test_a_strict_configuration_refuses_broken_plugins(folder: Path, monkeypatch
     monkeypatch.syspath_prepend(str(folder))
     assert len(load(GOOD).registry.failures) == 1
     assert "broken:main" in "\n".join(refused(GOOD, "plugins.strict=true"))
+
+
+# --- optimisers and callbacks of plugins -----------------------------------------------------------------------------
+
+
+def test_the_options_of_the_chosen_optimiser_are_filled_in(folder: Path) -> None:
+    config = load(GOOD, "optim.name=descent", "optim.lr=0.5").config
+    assert (config.optim.options, config.optim.lr) == ({"descent": {"beta": 0.9}}, 0.5)
+    assert load(GOOD, "optim.options.descent.beta=0.5").config.optim.options == {}  # adam is chosen
+    assert (
+        flatten(load(GOOD, "optim={name: descent, options: {descent: {beta: 0.5}}}").config)[
+            "optim.options.descent.beta"
+        ]
+        == "0.5"
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optim.name=adm", "optim.name: there is no optimizer 'adm'. Did you mean `adam`?"),
+        ("optim.name=desent", "optim.name: there is no optimizer 'desent'. Did you mean `descent`?"),
+        ("optim={name: descent, options: {descent: {bta: 1}}}",
+         "optim.options.descent.bta: unknown key. Did you mean `beta`?"),
+        ("optim.options={desent: {}}",
+         "optim.options.desent: there is no optimizer 'desent'. Did you mean `descent`?"),
+        ("optim={name: descent, betas: [0.5, 0.9]}",
+         "optim.betas: this key is for adam and adamw; `descent` has options of its own: "
+         "`undertow list optimizers descent`"),
+        ("callbacks=[{name: wach}]", "callbacks.0.name: there is no callback 'wach'. Did you mean `watch`?"),
+        ("callbacks=[{name: watch}, {name: watch}]", "callbacks.1.name: the callback `watch` is here twice; keep one."),
+        ("callbacks=[{name: wait}, {name: watch, options: {lag: 1}}]",
+         "callbacks.1.options.lag: unknown key. Did you mean `lags`?"),
+        ("callbacks=[{name: wait, on_error: ignore}]",
+         "callbacks.0.on_error: 'ignore' is not among the choices; allowed: fail, warn"),
+    ],
+)  # fmt: skip
+def test_a_wrong_optimiser_or_callback_is_refused(folder: Path, override: str, message: str) -> None:
+    (line,) = refused(GOOD, override)
+    assert line == f"--set {override}: {message}"
+
+
+def test_callbacks_keep_their_order_and_have_all_options(folder: Path) -> None:
+    loaded = load(GOOD + "callbacks: [{name: watch, options: {lags: 3}}, {name: wait, on_error: warn}]\n")
+    assert [(each.name, each.options, each.on_error) for each in loaded.config.callbacks] == [
+        ("watch", {"lags": 3}, "fail"),
+        ("wait", {}, "warn"),
+    ]
+    flat = flatten(loaded.config)
+    assert (flat["callbacks.watch.options.lags"], flat["callbacks.wait.on_error"]) == ("3", "warn")
+    assert load(dump(loaded.config)).config == loaded.config

@@ -4,9 +4,12 @@ from typing import Any
 
 import pytest
 
+from undertow.api.spec import OptimizerSpec
 from undertow.config.packing import DECIDING, Forbidden, forbidding
 from undertow.config.schema import ExperimentConfig
 from undertow.config.study_schema import StudyConfig
+from undertow.plugins.builtin import HOST
+from undertow.plugins.registry import Entry
 
 
 def experiment(**sections: Any) -> ExperimentConfig:
@@ -30,6 +33,7 @@ def test_an_ordinary_run_can_be_packed() -> None:
     ("sections", "key"),
     [
         ({"cell": {"name": "c", "layers": 2, "dropout": 0.1}}, "cell.dropout"),
+        ({"callbacks": [{"name": "watch"}]}, "callbacks"),
         ({"optim": {"omega": 0.5}}, "optim.omega"),
         ({"optim": {"scheduler": {"name": "plateau"}}}, "optim.scheduler.name"),
         ({"train": {"devices": 2}}, "train.devices"),
@@ -76,3 +80,15 @@ def test_automatic_devices_forbid_a_pack_where_they_are_several(
 def test_several_gpus_of_a_trial_are_several_devices(gpus: float, accelerator: str, forbidden: bool) -> None:
     found = forbidding(experiment(train={"accelerator": accelerator}), study(gpus_per_trial=gpus))
     assert found == (Forbidden("train.devices", "`auto` takes 2, and a pack is trained on one") if forbidden else None)
+
+
+def test_an_optimiser_of_a_plugin_packs_if_its_spec_says_elementwise() -> None:
+    specs = [
+        OptimizerSpec(name=name, summary="O.", factory="x:Y", elementwise=elementwise)
+        for name, elementwise in (("descent", True), ("matrix-descent", False))
+    ]
+    optimizers = {spec.name: Entry(spec, HOST) for spec in specs}
+    assert forbidding(experiment(optim={"name": "descent"}), optimizers=optimizers) is None
+    found = forbidding(experiment(optim={"name": "matrix-descent"}), optimizers=optimizers)
+    assert str(found) == "optim.name: `matrix-descent` is not declared `elementwise`"
+    assert "optim.name" in DECIDING

@@ -37,3 +37,20 @@ def test_of_several_layers_the_root_is_taken_of_the_mean_square(make_subject) ->
     assert scalars["saturation/h/layer0/derivative_rms"] == 1
     assert scalars["saturation/h/layer1/derivative_rms"] == pytest.approx(second)
     assert scalars["saturation/h/derivative_rms"] == pytest.approx(math.sqrt((1 + second**2) / 2))
+
+
+@pytest.mark.parametrize(
+    ("kind", "function", "slope"),
+    [
+        ("exp", torch.exp, torch.exp),
+        ("softplus", torch.nn.functional.softplus, torch.sigmoid),
+    ],
+)
+def test_a_gate_without_an_upper_limit_saturates_at_0_alone(make_subject, kind: str, function, slope) -> None:
+    subject = make_subject("rnn", hidden=3, length=20)
+    (cell,) = subject.model.layers
+    before = torch.tensor([-4.0, -2.0, 30.0])  # e^-4 is 0.018, e^-2 0.135
+    cell.gates = lambda z, state: {"g": (function(before).expand(*z.shape[:-1], 3), kind)}
+    scalars = Saturation(SaturationOptions()).measure(subject).scalars
+    assert scalars["saturation/g"] == pytest.approx(1 / 3)
+    assert scalars["saturation/g/derivative"] == pytest.approx(slope(before).mean().item())

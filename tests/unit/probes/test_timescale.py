@@ -143,3 +143,12 @@ def test_any_task(task, length, dtype, make_subject, is_recordable, leaves_no_tr
 
 def test_one_step_has_no_time_scale(make_subject) -> None:
     assert not measure(make_subject("lstm", "digit", length=1), gate="f")
+
+
+def test_a_gate_that_is_no_share_has_no_time_scale(make_subject) -> None:
+    subject = make_subject("gru")
+    (cell,) = subject.model.layers
+    gates = cell.gates
+    cell.gates = lambda z, state: {"z": (gates(z, state)["z"][0].exp(), "exp")}
+    with pytest.raises(RequestError, match="gate `z` of GRU is of kind exp, which is no share of a state"):
+        measure(subject, gate="z")

@@ -13,7 +13,7 @@ from undertow._system.stopping import StopRequest
 from undertow.config.load import load_mapping
 from undertow.train import runtime
 from undertow.train.build import build
-from undertow.train.callbacks.checkpoints import Checkpoints
+from undertow.train.callbacks.random_state import RandomState
 from undertow.train.clock import Clock
 from undertow.train.data import TaskData
 from undertow.train.job import train
@@ -86,27 +86,27 @@ def states(monkeypatch: pytest.MonkeyPatch) -> dict[int, Tensor]:
 
 def test_random_state_of_the_gpu_is_saved_and_restored(tmp_path: Path, states: dict[int, Tensor]) -> None:
     saving, checkpoint = trainer("cuda:0"), dict[str, Any]()
-    callbacks = Checkpoints(tmp_path, None, 10, StopRequest(), Clock())
-    callbacks.on_save_checkpoint(cast(Any, saving), cast(Any, None), checkpoint)
+    callback = RandomState()
+    callback.on_save_checkpoint(cast(Any, saving), cast(Any, None), checkpoint)
     states[0] = STATE + 1
-    resume(callbacks, checkpoint, tmp_path)
+    resume(callback, checkpoint, tmp_path)
     assert torch.equal(states[0], STATE)
 
 
 def test_run_of_a_machine_with_more_gpus_resumes_on_one(tmp_path: Path, states: dict[int, Tensor]) -> None:
-    callbacks, checkpoint = Checkpoints(tmp_path, None, 10, StopRequest(), Clock()), dict[str, Any]()
-    callbacks.on_save_checkpoint(cast(Any, trainer("cpu")), cast(Any, None), checkpoint)
+    callback, checkpoint = RandomState(), dict[str, Any]()
+    callback.on_save_checkpoint(cast(Any, trainer("cpu")), cast(Any, None), checkpoint)
     checkpoint["undertow_random_states"][0]["cuda"] = [STATE + 2, STATE + 3]  # as earlier versions saved all of them
-    resume(callbacks, checkpoint, tmp_path)
+    resume(callback, checkpoint, tmp_path)
     assert torch.equal(states[0], STATE + 2)
 
 
-def resume(callbacks: Checkpoints, checkpoint: dict[str, Any], folder: Path) -> None:
+def resume(callback: RandomState, checkpoint: dict[str, Any], folder: Path) -> None:
     resumed = cast(Any, trainer("cuda:0"))
     torch.save(checkpoint, folder / "checkpoint")
     checkpoint = torch.load(folder / "checkpoint", weights_only=True)
-    callbacks.on_load_checkpoint(resumed, cast(Any, None), checkpoint)
-    callbacks.on_train_batch_start(resumed, cast(Any, None), None, 0)
+    callback.on_load_checkpoint(resumed, cast(Any, None), checkpoint)
+    callback.on_train_batch_start(resumed, cast(Any, None), None, 0)
 
 
 @pytest.mark.parametrize(("products", "kernels"), [("ieee", False), ("tf32", True)])

@@ -7,6 +7,7 @@ from undertow._system.stopping import StopRequest
 from undertow.config.load import load_mapping
 from undertow.errors import Interrupted, RequestError
 from undertow.nn import build_model, build_task
+from undertow.plugins.host import load_plugins
 from undertow.train.optim import build_optimizer, build_scheduler, parameter_groups
 
 ORTHOGONAL = ["cell={name: orthogonal, hidden_size: 8, layers: 2}", "train.max_steps=6", "train.val_every=2"]
@@ -19,7 +20,7 @@ def built(base, *overrides: str):
 
 def test_the_named_parameters_of_every_layer_have_their_own_rate(base) -> None:
     config, model = built(base, *ORTHOGONAL, "cell.lr_scale={weight_hh: 0.1, bias: 0}", "optim.lr=0.5")
-    optimizer = build_optimizer(config.optim, parameter_groups(model, config.cell.lr_scale, config.optim.lr))
+    optimizer = build_optimizer(config.optim, parameter_groups(model, config), load_plugins())
     rate_of = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
     for name, parameter in model.named_parameters():
         in_a_cell = name.startswith("cells.")
@@ -31,8 +32,8 @@ def test_the_named_parameters_of_every_layer_have_their_own_rate(base) -> None:
 
 def test_parameters_of_a_fused_kernel_are_named_without_the_kernel(base) -> None:
     config, model = built(base, "cell.lr_scale={weight_hh_l0: 2.0}")
-    first, second = parameter_groups(model, config.cell.lr_scale, 1.0)
-    assert second == {"params": [model.layers[0].kernel.weight_hh_l0], "lr": 2.0}
+    first, second = parameter_groups(model, config)
+    assert second == {"params": [model.layers[0].kernel.weight_hh_l0], "lr": 2e-3, "weight_decay": 0.0}
     assert len(first["params"]) == len(list(model.parameters())) - 1
 
 
@@ -44,7 +45,7 @@ def test_an_unknown_parameter_is_refused_before_anything_is_written(base) -> Non
 @pytest.mark.parametrize("schedule", ["cosine", "plateau"])
 def test_a_schedule_changes_all_rates_alike(base, schedule: str) -> None:
     config, model = built(base, *ORTHOGONAL, "cell.lr_scale.weight_hh=0.1", f"optim.scheduler.name={schedule}")
-    optimizer = build_optimizer(config.optim, parameter_groups(model, config.cell.lr_scale, config.optim.lr))
+    optimizer = build_optimizer(config.optim, parameter_groups(model, config), load_plugins())
     scheduler = build_scheduler(config.optim.scheduler, config.train, optimizer)["scheduler"]
     for _ in range(9):
         optimizer.step()

@@ -97,10 +97,10 @@ def _devices() -> Iterator[Finding]:
 
 def _plugins() -> Iterator[Finding]:
     from undertow.plugins.host import load_plugins
+    from undertow.plugins.kinds import KINDS
 
     registry = load_plugins()
-    kinds = {"cells": registry.cells, "blocks": registry.blocks, "tasks": registry.tasks, "probes": registry.probes}
-    offered = ", ".join(f"{len(entries)} {kind}" for kind, entries in kinds.items())
+    offered = ", ".join(f"{len(registry.entries(kind))} {kind.plural}" for kind in KINDS.values())
     remedy = "" if registry.cells and registry.tasks else "install some: pip install undertow-cells undertow-tasks"
     yield Finding("plugins", offered, remedy)
     for failure in registry.failures:

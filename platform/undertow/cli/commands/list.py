@@ -1,4 +1,4 @@
-"""`undertow list`: the cells, blocks, tasks and probes of all plugins.
+"""`undertow list`: the cells, blocks, tasks, probes, optimizers and callbacks of all plugins.
 
 Only the hooks of a plugin are imported. The options that build an object, such as ``--build`` and ``--width``, import
 torch too.
@@ -11,16 +11,17 @@ from cyclopts import Parameter
 
 from undertow.cli.options import Json, Markdown, PluginFiles, Write
 from undertow.cli.output.console import emit, note, out
-from undertow.cli.output.describe import Kind, describe, entries_of, print_description
+from undertow.cli.output.describe import describe, entries_of, print_description
 from undertow.cli.output.listing import print_list, print_names
 from undertow.cli.output.markdown import markdown_table, output_markdown
 from undertow.errors import RequestError, did_you_mean
 from undertow.plugins.host import load_plugins
+from undertow.plugins.kinds import BY_PLURAL, Plural
 from undertow.plugins.registry import Registry
 
 
 def list_command(
-    kind: Annotated[Kind, Parameter(help="What to list.")],
+    kind: Annotated[Plural, Parameter(show_choices=False, help=f"{', '.join(BY_PLURAL)}.")],
     name: Annotated[str | None, Parameter(help="Describe this one: equation, state, numbers, source, options.")] = None,
     /,
     *,
@@ -35,7 +36,7 @@ def list_command(
     plugin: PluginFiles = None,
     json: Json = False,
 ) -> int:
-    """List the cells, blocks, tasks or probes, or describe one of them."""
+    """List the cells, blocks, tasks, probes, optimizers or callbacks, or describe one."""
     if names and (json or markdown or write or name is not None or build):
         raise RequestError("--names is a list by itself: leave out NAME, --json, --markdown, --write and --build.")
     registry = load_plugins(files=plugin or ())
@@ -58,7 +59,7 @@ def list_command(
     return 0
 
 
-def _validate_sizes(kind: Kind, given: Mapping[str, int], build: bool) -> None:
+def _validate_sizes(kind: Plural, given: Mapping[str, int], build: bool) -> None:
     """Refuse sizes that do not apply to this kind, before torch is imported.
 
     Raises:
@@ -76,13 +77,12 @@ def _validate_sizes(kind: Kind, given: Mapping[str, int], build: bool) -> None:
 
 
 def _documents(
-    registry: Registry, kind: Kind, name: str | None, source: str | None, sizes: Mapping[str, int] | None
+    registry: Registry, kind: Plural, name: str | None, source: str | None, sizes: Mapping[str, int] | None
 ) -> list[dict[str, Any]]:
     """Return the JSON object of each entry to show; the entries are built when `sizes` is not None."""
     entries = entries_of(registry, kind)
     if name is not None:
-        find = getattr(registry, kind.removesuffix("s"))
-        entries = {name: entries[find(name).name]}
+        entries = {name: registry.find(BY_PLURAL[kind].name, name)}
     if source is not None:
         known = {plugin.distribution for plugin in registry.plugins} | {e.plugin.distribution for e in entries.values()}
         if source not in known:

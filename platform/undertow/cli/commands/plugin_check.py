@@ -1,7 +1,7 @@
 """`undertow plugin check`: the conformance kit without pytest. It prints a line for each check, and the counts."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -12,6 +12,7 @@ from undertow.config.resolve import validate
 from undertow.config.source import read_mapping
 from undertow.errors import RequestError, did_you_mean
 from undertow.plugins.host import load_plugins
+from undertow.plugins.kinds import KINDS, KindName
 from undertow.plugins.registry import Entry, Registry
 
 if TYPE_CHECKING:
@@ -19,16 +20,16 @@ if TYPE_CHECKING:
 
     from undertow.testing import CheckResult, Conformance, Report, TaskConformance
 
-Kind = Literal["cell", "block", "task", "probe"]
-
 _MARKS = {"passed": "passed", "failed": "FAILED", "skipped": "skipped", "failed as expected": "expected"}
 
 
 def plugin_check_command(
-    name: Annotated[str, Parameter(help="A cell, block, task or probe, or a whole distribution.")],
+    name: Annotated[str, Parameter(help="A cell, task, probe, …, or a whole distribution.")],
     /,
     *,
-    kind: Annotated[Kind | None, Parameter(show_choices=False, help="Which kind, if several share the name.")] = None,
+    kind: Annotated[
+        KindName | None, Parameter(show_choices=False, help="Which kind, if several share the name.")
+    ] = None,
     plugin: PluginFiles = None,
     set: Annotated[
         list[str] | None,
@@ -74,18 +75,17 @@ def plugin_check_command(
     return 0 if ok else 1
 
 
-def _find(registry: Registry, name: str, kind: Kind | None) -> list[tuple[Kind, Entry[Any]]]:
+def _find(registry: Registry, name: str, kind: KindName | None) -> list[tuple[KindName, Entry[Any]]]:
     """Return the entry of this name, or all entries of the distribution of this name."""
-    offered: list[tuple[Kind, Entry[Any]]] = [
-        *(("cell", entry) for entry in registry.cells.values()),
-        *(("block", entry) for entry in registry.blocks.values()),
-        *(("task", entry) for entry in registry.tasks.values()),
-        *(("probe", entry) for entry in registry.probes.values()),
+    offered = [
+        (each.name, entry)
+        for each in KINDS.values()
+        if kind in (None, each.name)
+        for entry in registry.entries(each).values()
     ]
-    offered = [(each, entry) for each, entry in offered if kind in (None, each)]
     found = [(each, entry) for each, entry in offered if entry.spec.name == name]
     if len(found) > 1:
-        kinds = " and ".join(f"a {each}" for each, _ in found)
+        kinds = " and ".join(KINDS[each].one for each, _ in found)
         raise RequestError(f"{name!r} is {kinds}: say which with `--kind {found[0][0]}`.")
     failures = [failure for failure in registry.failures if name == failure.distribution]
     if failures and not found:
@@ -95,7 +95,8 @@ def _find(registry: Registry, name: str, kind: Kind | None) -> list[tuple[Kind, 
     if not found:
         known = {entry.spec.name for _, entry in offered} | {entry.plugin.distribution for _, entry in offered}
         near = did_you_mean(name, known, f"undertow list {kind}s" if kind else "undertow plugin list")
-        raise RequestError(f"there is no {kind or 'cell, block, task, probe or distribution'} {name!r}.{near}")
+        what = kind or f"{', '.join(KINDS)} or distribution"
+        raise RequestError(f"there is no {what} {name!r}.{near}")
     return found
 
 
@@ -111,7 +112,7 @@ def _options(entry: Entry[Any], overrides: list[str]) -> Options:
 
 
 def _kit(
-    kind: Kind,
+    kind: KindName,
     entry: Entry[Any],
     files: list[Path],
     overrides: list[str],
@@ -130,23 +131,19 @@ def _kit(
         raise RequestError(f"task `{entry.spec.name}` cannot have {length} steps; allowed: {entry.spec.lengths}")
     from undertow import testing
 
-    kits: dict[Kind, type[Conformance]] = {
-        "cell": testing.CellConformance,
-        "block": testing.BlockConformance,
-        "task": testing.TaskConformance,
-        "probe": testing.ProbeConformance,
-    }
-    checks = kits[kind].checks()
+    checks = testing.KITS[kind].checks()
     reasons: dict[str, str] = {}
     for text in expected:
         check, _, reason = text.partition("=")
         if check not in checks:
-            raise RequestError(f"--expect-failure: a {kind} has no check {check!r}.{did_you_mean(check, checks)}")
+            raise RequestError(
+                f"--expect-failure: {KINDS[kind].one} has no check {check!r}.{did_you_mean(check, checks)}"
+            )
         if not reason.strip():
             raise RequestError(f"--expect-failure {text}: write CHECK=REASON; the reason is printed with the counts.")
         reasons[check] = reason.strip()
     at_length = {} if length is None else {"length": length}
-    kit = kits[kind].of(entry.spec.name, plugins=files, options=options, expected_failures=reasons, **at_length)
+    kit = testing.KITS[kind].of(entry.spec.name, plugins=files, options=options, expected_failures=reasons, **at_length)
     if isinstance(kit, testing.TaskConformance):
         _require_buildable(kit)
     return kit

@@ -1,16 +1,17 @@
 """`undertow plugin list`: the plugins, what each of them offers, and those that failed to load."""
 
 from dataclasses import asdict
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from undertow.cli.options import Json, Markdown, PluginFiles, Write
 from undertow.cli.output.console import emit, out
-from undertow.cli.output.describe import Kind, entries_of
+from undertow.cli.output.describe import entries_of
 from undertow.cli.output.markdown import markdown_table_of_plugins, output_markdown
 from undertow.cli.output.tables import format_value, print_table
 from undertow.plugins.host import load_plugins
+from undertow.plugins.kinds import BY_PLURAL
 from undertow.plugins.registry import Plugin, Registry
 
 
@@ -22,7 +23,7 @@ def plugin_list_command(
     plugin: PluginFiles = None,
     json: Json = False,
 ) -> int:
-    """List every plugin with its cells, blocks, tasks and probes, and every failure with its remedy."""
+    """List every plugin with all that it offers, and every failure with its remedy."""
     registry = load_plugins(files=plugin or ())
     plugins = [] if failed else [_describe(each, registry) for each in registry.plugins]
     if markdown or write:
@@ -34,8 +35,8 @@ def plugin_list_command(
         return 0
     console = out()
     if plugins:
-        columns = ["distribution", "version", "cells", "tasks", "probes"]
-        columns[3:3] = ["blocks"] if any(each["blocks"] for each in plugins) else []
+        offered = [kind for kind in BY_PLURAL if any(each[kind] for each in plugins)]
+        columns = ["distribution", "version", *offered]
         print_table(columns, [[format_value(each[column]) for column in columns] for each in plugins])
     for failure in registry.failures:
         console.print(
@@ -49,8 +50,8 @@ def plugin_list_command(
 
 def _describe(plugin: Plugin, registry: Registry) -> dict[str, Any]:
     """Return the JSON object of a plugin."""
-    offered = {
+    offered: dict[str, Any] = {
         kind: [name for name, entry in entries_of(registry, kind).items() if entry.plugin == plugin]
-        for kind in get_args(Kind)
+        for kind in BY_PLURAL
     }
     return {"name": plugin.name, "distribution": plugin.distribution, "version": plugin.version, **offered}

@@ -1,4 +1,4 @@
-"""`undertow plugin new`: write a small distribution with a cell, block, task or probe that passes its checks."""
+"""`undertow plugin new`: write a small distribution with a cell, a task, … that passes its checks."""
 
 import shlex
 from pathlib import Path
@@ -8,18 +8,19 @@ from cyclopts import Parameter
 
 from undertow.cli.options import Json
 from undertow.cli.output.console import emit, out
-from undertow.scaffold import Kind, plan_plugin
+from undertow.plugins.kinds import KINDS, KindName
+from undertow.scaffold import plan_plugin
 
 
 def plugin_new_command(
-    kind: Annotated[Kind, Parameter(help="What it registers.")],
+    kind: Annotated[KindName, Parameter(show_choices=False, help=f"{', '.join(KINDS)}.")],
     name: Annotated[str, Parameter(help="Its name: lower-case words joined by hyphens.")],
     /,
     *,
     into: Annotated[Path, Parameter(help="The folder to write it into. Default: the current one.")] = Path(),
     json: Json = False,
 ) -> int:
-    """Write a small distribution with a cell, a block, a task or a probe that passes its checks."""
+    """Write a small distribution with a cell, a task, a probe, … that passes its checks."""
     plan = plan_plugin(kind, name, into=into)
     files = plan.write()
     next_commands = [
@@ -32,7 +33,7 @@ def plugin_new_command(
         emit({**names, "files": [*map(str, files)], "next": next_commands})
         return 0
     console = out()
-    console.print(f"{name}: a {kind} that passes its checks, yours to change", soft_wrap=True)
+    console.print(f"{name}: {KINDS[kind].one} that passes its checks, yours to change", soft_wrap=True)
     for path in files:
         console.print(f"  {path}", soft_wrap=True)
     console.print("next:")

@@ -1,4 +1,4 @@
-"""Descriptions of cells, blocks, tasks and probes from their specs; their classes are not imported.
+"""Descriptions of what plugins offer from the specs; their classes are not imported.
 
     document = describe(registry.cells["lstm"])
     document["equation"], document["options"][0]["range"]
@@ -7,20 +7,27 @@
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
-from undertow.api.spec import BlockSpec, CellSpec, Lengths, ProbeSpec, Spec, TaskSpec
+from undertow.api.spec import (
+    BlockSpec,
+    CallbackSpec,
+    CellSpec,
+    Lengths,
+    OptimizerSpec,
+    ProbeSpec,
+    Spec,
+    TaskSpec,
+)
 from undertow.cli.output.console import out
 from undertow.cli.output.tables import format_value, key_values, print_table
+from undertow.plugins.kinds import BY_PLURAL, Plural
 from undertow.plugins.registry import Entry, Registry
 
-Kind = Literal["cells", "blocks", "tasks", "probes"]
 
-
-def entries_of(registry: Registry, kind: Kind) -> Mapping[str, Entry[Any]]:
+def entries_of(registry: Registry, kind: Plural) -> Mapping[str, Entry[Any]]:
     """Return the entries of one kind, sorted by name."""
-    entries: Mapping[str, Entry[Any]] = getattr(registry, kind)
-    return dict(sorted(entries.items()))
+    return dict(sorted(registry.entries(BY_PLURAL[kind]).items()))
 
 
 def describe(entry: Entry[Any]) -> dict[str, Any]:
@@ -38,8 +45,12 @@ def describe(entry: Entry[Any]) -> dict[str, Any]:
             "lengths": {"default": lengths.default, "minimum": lengths.minimum, "maximum": lengths.maximum},
             "metrics": dict(spec.metrics),
         }
-    if isinstance(spec, ProbeSpec):
+    if isinstance(spec, ProbeSpec | CallbackSpec):
         document["measures"] = dict(spec.measures)
+    if isinstance(spec, CallbackSpec):
+        document |= {"files": list(spec.files), "changes_training": spec.changes_training}
+    if isinstance(spec, OptimizerSpec):
+        document |= {"equation": spec.equation, "elementwise": spec.elementwise}
     return document | {"paper": spec.paper, "options": describe_options(spec), "from": str(entry.plugin)}
 
 
@@ -60,7 +71,7 @@ def describe_options(spec: Spec) -> list[dict[str, Any]]:
     ]
 
 
-def print_description(kind: Kind, document: Mapping[str, Any]) -> None:
+def print_description(kind: Plural, document: Mapping[str, Any]) -> None:
     """Print one entry: its properties, the parameters if it was built, what a probe measures, and its options.
 
     Args:

@@ -1,4 +1,4 @@
-"""Markdown tables of cells, blocks, tasks, probes and plugins, and their place in a README, between two markers:
+"""Markdown tables of cells, tasks, …, and of plugins, and their place in a README, between two markers:
 
     <!-- cells: begin -->
     …
@@ -8,28 +8,27 @@
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from undertow.cli.output.console import emit, out, write
-from undertow.cli.output.describe import Kind, inputs_of, trivial_scores_of
+from undertow.cli.output.describe import inputs_of, trivial_scores_of
 from undertow.cli.output.tables import format_value
 from undertow.errors import RequestError
+from undertow.plugins.kinds import BY_PLURAL, Plural
 
 Document = Mapping[str, Any]
 
 
-def markdown_table(kind: Kind, documents: Sequence[Document]) -> str:
+def markdown_table(kind: Plural, documents: Sequence[Document]) -> str:
     """Return a table with one row for each entry; columns that need a built object are left out if none was built.
 
     Args:
         kind: What the entries are.
         documents: From `describe.describe`, with ``built`` if they were built.
     """
-    rows = [
-        {"cells": _cell, "blocks": _block, "tasks": _task, "probes": _probe}[kind](document) for document in documents
-    ]
+    rows = [_ROWS[kind](document) for document in documents]
     columns = list(dict.fromkeys(column for row in sorted(rows, key=len, reverse=True) for column in row))
     lines = [columns, ["---"] * len(columns), *([row.get(column, "") for column in columns] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -39,11 +38,11 @@ def markdown_table_of_plugins(plugins: Sequence[Document]) -> str:
     """Return a table with one row for each distribution and the names that it registers.
 
     Args:
-        plugins: Each with its `distribution`, and the names of its `cells`, `blocks`, `tasks` and `probes`.
+        plugins: Each with its `distribution`, and the names of its `cells`, its `tasks` and so on.
     """
     rows = [
         f"| {_code(each['distribution'])} | "
-        + "<br>".join(f"{kind}: {', '.join(map(_code, each[kind]))}" for kind in get_args(Kind) if each[kind])
+        + "<br>".join(f"{kind}: {', '.join(map(_code, each[kind]))}" for kind in BY_PLURAL if each[kind])
         + " |"
         for each in plugins
     ]
@@ -54,7 +53,7 @@ def output_markdown(subject: str, markdown: str, file: Path | None, *, as_json: 
     """Write a table into a file, or print it.
 
     Args:
-        subject: The word in the markers: `cells`, `blocks`, `tasks`, `probes` or `plugins`.
+        subject: The word in the markers: `cells`, `tasks`, … or `plugins`.
         markdown: The table.
         file: The file with the markers; None prints the table.
         as_json: Print one JSON object instead of text.
@@ -148,6 +147,31 @@ def _lengths(lengths: Document) -> str:
 def _probe(document: Document) -> dict[str, str]:
     row = {"probe": _code(document["name"]), "measures": _prose(document["summary"])}
     return row | _options_and_source(document)
+
+
+def _optimizer(document: Document) -> dict[str, str]:
+    update = "<br>".join(_code(line) for line in document["equation"].splitlines()) or _prose(document["summary"])
+    row = {"optimizer": _code(document["name"]), "update": update, "packs": "yes" if document["elementwise"] else "no"}
+    return row | _options_and_source(document)
+
+
+def _callback(document: Document) -> dict[str, str]:
+    row = {
+        "callback": _code(document["name"]),
+        "what": _prose(document["summary"]),
+        "changes training": "yes" if document["changes_training"] else "no",
+    }
+    return row | _options_and_source(document)
+
+
+_ROWS: Mapping[Plural, Callable[[Document], dict[str, str]]] = {
+    "cells": _cell,
+    "blocks": _block,
+    "tasks": _task,
+    "probes": _probe,
+    "optimizers": _optimizer,
+    "callbacks": _callback,
+}
 
 
 def _options_and_source(document: Document) -> dict[str, str]:

@@ -31,7 +31,7 @@ from undertow.config.load import (
 from undertow.config.resolve import ONLY_AT_THE_END, resolve, validate
 from undertow.config.schema import ExperimentConfig
 from undertow.config.source import Place, Source, read_file, read_mapping, shown
-from undertow.config.space import Params, Range, Space, Value, frozen, frozen_settings, written
+from undertow.config.space import NAMED, Params, Range, Space, Value, frozen, frozen_settings, written
 from undertow.config.study_schema import LONGEST_NAME, STUDY_NAME, SearchConfig, StudyConfig
 from undertow.config.yaml12 import write
 from undertow.errors import RequestError, did_you_mean
@@ -223,7 +223,7 @@ def _study_section(source: Source) -> StudyConfig:
 
 
 def _space(study: StudyConfig, data: Mapping[str, Any]) -> Space:
-    named = {section: data.get(section) or {} for section in ("cell", "task")}
+    named = {section: data.get(section) or {} for section in NAMED}
     base = {f"{section}.name": part["name"] for section, part in named.items() if "name" in part}
     return Space(
         vary={
@@ -297,7 +297,7 @@ def _condition(space: Space, key: str) -> dict[str, Value]:
         current = pending.pop()
         conditions = dict(space.search[current].when)
         section, _, option = current.partition(".options.")
-        if option and section in ("cell", "task"):
+        if option and section in NAMED:
             conditions[f"{section}.name"] = option.partition(".")[0]
         new = {other: value for other, value in conditions.items() if other in space.search and other not in needed}
         needed |= new

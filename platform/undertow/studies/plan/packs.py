@@ -15,6 +15,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from undertow.config.packing import DECIDING, Forbidden, forbidding
+from undertow.config.schema import ExperimentConfig
 from undertow.config.space import Combination, Params
 
 if TYPE_CHECKING:
@@ -83,11 +84,14 @@ class Reasons:
         values = tuple((key, settings[key]) for key in DECIDING if key in settings)
         if values not in self._found:
             if self._loaded.config.search:  # without the searched values there is no configuration
-                found = forbidding(self._loaded.first, self._loaded.config)
+                found = self._forbidding(self._loaded.first)
             else:
-                found = forbidding(self._loaded.experiment(params), self._loaded.config)
+                found = self._forbidding(self._loaded.experiment(params))
             self._found[values] = found
         return self._found[values]
+
+    def _forbidding(self, config: ExperimentConfig) -> Forbidden | None:
+        return forbidding(config, self._loaded.config, optimizers=self._loaded.registry.optimizers)
 
     @cached_property
     def counted(self) -> Mapping[str, int]:

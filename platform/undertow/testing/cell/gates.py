@@ -7,7 +7,13 @@ from undertow.nn.loop import trajectory
 from undertow.testing.asserts import expect, expect_close, expect_finite, expect_shape
 from undertow.testing.cell._base import B, CellChecks, T, noise, reached_state
 
-_LIMITS: dict[GateKind, tuple[float, float]] = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, math.inf)}
+_LIMITS: dict[GateKind, tuple[float, float]] = {
+    "sigmoid": (0.0, 1.0),
+    "tanh": (-1.0, 1.0),
+    "relu": (0.0, math.inf),
+    "exp": (0.0, math.inf),
+    "softplus": (0.0, math.inf),
+}
 
 
 class GateChecks(CellChecks):

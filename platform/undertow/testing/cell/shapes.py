@@ -1,11 +1,13 @@
 """Checks of what a new cell is: its attributes, state, output, and weights at the start."""
 
+import math
 from collections.abc import Sequence
 
 import torch
 
-from undertow.api.contract import Cell
+from undertow.api.contract import Cell, Factors
 from undertow.nn.loop import unroll
+from undertow.nn.model import parameter_key
 from undertow.testing.asserts import expect, expect_finite, expect_shape
 from undertow.testing.cell._base import IN, B, CellChecks, H, T, noise
 
@@ -30,6 +32,19 @@ class ShapeChecks(CellChecks):
             )
         frozen = [name for name, parameter in cell.named_parameters() if not parameter.requires_grad]
         expect(not frozen, f"{', '.join(frozen)}: parameters that are not trained. Make them buffers.")
+
+    def test_parameter_factors_are_of_its_parameters(self) -> None:
+        """Are the factors that it declares for the optimiser of its own parameters, and numbers from 0 on?"""
+        cell = self.build()
+        known = {parameter_key(name) for name, _ in cell.named_parameters()}
+        for name, factors in cell.parameter_factors().items():
+            expect(
+                name in known,
+                f"parameter_factors names `{name}`; its parameters are {', '.join(sorted(known)) or 'none'}. Name them "
+                "without the modules that they are in.",
+            )
+            legal = isinstance(factors, Factors) and all(0 <= factor < math.inf for factor in factors)
+            expect(legal, f"parameter_factors: `{name}` has {factors!r}. Write undertow.Factors of numbers from 0 on.")
 
     def test_state_is_what_the_spec_names(self) -> None:
         """Has every state the parts that the spec names, with constant shape and dtype, in separate memory?"""

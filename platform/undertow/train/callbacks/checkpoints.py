@@ -1,16 +1,13 @@
 """Save `last.ckpt` on schedule; from it a run that was stopped at any step continues bit for bit.
 
 Lightning's checkpoint has weights, optimiser, schedule, loops and callbacks; the data needs only the step (see `data`).
-The random state of every rank is added here.
+The random state of every rank is added by `random_state`.
 """
 
-import random
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import Checkpoint
 
 from undertow._system.stopping import StopRequest
@@ -46,7 +43,6 @@ class Checkpoints(Checkpoint):
         self._stop = stop
         self._clock = clock
         self._saved_at = -1
-        self._random_state: dict[str, Any] | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Install the signal handlers again: Lightning has replaced them."""
@@ -95,36 +91,20 @@ class Checkpoints(Checkpoint):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add the random state of every rank, and whether the run has ended."""
-        state = _random_state(trainer.strategy.root_device)
-        states: list[Any] = [state]
-        if trainer.world_size > 1:
-            states = [None] * trainer.world_size
-            torch.distributed.all_gather_object(states, state)
-        checkpoint["undertow_random_states"] = states
+        """Add whether the run has ended."""
         checkpoint["undertow_ended"] = self._ended
         checkpoint["undertow_max_steps"] = trainer.max_steps
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Keep this rank's random state; it is restored when the first batch begins. A run that has ended ends again.
+        """A run that has ended ends again.
 
         Otherwise a run with early stopping would go on if it was killed between its end and its final status. One that
         has done all of its steps goes on if it has been given more.
         """
         most = checkpoint.get("undertow_max_steps", checkpoint["global_step"])
         trainer.should_stop = checkpoint.get("undertow_ended", False) and checkpoint["global_step"] < most
-        states = checkpoint["undertow_random_states"]
-        self._random_state = states[trainer.global_rank] if trainer.global_rank < len(states) else None
-
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Restore the random state once, after all set-up that may draw random numbers."""
-        if self._random_state is not None:
-            _set_random_state(self._random_state, trainer.strategy.root_device)
-            self._random_state = None
 
     def _save_and_stop_as_due(self, trainer: pl.Trainer) -> None:
         if trainer.should_stop or trainer.global_step >= trainer.max_steps:
@@ -142,36 +122,3 @@ class Checkpoints(Checkpoint):
             self._saved_at = trainer.global_step
             with self._clock.paused():
                 trainer.save_checkpoint(self._path)
-
-
-def _random_state(device: torch.device) -> dict[str, Any]:
-    """The random states of Python, NumPy and torch, in types that `torch.load(weights_only=True)` accepts.
-
-    Args:
-        device: Where this rank trains. Other GPUs are left alone: a resumed run may find fewer of them.
-    """
-    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
-    return {
-        "python": random.getstate(),
-        "numpy": (
-            name,
-            torch.from_numpy(np.asarray(keys, dtype=np.int64)),
-            position,
-            has_gauss,
-            float(cached),
-        ),
-        "torch": torch.get_rng_state(),
-        "cuda": [torch.cuda.get_rng_state(device)] if device.type == "cuda" else [],
-    }
-
-
-def _set_random_state(state: dict[str, Any], device: torch.device) -> None:
-    version, internal, gauss = state["python"]
-    random.setstate((version, tuple(internal), gauss))
-    name, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
-    torch.set_rng_state(state["torch"].cpu())
-    if state["cuda"] and device.type == "cuda":
-        saved = state["cuda"]  # one, or in checkpoints of earlier versions that of every GPU
-        index = device.index or 0
-        torch.cuda.set_rng_state(saved[index if index < len(saved) else 0].cpu(), device)

@@ -17,6 +17,7 @@ from undertow.nn.pack import Pack
 from undertow.train.build import seed_all
 from undertow.train.callbacks.checkpoints import Checkpoints
 from undertow.train.callbacks.progress import ProgressReport
+from undertow.train.callbacks.random_state import RandomState
 from undertow.train.clock import Clock
 from undertow.train.data import TaskData
 from undertow.train.job import FinalTest
@@ -108,7 +109,9 @@ class _Group:
         self._callback = Replicates(self._learner, saves, clock)
         checkpoints = Checkpoints(first.folder, config.train.checkpoint.every, config.train.val_every, stop, clock)
         shown = [ProgressReport(config.run_name, config.train.max_steps, first.record)] if progress else []
-        self._trainer = build_trainer(first.built, [self._callback, *shown, checkpoints], first.folder, saves)
+        self._trainer = build_trainer(
+            first.built, [RandomState(), self._callback, *shown, checkpoints], first.folder, saves
+        )
         self._trainer.precision_plugin.convert_module(self._learner)  # Lightning converts after it has loaded
         for replicate, checkpoint in resumed:
             replicate.join(clock, lambda: len(self._active))

@@ -109,10 +109,10 @@ class PackLearner(pl.LightningModule):
         optim = self.config.optim
         base = self.pack.models[0]
         stack_of = {parameter: self.pack.stack[name] for name, parameter in base.named_parameters()}
-        groups = parameter_groups(base, self.config.cell.lr_scale, optim.lr)
+        groups = parameter_groups(base, self.config)
         for group in groups:
             group["params"] = [stack_of[parameter] for parameter in group["params"]]
-        optimizer = build_optimizer(optim, groups)
+        optimizer = build_optimizer(optim, groups, self.replicates[0].built.loaded.registry)
         for model in self.pack.models:
             constrain_after_steps(model, optimizer)
         if any(type(cell).constrain is not Cell.constrain for cell in base.layers):

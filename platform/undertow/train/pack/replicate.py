@@ -48,7 +48,7 @@ class Replicate:
         self.built = built
         self.folder = folder
         self.record = record
-        self.learner = Learner(built.model, built.task, built.loaded.config)
+        self.learner = Learner(built.model, built.task, built.loaded)
         self.saves = DurableCheckpoints(record)
         self.callbacks: list[pl.Callback] = []
         self.metrics: Mapping[str, Tensor] = {}

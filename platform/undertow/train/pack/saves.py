@@ -21,6 +21,9 @@ from undertow.train.pack.replicate import Replicate
 STATE = "undertow_pack"
 """The key of what a pack keeps in the checkpoints of all its replicates."""
 
+_STACKED = "undertow_stacked"
+"""The key of what the optimiser had a row of for each replicate, by index of the parameter."""
+
 _DATA, _PACK_DATA = "TaskData", "PackData"
 """The keys under which Lightning stores the state of the data."""
 
@@ -77,6 +80,7 @@ def _part(checkpoint: Mapping[str, Any], place: int, replicate: Replicate) -> di
             _each_tensor(state, lambda stacked: stacked[place].clone()) for state in checkpoint["optimizer_states"]
         ],
         "undertow_ended": checkpoint["undertow_ended"] or replicate.ended,
+        _STACKED: [_stacked_keys(state) for state in checkpoint["optimizer_states"]],
     }
     part[_DATA] = part.pop(_PACK_DATA)
     return part
@@ -85,13 +89,14 @@ def _part(checkpoint: Mapping[str, Any], place: int, replicate: Replicate) -> di
 def _joined(saved: Sequence[Mapping[str, Any]], pack: Pack) -> dict[str, Any]:
     """The checkpoint of a pack. Its replicates have restored their networks, and so the stack."""
     first = saved[0]
+    stacked = first.get(_STACKED) or [_usually_stacked(state) for state in first["optimizer_states"]]
     states = [
         {
             **state,
             "state": {
                 index: {
                     key: torch.stack([each["optimizer_states"][number]["state"][index][key] for each in saved])
-                    if is_stacked(key, value)
+                    if key in stacked[number][index]
                     else value
                     for key, value in kept.items()
                 }
@@ -106,10 +111,23 @@ def _joined(saved: Sequence[Mapping[str, Any]], pack: Pack) -> dict[str, Any]:
     return joined
 
 
+def _stacked_keys(state: Mapping[str, Any]) -> dict[int, list[str]]:
+    """The keys of stacked tensors, which a scalar parameter's rows do not show."""
+    return {index: [key for key, value in kept.items() if is_stacked(value)] for index, kept in state["state"].items()}
+
+
+def _usually_stacked(state: Mapping[str, Any]) -> dict[int, list[str]]:
+    """The same for the checkpoint of a run that was not in a pack, as torch's own optimisers name what they keep."""
+    return {
+        index: [key for key, value in kept.items() if isinstance(value, Tensor) and key != "step"]
+        for index, kept in state["state"].items()
+    }
+
+
 def _each_tensor(state: Mapping[str, Any], change: Callable[[Tensor], Tensor]) -> dict[str, Any]:
     """The state of an optimiser with every stacked tensor replaced."""
     kept = {
-        index: {key: change(value) if is_stacked(key, value) else value for key, value in of_parameter.items()}
+        index: {key: change(value) if is_stacked(value) else value for key, value in of_parameter.items()}
         for index, of_parameter in state["state"].items()
     }
     return {**state, "state": kept}

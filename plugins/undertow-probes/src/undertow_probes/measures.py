@@ -41,7 +41,8 @@ LYAPUNOV: Mapping[str, str] = {
 }
 
 SATURATION: Mapping[str, str] = {
-    "saturation/<gate>": "Share of activations at a limit: sigmoid outside 0.05 to 0.95, |tanh| above 0.95, relu at 0",
+    "saturation/<gate>": "Share of activations at a limit: sigmoid outside 0.05 to 0.95, |tanh| above 0.95, relu at 0, "
+    "exp and softplus where their derivative is below 0.05",
     "saturation/<gate>/derivative": "Mean of the activation's derivative",
     "saturation/<gate>/derivative_rms": "Root mean square of the activation's derivative, which sets the rate of decay",
     "saturation/<gate>/by_time": "The share, by time step",

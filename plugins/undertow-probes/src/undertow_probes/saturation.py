@@ -15,7 +15,11 @@ from undertow_probes.options import SaturationOptions
 from undertow_probes.parts import cell_names
 
 LOW, HIGH = 0.05, 0.95
-"""A sigmoid is saturated outside these limits, tanh if its absolute value is above the second, relu at 0."""
+"""A sigmoid is saturated outside these limits, tanh if its absolute value is above the second, relu at 0.
+
+`exp` and `softplus` have one limit, 0, and are saturated where their derivative is below the first: it is the value of
+an exp, and 1 - exp(-value) of a softplus. They have none above, where their derivative is 1 or more.
+"""
 
 
 class Saturation(Probe):
@@ -59,6 +63,8 @@ class Saturation(Probe):
 def _saturated(values: Tensor, kind: GateKind) -> Tensor:
     if kind == "sigmoid":
         return (values < LOW) | (values > HIGH)
+    if kind in ("exp", "softplus"):
+        return _derivative(values, kind) < LOW
     return values.abs() > HIGH if kind == "tanh" else values <= 0
 
 
@@ -66,4 +72,8 @@ def _derivative(values: Tensor, kind: GateKind) -> Tensor:
     """The activation's derivative, from its value."""
     if kind == "sigmoid":
         return values * (1 - values)
+    if kind == "exp":
+        return values
+    if kind == "softplus":
+        return -torch.expm1(-values)
     return 1 - values.square() if kind == "tanh" else (values > 0).to(values.dtype)

@@ -5,7 +5,8 @@ relate this to the bias of the gate. Recorded beside it, in the same unit, are t
 the task's cue: a long time scale helps only if the gradient reaches as far, and both only if they reach the cue.
 
 The name of a gate does not tell whether it keeps the state: in a GRU z does, in a minimal gated unit 1 - f. A cell
-declares it by the attribute `keeps`, the name of the gate or ``"1 - NAME"``:
+declares it by the attribute `keeps`, the name of the gate or ``"1 - NAME"``. Only a sigmoid is a share; of a gate of
+another kind, such as an exp, which may be above 1, there is no time scale:
 
     class MGU(Cell):
         keeps = "1 - f"
@@ -86,7 +87,11 @@ def kept(cell: Cell, gates: Mapping[str, tuple[Tensor, Any]], name: str) -> Tens
     if gate not in gates:
         names = ", ".join(f"`{each}`" for each in gates) or "none"
         raise RequestError(f"probe `timescale`: {type(cell).__name__} has no gate `{gate}`; its gates: {names}")
-    values, _ = gates[gate]
+    values, kind = gates[gate]
+    if kind != "sigmoid":
+        raise RequestError(
+            f"probe `timescale`: gate `{gate}` of {type(cell).__name__} is of kind {kind}, which is no share of a state"
+        )
     return values if gate == name else 1 - values
 
 

@@ -3,11 +3,13 @@
 Orvieto et al. 2023, arXiv 2303.06349; parametrisation and initialisation are those of its appendix A.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from undertow import Cell, State
+from undertow import Cell, Factors, State
 from undertow_cells.linear.options import LruOptions
 from undertow_cells.linear.scan import linear_scan
 from undertow_cells.projection import projection
@@ -26,6 +28,8 @@ class LRU(Cell):
     Initialisation: λ uniform over the ring `r_min` < |λ| < `r_max`, with angles in (0, `max_phase`); e^γ = √(1 - |λ|²),
     so that the state starts with the variance of B x; parts of B from N(0, 1/(2I)), of C from N(0, 1/N), the vector D
     from N(0, 1), the matrix D from N(0, 1/I).
+
+    ν, θ and γ have no weight decay: 0 is no neutral value for them (ν = 0 is |λ| = 1/e, a memory of one step).
     """
 
     def __init__(self, input_size: int, hidden_size: int, options: LruOptions, length: int) -> None:
@@ -72,6 +76,10 @@ class LRU(Cell):
         h_TBN, h_BN = linear_scan(self.lambda_N, _complex(entering.to(h.dtype)), _complex(h))
         from_state = self._from_state(torch.view_as_real(h_TBN).flatten(-2))
         return from_state + skipped, (torch.view_as_real(h_BN).flatten(-2),)
+
+    def parameter_factors(self) -> Mapping[str, Factors]:
+        """No weight decay for ν, θ and γ, which are logarithms."""
+        return dict.fromkeys(("nu", "theta", "gamma"), Factors(weight_decay=0.0))
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:
         entering = projection(x, (self.gamma.exp().view(-1, 1, 1) * self.B).flatten(0, 1))

@@ -30,8 +30,9 @@ class Journal:
 
     @property
     def about_the_run(self) -> dict[str, str]:
-        """The tags but those about the machine, which are other ones every time."""
-        return {name: value for name, value in self.tagged.items() if not name.startswith("undertow.load.")}
+        """The tags but those about the machine, which are other ones every time, and the constants of the task."""
+        left_out = "undertow.load.", "undertow.task."
+        return {name: value for name, value in self.tagged.items() if not name.startswith(left_out)}
 
     def sync(self) -> None:
         pass

@@ -95,14 +95,14 @@ def test_test_scores_are_those_of_the_best_checkpoint_and_recorded_once(run_job,
         ("test/loss", pytest.approx(loss_by_hand(base, job.folder / BEST, 64), rel=1e-5), 50)
     ]
     assert job.record.latest["test/loss"] != pytest.approx(loss_by_hand(base, job.folder / LAST, 64), rel=1e-3)
-    assert job.journal.tagged[TESTED_TAG] == f"best.ckpt, step {best}, 64 examples"
+    assert job.journal.about_the_run == {TESTED_TAG: f"best.ckpt, step {best}, 64 examples"}
 
 
 def test_without_a_best_checkpoint_the_last_network_is_tested(run_job, base, monkeypatch) -> None:
     monkeypatch.setattr("undertow.train.job.load_best", lambda module, folder: None)
     job = run_job(*OVERSHOOTING)
     assert job.record.latest["test/loss"] == pytest.approx(loss_by_hand(base, job.folder / LAST, 64), rel=1e-5)
-    assert job.journal.tagged[TESTED_TAG] == "step 50, 64 examples"
+    assert job.journal.about_the_run == {TESTED_TAG: "step 50, 64 examples"}
 
 
 def test_a_damaged_best_checkpoint_is_not_tested(run_job, base) -> None:
@@ -110,14 +110,14 @@ def test_a_damaged_best_checkpoint_is_not_tested(run_job, base) -> None:
     whole = (job.folder / BEST).read_bytes()
     (job.folder / BEST).write_bytes(whole[: len(whole) // 2])
     again = run_job(folder="job", known=job.journal.known(), journal=job.journal)
-    assert again.journal.tagged[TESTED_TAG] == "step 50, 64 examples"
+    assert again.journal.about_the_run == {TESTED_TAG: "step 50, 64 examples"}
 
 
 def test_the_test_changes_neither_the_network_nor_what_is_recorded_before(run_job) -> None:
     plain = run_job("evaluate.test=false", folder="plain")
     tested = run_job("evaluate.lengths=[10]", folder="tested")
     assert not [name for name, _, _ in plain.journal.rows if name.startswith("test/")]
-    assert TESTED_TAG not in plain.journal.tagged
+    assert not plain.journal.about_the_run
     assert all(torch.equal(value, tested.weights[name]) for name, value in plain.weights.items())
     assert [row for row in tested.journal.rows if not row[0].startswith("test/")] == plain.journal.rows
 

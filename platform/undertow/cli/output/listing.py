@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from undertow.cli.output.console import out
+from undertow.cli.output.console import out, write
 from undertow.cli.output.tables import fits, format_value, print_table
 
 Document = Mapping[str, Any]
@@ -53,7 +53,7 @@ def print_list(kind: str, documents: Sequence[Document]) -> None:
 def print_names(documents: Sequence[Document]) -> None:
     """Print the names alone, a line each."""
     for document in documents:
-        print(document["name"])
+        write(f"{document['name']}\n")
 
 
 def _columns(kind: str, documents: Sequence[Document]) -> tuple[list[str], list[list[str]]]:

@@ -79,7 +79,7 @@ def _no_containers() -> str | None:
 
 
 def _no_time() -> str | None:
-    return None if "long" in _required() else "takes minutes: `make long` runs it"
+    return None if "long" in _required() else "takes long: `make long` runs it"
 
 
 # Called only when a test with the marker is about to run: the check for a GPU imports torch.

@@ -8,12 +8,13 @@ what a test checks, it forks: `Forked` is a process like any other, with its own
 `ForkedShipper` replaces the shipper's. Trials and shippers that a forked process starts are forked from the same one.
 """
 
+import atexit
 import gc
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from multiprocessing import connection, forkserver, get_context, process
 from pathlib import Path
 from types import SimpleNamespace
@@ -120,6 +121,7 @@ class ForkedShipper:
         process._children.discard(self._process)  # else this process waits for it at its end
         reading.close()
         self.stdin = os.fdopen(os.dup(writing.fileno()), "wb", buffering=0)
+        atexit.register(self.stdin.close)  # else Python warns about it
         writing.close()
         self.pid = self._process.pid
         self.returncode: int | None = None
@@ -143,16 +145,18 @@ def _start(target: Any, *arguments: object) -> Any:
     """Fork a process that calls a function of this module."""
     from undertow.studies.work.executor import LocalExecutor, _empty_main
 
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     if forkserver._forkserver._forkserver_address is None:
         LocalExecutor()  # starts the process from which all are forked
-    made = get_context("forkserver").Process(target=target, args=arguments)
+    made = get_context("forkserver").Process(target=target, args=(blocked, *arguments))
     with _empty_main():
         made.start()
     return made
 
 
-def _enter(environment: Mapping[str, str]) -> None:
-    """Make this process one that has just been started."""
+def _enter(blocked: Iterable[int], environment: Mapping[str, str]) -> None:
+    """Make this process one that has just been started: it blocks the signals that its parent did."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     gc.freeze()
     gc.enable()
     os.environ.clear()
@@ -161,19 +165,24 @@ def _enter(environment: Mapping[str, str]) -> None:
     forkserver._forkserver.ensure_running = forkserver.ensure_running  # type: ignore[method-assign]
 
 
-def _execute(code: str, output: str, errors: str, environment: Mapping[str, str]) -> None:
-    _enter(environment)
+def _execute(blocked: Iterable[int], code: str, output: str, errors: str, environment: Mapping[str, str]) -> None:
+    _enter(blocked, environment)
     for descriptor, path in ((1, output), (2, errors)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666), descriptor)
     sys.stdout = os.fdopen(1, "w", closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     fork_shippers()
     exec(code, {"__name__": "forked"})
 
 
-def _ship(words: Sequence[str], parent: connection.Connection, log: str, environment: Mapping[str, str]) -> None:
-    _enter(environment)
+def _ship(
+    blocked: Iterable[int],
+    words: Sequence[str],
+    parent: connection.Connection,
+    log: str,
+    environment: Mapping[str, str],
+) -> None:
+    _enter(blocked, environment)
     os.setsid()
     os.dup2(parent.fileno(), 0)
     parent.close()

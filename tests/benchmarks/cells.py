@@ -93,12 +93,13 @@ def _against_library(seconds: Seconds) -> list[Row]:
 
 
 def _scans_against_steps(quick: bool) -> list[Row]:
-    """Of cells with one number a unit: with many, as in `s6`, a step costs its arithmetic and not its calls."""
+    """Of cells with a matrix, or with one number a unit: with many, as in `s6`, a step costs its arithmetic."""
     T, B, H = (64, 2, 8) if quick else (4096, 8, 64)
     x_TBI = torch.randn(T, B, _WIDTH, device=device())
     rows = []
     for name, cell in _cells(H, T, _PARALLEL).items():
-        if not isinstance(cell, Scans) or cell.initial_state(1)[0].dim() > 2:
+        many = type(cell).__module__.startswith(_PARALLEL[0]) and cell.initial_state(1)[0].dim() > 2
+        if many or not isinstance(cell, Scans):
             continue
         ways = {"steps": _run(unroll_by_steps, cell, x_TBI), "scan": _run(unroll, cell, x_TBI)}
         seconds = interleaved(ways, rounds=2 if quick else 3)

@@ -59,15 +59,20 @@ def changed(*changes: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_the_demo_ends_with_one_table_of_six_rows_and_where_to_look(
+def test_the_demo_ends_with_one_table_of_ten_rows_where_to_look_and_the_answer(
     home: Path, empty_store: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (home / "mlflow.db").write_bytes(empty_store.read_bytes())
     assert main(["study", "run", str(DEMO), *changed(*TINY, "study.seeds=1")]) == 0
     out, err = capfd.readouterr()
-    rows = [line.split()[:2] for line in out.splitlines() if line.split()[:1] in (["rnn"], ["lstm"], ["gru"])]
-    assert sorted(rows) == sorted([cell, length] for length in ("64", "128") for cell in ("rnn", "lstm", "gru"))
-    assert err.count("complete ") == 6
+    cells = [("rnn", "–"), ("lstm", "false"), ("lstm", "true"), ("gru", "–"), ("orthogonal", "–")]
+    rows = [tuple(line.split()[:3]) for line in out.splitlines() if line.split()[1:2] in (["–"], ["false"], ["true"])]
+    assert set(rows) == {(*cell, length) for cell in cells for length in ("64", "128")}
+    assert err.count("complete ") == 10
+    question, state, *answer = out[out.index("How many steps back") :].splitlines()
+    assert question.endswith("by cell and length?")
+    assert state == "10 of 10 combinations complete."
+    assert answer
     assert "Look with: undertow ui\n" in err
     assert "http://127.0.0.1:5000/#/experiments/" in err
     (report,) = home.glob("demo-*/report.html")

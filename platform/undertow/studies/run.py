@@ -323,7 +323,10 @@ def _noting(note: Callable[[str], None], what: str) -> Iterator[None]:
 
 def _view(results: StudyResults) -> Mapping[str, str]:
     """A saved view in MLflow, grouped by the varied keys: the scores by step, the gradient by the input, the others."""
-    names = {name for trial in results.combinations for name in trial.curves if "/layer" not in name}
+    names = {name for trial in results.combinations for name in trial.curves}
+    names -= {
+        name for name in names if "/layer" in name or name.endswith("/by_step")
+    }  # losses by step are metrics, too
     curves = sorted(names, key=lambda name: ("/input/" not in name, name.endswith("/spread"), name))
     factors = [key for key in results.space.vary if key != "seed"]
     search = tag_is("undertow.study", results.name)

@@ -220,6 +220,9 @@ def test_a_rank_that_ends_by_itself_is_a_failure(train: Callable[[str], Result])
     assert result == Result("FAILED", "a process of the run ended with exit code 1 and recorded no reason")
 
 
+NO_LOGGERS = SimpleNamespace(config=SimpleNamespace(track=SimpleNamespace(loggers=[])))
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
     [
@@ -237,7 +240,7 @@ def test_a_rank_that_loses_its_connection_to_a_killed_one_has_not_failed(
     monkeypatch.setattr(process, "_train", fail)
     (folder.path / "ranks").mkdir()
     ranks.register_rank(folder, 1).release()
-    built: Any = SimpleNamespace(devices=Devices("cpu", 2, "ddp", "cpu"))
+    built: Any = SimpleNamespace(devices=Devices("cpu", 2, "ddp", "cpu"), loaded=NO_LOGGERS)
     result = process.execute(folder, built, StopRequest(), progress=False)
     assert result.status == status
     if status == "KILLED":
@@ -255,8 +258,9 @@ def test_a_connection_that_is_lost_while_all_ranks_live_is_a_failure(
     (folder.path / "ranks").mkdir()
     ranks.register_rank(folder, 1).release()
     ranks.mark_ended(folder, 1)
-    built: Any = SimpleNamespace(devices=Devices("cpu", 2, "ddp", "cpu"))
-    assert process.execute(folder, built, StopRequest(), progress=False).status == "FAILED"
+    built: Any = SimpleNamespace(devices=Devices("cpu", 2, "ddp", "cpu"), loaded=NO_LOGGERS)
+    result = process.execute(folder, built, StopRequest(), progress=False)
+    assert (result.status, result.error) == ("FAILED", "RuntimeError")
 
 
 def test_a_rank_that_is_about_to_take_its_lock_is_not_dead(folder: RunFolder) -> None:

@@ -1,12 +1,15 @@
 """Classes that a configuration names by import path: a sampler or a pruner of Optuna, a logger of Lightning.
 
-    cls = import_class("optuna_integration.SkoptSampler", "study.sampler.name")
+    cls = import_class("optuna_integration.BoTorchSampler", "study.sampler.name")
+    require_options(cls, {"n_startup_trials": 3}, "study.sampler.options")
 
 `UNDERTOW_PLUGINS_ALLOW` limits them as it limits plugins: where it is set, the distribution that has the module must be
 in it, or be one of those that this platform itself is built on.
 """
 
+import inspect
 import re
+from collections.abc import Iterable
 from importlib import import_module, metadata
 from inspect import isclass
 from typing import Any
@@ -51,3 +54,24 @@ def import_class(path: str, key: str) -> type[Any]:
         classes = (each for each, value in vars(module).items() if isclass(value))
         raise RequestError(f"{key}: {path}: `{module_name}` has no class `{name}`.{did_you_mean(name, classes)}")
     return found
+
+
+def require_options(cls: type[Any], options: Iterable[str], key: str, called: str = "") -> None:
+    """Check that a class takes these arguments.
+
+    Args:
+        cls: The class.
+        options: The names of the arguments.
+        key: The section of the configuration that has them, for messages.
+        called: How a configuration names the class, if not by its import path.
+
+    Raises:
+        RequestError: It does not take one; the message has the nearest name.
+    """
+    parameters = inspect.signature(cls).parameters
+    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        return
+    name = f"{cls.__name__} (`{called}`)" if called else cls.__name__
+    for option in options:
+        if option not in parameters:
+            raise RequestError(f"{key}.{option}: {name} has no such argument.{did_you_mean(option, parameters)}")

@@ -21,8 +21,8 @@ from pytorch_lightning.loggers import Logger
 
 from undertow.config.load import flatten, without_password
 from undertow.config.schema import ExperimentConfig
-from undertow.errors import RequestError, did_you_mean
-from undertow.plugins.imports import import_class
+from undertow.errors import RequestError
+from undertow.plugins.imports import import_class, require_options
 from undertow.train.record import Journal, Row
 
 
@@ -37,13 +37,7 @@ def require_loggers(config: ExperimentConfig) -> None:
         cls = import_class(each.name, f"{key}.name")
         if not issubclass(cls, Logger):
             raise RequestError(f"{key}.name: {each.name} is no logger of Lightning: it must inherit from Logger")
-        parameters = inspect.signature(cls).parameters
-        takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-        for option in each.options:
-            if option not in parameters and not takes_any:
-                raise RequestError(
-                    f"{key}.options.{option}: {cls.__name__} has no such argument.{did_you_mean(option, parameters)}"
-                )
+        require_options(cls, each.options, f"{key}.options")
 
 
 @contextmanager
@@ -65,7 +59,7 @@ def mirrored(journal: Journal, config: ExperimentConfig, folder: Path) -> Iterat
     mirror.call(methodcaller("log_hyperparams", params))
     try:
         yield mirror
-    except BaseException:
+    except BaseException:  # re-raised: Ctrl-C and kill signals end a logger, too
         mirror.call(methodcaller("finalize", "failed"))
         raise
     mirror.call(methodcaller("finalize", "success"))

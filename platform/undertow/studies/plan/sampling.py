@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from undertow.config.space import Range, Scalar
 from undertow.config.study_schema import Named
 from undertow.errors import RequestError, did_you_mean
-from undertow.plugins.imports import import_class, is_import_path
+from undertow.plugins.imports import import_class, is_import_path, require_options
 from undertow.plugins.registry import describe_error
 
 if TYPE_CHECKING:
@@ -119,15 +119,7 @@ def _imported(section: str, path: str, base: type[Any]) -> type[Any]:
 
 
 def _construct(section: str, name: str, cls: type[Any], options: dict[str, Any]) -> Any:
-    parameters = inspect.signature(cls).parameters
-    known = [each for each in parameters if each not in ("args", "kwargs")]
-    takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
-    for option in options:
-        if option not in known and not takes_any:
-            raise RequestError(
-                f"study.{section}.options.{option}: {cls.__name__} (`{name}`) has no such argument."
-                f"{did_you_mean(option, known)}"
-            )
+    require_options(cls, options, f"study.{section}.options", name)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter(

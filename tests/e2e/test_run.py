@@ -144,6 +144,19 @@ def test_a_run_that_ended_early_is_not_trained_further(home: Path) -> None:
         resume(str(early.folder), set=["train.max_steps=40"], progress=False)
 
 
+def test_a_run_that_has_not_finished_is_resumed_before_it_is_trained_further(home: Path) -> None:
+    """Its process may have been killed in the middle of a line of its record."""
+    run = undertow.run(SMALL, progress=False)
+    without_result(run.folder)
+    with (run.folder / "outbox.jsonl").open("a") as outbox:
+        outbox.write('{"kind":"metrics","rows":[["train/lo')
+    with pytest.raises(RequestError, match="has not finished: resume it first"):
+        resume(str(run.folder), set=["train.max_steps=40"], progress=False)
+    assert len(list(home.glob("*/run.json"))) == 1
+    resume(str(run.folder), progress=False)
+    assert resume(str(run.folder), set=["train.max_steps=30"], progress=False).steps == 30
+
+
 def test_killed_run_is_recorded_as_killed_and_resumes_to_the_same_result(
     home: Path, until: Callable[..., Any], fork: Callable[..., Forked]
 ) -> None:

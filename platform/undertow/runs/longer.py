@@ -29,8 +29,8 @@ def require_more_steps(folder: RunFolder, overrides: Sequence[str]) -> None:
     """Check that a run can be trained further, and that nothing but its number of steps changes.
 
     Raises:
-        RequestError: An override has another key, or not more steps than before; the run ended early; it has saved
-            nothing yet.
+        RequestError: An override has another key, or not more steps than before; the run has not finished, ended early,
+            or has no checkpoint.
     """
     source = Source({}, {})
     for text in overrides:
@@ -44,10 +44,15 @@ def require_more_steps(folder: RunFolder, overrides: Sequence[str]) -> None:
     steps = source.data["train"]["max_steps"]
     if isinstance(steps, bool) or not isinstance(steps, int) or steps <= before:
         raise RequestError(f"--set {_KEY}={steps}: give a whole number above the {before} steps that the run has now")
-    if folder.result.exists() and (done := Result.read(folder.result).steps) < before:
+    result = Result.read(folder.result) if folder.result.exists() else None
+    if result is None or result.status != "FINISHED":
         raise RequestError(
-            f"{folder.path.name} ended at step {done} of {before}, before its last one (early stopping, or a failure): "
-            f"more steps would not change that. To go on from its weights: `train.start_from: {folder.path}`"
+            f"{folder.path.name} has not finished: resume it first, without --set {_KEY}, and then train it further"
+        )
+    if result.steps < before:
+        raise RequestError(
+            f"{folder.path.name} ended at step {result.steps} of {before}, before its last one (early stopping): more "
+            f"steps would not change that. To go on from its weights: `train.start_from: {folder.path}`"
         )
     if not (folder.checkpoints / _FILES[0]).exists():
         raise RequestError(f"{folder.path.name} has no checkpoint, so that it cannot be trained further")
@@ -67,7 +72,7 @@ def begin_with(folder: RunFolder, origin: RunFolder) -> None:
 
 def _training_rows(origin: RunFolder) -> Iterator[list[tuple[str, float, int]]]:
     """The rows of a run without those written after its last step: test scores, final curves."""
-    final = set(Result.read(origin.result).curves) if origin.result.exists() else set()
+    final = set(Result.read(origin.result).curves)
     for line in origin.outbox.read_text().splitlines():
         record = json.loads(line)
         if record["kind"] == "metrics":

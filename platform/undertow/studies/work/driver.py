@@ -188,9 +188,8 @@ class Driver:
             self._refresh()
             self._abandon_trials_of_dead_drivers()
             if stop.reason is None:
-                self._ledger.plan(
-                    self._packs.size, self._trials
-                )  # while the slots are busy, so that no free slot waits for it
+                # while the slots are busy, so that no free slot waits for it
+                self._ledger.plan(self._packs.size, self._trials)
             self._queue_empty = False  # other drivers may have left trials, or put some into the queue
 
     def _refresh(self) -> None:

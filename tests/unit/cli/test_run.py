@@ -87,6 +87,17 @@ def test_the_header_names_run_task_lengths_devices_and_folder(
     assert "digits-by-pixel" not in out
 
 
+def test_a_person_at_a_terminal_is_told_what_is_imported(
+    call: Call, digits: Path, training: FakeTraining, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = "importing torch and Lightning"
+    assert note not in call("run", digits).err
+    monkeypatch.setenv("FORCE_COLOR", "1")  # what rich takes for a terminal
+    first, *_ = call("run", digits).err.splitlines()
+    assert note in first
+    assert note not in call("run", digits, "--quiet").err
+
+
 def test_the_result_is_a_table_and_the_address_of_the_charts(call: Call, digits: Path, training: FakeTraining) -> None:
     code, out, _ = call("run", digits)
     assert code == 0

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from undertow.cli.options import Home, Json, PluginFiles, Sets, resolve_home
-from undertow.cli.output.console import emit, note, showing_results
+from undertow.cli.output.console import emit, note, note_to_person, showing_results
 from undertow.errors import RequestError
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def _run(
 ) -> "RunResult":
     header = None if quiet else _print_header
     if file is None:
+        _note_imports(quiet)
         from undertow.runs.experiment import resume as resume_run
 
         assert resume is not None
@@ -83,6 +84,7 @@ def _run(
     from undertow.config.load import load_experiment
 
     loaded = load_experiment(file, overrides, plugins)
+    _note_imports(quiet)
     from undertow.runs.experiment import start
 
     return start(loaded, home=resolve_home(home), progress=not quiet, on_start=header)
@@ -95,6 +97,7 @@ def _run_replicates(
     from undertow.config.load import load_experiment
 
     loaded = load_experiment(file, overrides, plugins)
+    _note_imports(quiet)
     from undertow.runs.replicates import run_replicates
 
     header = None if quiet else _print_header
@@ -112,6 +115,12 @@ def _run_replicates(
         elif results:
             print_replicates(results)
     return 1 if failures else 0
+
+
+def _note_imports(quiet: bool) -> None:
+    """Say why nothing happens for some seconds."""
+    if not quiet:
+        note_to_person("importing torch and Lightning …")
 
 
 def _print_header(folder: "RunFolder", devices: "Devices") -> None:

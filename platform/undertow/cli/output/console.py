@@ -75,6 +75,12 @@ def note(text: str) -> None:
     err().print(text, soft_wrap=True)
 
 
+def note_to_person(text: str) -> None:
+    """Print a line on standard error if it is a terminal, where somebody waits."""
+    if err().is_terminal:
+        note(text)
+
+
 def escape_unencodable_output() -> None:
     """Make standard output escape a character that its encoding does not have, instead of raising an error."""
     if isinstance(sys.stdout, TextIOWrapper):
